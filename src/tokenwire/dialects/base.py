@@ -1,0 +1,99 @@
+"""What a dialect is: a decoder, an encoder and a handful of facts. One frozen record per dialect, no base class.
+
+A dialect file is pure: it maps events to deltas and back, and never buffers lines, retries, logs or reads a clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from tokenwire.dialects.deltas import Delta, Failed, Terminal
+    from tokenwire.dialects.transcript import Transcript
+    from tokenwire.wire.sse import Event
+
+
+class Frame(NamedTuple):
+    """One event on its way to a reader, before ids and framing (the writer adds both)."""
+
+    event: str | None
+    data: str
+
+
+class Mark(enum.IntFlag):
+    """What the cheap look at a frame found. Plain frames, nearly all, have no mark and are not decoded."""
+
+    PLAIN = 0
+    NOTABLE = 1  # not plain text: worth decoding at the end (finish, usage, role, anything unknown)
+    DONE = 2  # the dialect's end marker: nothing after it is relayed
+    ERROR = 4  # carries an error: decode it now
+    USAGE_ONLY = 8  # a usage chunk without content, hidden from a client that did not ask for it
+
+
+class Decoder(Protocol):
+    """Events of one upstream attempt -> deltas. A fold: equal input gives equal output, whatever the chunking."""
+
+    def feed(self, event: Event) -> list[Delta]: ...
+
+    def close(self) -> list[Delta]:
+        """The bytes ended. Returns what the end implies, ``Failed(code="truncated")`` if the end marker is missing."""
+        ...
+
+    def copy(self) -> Decoder:
+        """An independent decoder in the same state (a checkpoint). Cheap: state, never history."""
+        ...
+
+
+class Encoder(Protocol):
+    """Deltas -> frames of one dialect. What it must invent derives from the stream id and a counter."""
+
+    def feed(self, delta: Delta) -> list[Frame]: ...
+
+    def prefix(self, fold: Transcript) -> list[Frame]:
+        """The legal coalesced prefix: what a late joiner is sent to be in the state of *fold*."""
+        ...
+
+    def close(self, terminal: Terminal) -> list[Frame]: ...
+
+    def copy(self) -> Encoder: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One wire dialect.
+
+    Attributes:
+        framing: ``sse`` or ``ndjson``.
+        ids: whether stock clients bear ``id:`` lines on the dialect's own POST route.
+        heartbeat: bytes for an idle reader where ids are off (where they are on, ``: hb`` and ONE newline).
+        holes: paths of JSON strings that vary from frame to frame and mean nothing else (envelopes).
+        scan: a cheap look at one whole frame (bytes through the blank line); never raises.
+        decode_response: a whole non-streaming body -> the deltas that a stream would have brought.
+        fold_response: the other way: what a non-streaming client of this dialect is answered.
+        error_body: the HTTP error body in this dialect, given the failure and the HTTP status it goes out with.
+        describe_error: the opposite: any error body of a provider of this dialect (JSON, HTML, text) and its status -> Failed.
+    """
+
+    name: str
+    framing: Literal["sse", "ndjson"]
+    content_type: str
+    ids: bool
+    heartbeat: bytes
+    holes: tuple[tuple[str | int, ...], ...]
+    decoder: Callable[[], Decoder]
+    encoder: Callable[[str, float, str], Encoder]
+    scan: Callable[[bytes], Mark]
+    decode_response: Callable[[bytes], list[Delta]]
+    fold_response: Callable[[Transcript, str, float, str], bytes]
+    error_body: Callable[[Failed, int], bytes]
+    describe_error: Callable[[bytes, int], Failed]
+
+
+def encode_frames(frames: Sequence[Frame]) -> bytes:
+    """The frames as SSE without ids; the plain oracle of what the engine's views write."""
+    from tokenwire.wire.sse import encode
+
+    return b"".join(encode(frame.data, event=frame.event) for frame in frames)
