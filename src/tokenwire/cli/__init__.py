@@ -1,1 +1,71 @@
+"""The command line: a caller like any other. Parses, calls, prints; nothing is decided here."""
 
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenwire import __version__
+from tokenwire.errors import ConfigError
+
+app = typer.Typer(
+    name="tokenwire",
+    help="The streaming backbone for LLM applications.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path | None, typer.Option("--config", help="A tokenwire.toml; without it, the environment.")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; more than one needs a redis:// store.")] = 1,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page, if there is a display.")] = False,
+) -> None:
+    """Run the relay. Without --config: loopback only, upstreams from the environment, and the simulator as sim/…"""
+    from tokenwire.cli.serving import run_serve
+
+    run_serve(os.environ, config=config, host=host, port=port, workers=workers, open_browser=open_browser)
+
+
+@app.command()
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8786,
+) -> None:
+    """Run the simulator alone: providers' look-alikes with latency profiles and faults."""
+    from tokenwire.simulator.__main__ import main as run_simulator
+
+    run_simulator(["--host", host, "--port", str(port)])
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Read the settings as serve would, ask every upstream for its models, and say what is wrong."""
+    from tokenwire.cli.checking import run_check
+
+    raise typer.Exit(run_check(os.environ, config))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"tokenwire {__version__}")
+
+
+def main() -> None:
+    """Entry point: what was wrong with the settings is one line on stderr and exit status 2."""
+    try:
+        app()
+    except ConfigError as error:
+        print(f"tokenwire: {error}", file=sys.stderr)
+        sys.exit(2)

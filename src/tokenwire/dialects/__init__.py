@@ -1,1 +1,38 @@
+"""The dialects by name. Modules are imported when first asked for: a process rarely speaks all of them."""
 
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from tokenwire.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from tokenwire.dialects.base import Dialect
+
+#: Name on the outside -> module of this package with a ``DIALECT``.
+_MODULES: Final[dict[str, str]] = {
+    "native": "native",
+    "openai.chat": "openai_chat",
+}
+
+
+def names() -> list[str]:
+    """The dialects that ``get`` knows, sorted."""
+    return sorted(_MODULES)
+
+
+@cache
+def get(name: str) -> Dialect:
+    """The dialect of that name.
+
+    Raises:
+        RequestRefused: 400 ``unknown_dialect``, with the names there are.
+    """
+    module = _MODULES.get(name)
+    if module is None:
+        known = ", ".join(names())
+        raise RequestRefused(400, "unknown_dialect", f"no dialect {name!r}; there are {known}", param="dialect")
+    dialect: Dialect = import_module(f"tokenwire.dialects.{module}").DIALECT
+    return dialect

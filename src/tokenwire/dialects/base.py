@@ -31,6 +31,7 @@ class Mark(enum.IntFlag):
     DONE = 2  # the dialect's end marker: nothing after it is relayed
     ERROR = 4  # carries an error: decode it now
     USAGE_ONLY = 8  # a usage chunk without content, hidden from a client that did not ask for it
+    SWALLOWED = 16  # an error in a shape that stock SDKs do not notice: replaced by the dialect's own error
 
 
 class Decoder(Protocol):

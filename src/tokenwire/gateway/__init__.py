@@ -1,1 +1,1 @@
-
+"""The server: HTTP words in, engine calls out."""

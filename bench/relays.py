@@ -1,0 +1,114 @@
+"""What is compared: how each relay is started, what it needs, and how it is asked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bench import toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Dialect = Literal["chat", "messages"]
+
+_HERE = Path(__file__).resolve().parent
+_SCRIPTS = Path(sys.executable).parent  # of the environment that runs us
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay:
+    """One row of a table.
+
+    In ``command``, ``environment`` and ``files``, ``{port}`` stands for the port to listen on, ``{upstream}``
+    for the port of the provider, ``{dir}`` for a directory of this run. No command is the direct line.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    """Programs and the Debian packages that have them."""
+    models: Mapping[Dialect, str] = field(default_factory=lambda: {"chat": "gpt-4o", "messages": "claude"})
+    """The model to ask for in each dialect that it speaks."""
+    native: bool = False
+    """Whether it has tokenwire's own routes (start and follow)."""
+    slow: bool = False
+    """So far from the others that one round with half the work says enough."""
+
+    def check(self) -> None:
+        """Raise MissingProgramError for the first program that is not here."""
+        for program, package in self.needs:
+            toolchain.find(program, package)
+        if self.command and Path(self.command[0]).is_absolute() and not Path(self.command[0]).exists():
+            raise toolchain.MissingProgramError(self.command[0], "not installed in this environment")
+
+    def prepare(self, *, port: int, upstream: int, directory: Path) -> tuple[list[str], dict[str, str]]:
+        """Write this relay's files into *directory*; return its command and what its environment needs."""
+        values = {"port": str(port), "upstream": str(upstream), "dir": str(directory)}
+        for name, text in self.files.items():
+            (directory / name).write_text(fill(text, values))
+        command = [fill(part, values) for part in self.command]
+        return command, {key: fill(value, values) for key, value in self.environment.items()}
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Replace ``{name}`` for the names in *values*, and leave other braces alone (str.format would not)."""
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return text
+
+
+def _tokenwire(name: str, title: str, *, store: str = "memory://", headers: tuple[str, ...] = ()) -> Relay:
+    settings = fill((_HERE / "tokenwire.toml").read_text(), {"store": store})
+    return Relay(
+        name=name,
+        title=title,
+        command=(str(_SCRIPTS / "tokenwire"), "serve", "--config", "{dir}/tokenwire.toml"),
+        files={"tokenwire.toml": settings},
+        headers=headers,
+        models={"chat": "lab/gpt-4o", "messages": "lab-messages/claude-sonnet-4-5"},
+        native=True,
+    )
+
+
+DIRECT = Relay(name="direct", title="direct line")
+
+NGINX = Relay(
+    name="nginx",
+    title="nginx",
+    command=("nginx", "-e", "stderr", "-p", "{dir}", "-c", "{dir}/nginx.conf"),
+    files={"nginx.conf": (_HERE / "nginx.conf").read_text()},
+    needs=(("nginx", "nginx"),),
+)
+
+TUTORIAL = Relay(
+    name="tutorial",
+    title="tutorial relay",
+    command=(sys.executable, "-m", "uvicorn", "bench.tutorial_relay:app", "--port", "{port}"),
+    environment={"UPSTREAM": "http://127.0.0.1:{upstream}/v1"},
+    models={"chat": "gpt-4o"},
+    slow=True,
+)
+
+KNOWN: Mapping[str, Relay] = {
+    relay.name: relay
+    for relay in (
+        DIRECT,
+        NGINX,
+        _tokenwire("tokenwire", "tokenwire"),
+        _tokenwire("tokenwire-ids", "tokenwire, ids on", headers=("X-Tokenwire-Ids: 1",)),
+        _tokenwire("tokenwire-sqlite", "tokenwire, sqlite", store="sqlite://{dir}/tokenwire.db"),
+        TUTORIAL,
+    )
+}
+
+
+def other(name: str, command: Sequence[str]) -> Relay:
+    """A stranger's relay, from the command line. It is asked for ``lab/gpt-4o``, as many gateways want it."""
+    return Relay(name=name, title=name, command=tuple(command), models={"chat": "lab/gpt-4o"})

@@ -1,0 +1,5 @@
+"""``python -m tokenwire``."""
+
+from tokenwire.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""``python -m tokenwire.cli``."""
+
+from tokenwire.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""``tokenwire serve``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from tokenwire.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tokenwire.gateway.app import Gateway
+    from tokenwire.gateway.settings import Settings
+
+
+def run_serve(
+    environ: Mapping[str, str],
+    *,
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    workers: int,
+    open_browser: bool,
+) -> None:
+    """Serve until a signal. Raises ``ConfigError`` for settings that cannot work, before anything listens."""
+    if workers != 1:
+        raise ConfigError(
+            f"{workers} workers cannot share an in-memory store: a reader that reconnects would reach the wrong one; "
+            "use --workers 1",
+            where="--workers",
+        )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with simulator(wanted=config is None) as url:
+        # After the simulator was started: its interpreter starts while ours imports.
+        from tokenwire.gateway.server import listen, run
+        from tokenwire.gateway.settings import check, from_environment, load
+
+        settings = load(config, environ) if config is not None else from_environment(environ, url())
+        server = settings.server
+        server = structs.replace(server, host=host or server.host, port=server.port if port is None else port)
+        settings = check(structs.replace(settings, server=server))
+        sock = listen(server.host, server.port)
+        shown = f"[{server.host}]" if ":" in server.host else server.host
+        address = f"http://{shown}:{sock.getsockname()[1]}"
+        run(settings, sock, lambda gateway: announce(gateway, settings, address, open_browser))
+
+
+def announce(gateway: Gateway, settings: Settings, address: str, open_browser: bool) -> None:
+    """Say where we are, and what can be asked."""
+    print(f"tokenwire {address}")
+    print(f"  upstreams: {', '.join(settings.upstreams) or 'none'}", flush=True)
+    if open_browser and (sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY")):
+        import webbrowser
+
+        webbrowser.open(address)
+
+
+@contextmanager
+def simulator(*, wanted: bool) -> Iterator[Callable[[], str | None]]:
+    """The simulator in a process of its own; yields a function that waits for its base URL (None if not wanted)."""
+    if not wanted:
+        yield lambda: None
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tokenwire.simulator", "--port", "0", "--parent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C is for the relay: its streams drain before the simulator goes
+    )
+
+    def url() -> str:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        match = re.search(r"http://\S+", line)
+        if match is None:
+            raise ConfigError("the simulator did not start; try 'tokenwire simulate' to see why")
+        return match.group(0) + "/v1"
+
+    try:
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()

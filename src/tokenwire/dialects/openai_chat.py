@@ -1,0 +1,133 @@
+"""OpenAI Chat Completions, and the servers that are compatible with it: what the dialect is, in one record.
+
+The work is in the files beside this one: decode (with choice, parts, tools), encode, errors, usage.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from tokenwire.dialects.base import Dialect, Mark
+from tokenwire.dialects.deltas import GENERATED, Delta, Failed, Logprobs, Started, Usage
+from tokenwire.dialects.json_text import loads
+from tokenwire.dialects.openai_chat_choice import NAME
+from tokenwire.dialects.openai_chat_decode import Decoder
+from tokenwire.dialects.openai_chat_encode import Encoder
+from tokenwire.dialects.openai_chat_response import decode_response, fold_response
+from tokenwire.dialects.openai_errors import describe_error, error_body
+from tokenwire.wire import sse
+
+__all__ = ["DIALECT", "NAME", "Decoder", "Encoder", "decode_response", "fold_response", "scan"]
+
+
+class _Delta(msgspec.Struct):
+    """An object; what is in it is skipped."""
+
+
+class _PlainChoice(msgspec.Struct):
+    delta: _Delta
+    finish_reason: Literal[""] | None = None
+    error: None = None
+    usage: None = None
+
+
+class _PlainChunk(msgspec.Struct):
+    """A chunk as nearly all are: choices with a delta, and no news of an end, usage or error. Unknown members may be
+    in it; those named here may not say anything."""
+
+    choices: Annotated[list[_PlainChoice], msgspec.Meta(min_length=1)]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
+_PLAIN: Final = msgspec.json.Decoder(_PlainChunk).decode
+_DATA: Final = len(b"data: ")
+
+
+def scan(frame: bytes) -> Mark:
+    """A cheap look at one whole frame, the hot path: about 0.35 us for a plain one. Never raises.
+
+    A typed msgspec decoder skips what it is not asked for, and so reads a chunk in half the time of a plain one; three
+    searches for byte strings take as long, and are fooled by white space, escapes and the order of members. A frame is
+    plain only if it is one whole JSON value of that type, on one data line: since no JSON string may hold a line end,
+    nothing else fits between the first six bytes and the end. Whatever is not of that type is decoded in full.
+
+    Returns:
+        ``PLAIN``; else ``DONE``; else ``NOTABLE``, with ``ERROR`` and ``USAGE_ONLY`` where they apply. An ``ERROR`` is
+        also ``SWALLOWED`` if OpenAI's SDK would not raise it and nothing generated is lost with it.
+    """
+    try:
+        _PLAIN(frame[_DATA:])
+    except (ValueError, RecursionError):
+        return _look(frame)
+    return Mark.PLAIN
+
+
+def _look(frame: bytes) -> Mark:
+    """The plain version of ``scan``: what a decoder that sees only this frame makes of it."""
+    mark = Mark.PLAIN
+    for event in sse.Decoder().feed(frame + b"\n\n"):  # a frame cut off by the end of the body may lack its blank line
+        data = event.data.strip()
+        if data.startswith("[DONE]"):
+            return mark | Mark.DONE
+        deltas = Decoder().feed(event)
+        if any(not isinstance(delta, _UNREMARKABLE) for delta in deltas):
+            mark |= Mark.NOTABLE
+        if any(isinstance(delta, Failed) for delta in deltas):
+            mark |= Mark.ERROR if _raises(data) or _generated(deltas) else Mark.ERROR | Mark.SWALLOWED
+        elif _usage_only(deltas):
+            mark |= Mark.USAGE_ONLY
+    return mark
+
+
+_UNREMARKABLE = (*GENERATED, Started, Logprobs)
+
+
+def _generated(deltas: list[Delta]) -> bool:
+    return any(isinstance(delta, GENERATED) for delta in deltas)
+
+
+def _raises(data: str) -> bool:
+    """Whether OpenAI's SDK raises an error of its own for this data: a truthy ``error`` at the top, no other shape."""
+    try:
+        value, _ = loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and bool(value.get("error"))
+
+
+def _usage_only(deltas: list[Delta]) -> bool:
+    """Usage, and nothing else of value. The chunk that opens a choice may carry usage too (vLLM's continuous usage),
+    in the same form as OpenRouter's last chunk, but with nothing generated yet: hidden, it would be missed."""
+    if not any(isinstance(delta, Usage) for delta in deltas):
+        return False
+    opens = any(isinstance(delta, Started) for delta in deltas)
+    return all(
+        isinstance(delta, Started) or (isinstance(delta, Usage) and (delta.output or not opens)) for delta in deltas
+    )
+
+
+DIALECT: Final = Dialect(
+    name=NAME,
+    framing="sse",
+    content_type="text/event-stream",
+    ids=False,
+    heartbeat=b": hb\n\n",
+    holes=(
+        ("choices", 0, "delta", "content"),
+        ("choices", 0, "delta", "reasoning_content"),
+        ("choices", 0, "delta", "reasoning"),
+        ("choices", 0, "delta", "tool_calls", 0, "function", "arguments"),
+        ("obfuscation",),
+    ),
+    decoder=Decoder,
+    encoder=Encoder,
+    scan=scan,
+    decode_response=decode_response,
+    fold_response=fold_response,
+    error_body=error_body,
+    describe_error=describe_error,
+)

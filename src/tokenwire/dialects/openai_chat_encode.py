@@ -1,0 +1,255 @@
+"""Deltas -> Chat Completions chunks, in the order that OpenAI sends them (reference, sections 3 and 11).
+
+Role chunk, contents, one finish chunk for each choice, the usage chunk, ``[DONE]``. Ids and indices that a chunk needs
+come from the stream id and from counters, so that the same deltas give the same bytes, on every node and every time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tokenwire.dialects.base import Frame
+from tokenwire.dialects.deltas import (
+    Citation,
+    Finished,
+    Logprobs,
+    Opaque,
+    ReasoningDelta,
+    ReasoningSignature,
+    RefusalDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    Usage,
+)
+from tokenwire.dialects.endings import failure_of
+from tokenwire.dialects.openai_chat_choice import NAME
+from tokenwire.dialects.openai_errors import error_object
+from tokenwire.dialects.openai_usage import usage_object
+from tokenwire.dialects.transcript import merge_usage
+from tokenwire.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from tokenwire.dialects.deltas import Delta, FinishReason, Terminal
+    from tokenwire.dialects.transcript import Transcript
+
+#: The word of ``finish_reason`` for each reason (reference, section 8). Errors have none: the error itself says it.
+_WORDS: Final[dict[FinishReason, str]] = {
+    "stop": "stop", "length": "length", "context_window": "length", "tool_use": "tool_calls",
+    "content_filter": "content_filter", "refusal": "stop", "pause": "stop", "unknown": "stop",
+}  # fmt: skip
+
+_json = msgspec.json.encode
+
+
+class _State:
+    """What has been sent of one choice."""
+
+    __slots__ = ("annotations", "calls", "details", "filled", "finished", "refused")
+
+    def __init__(self) -> None:
+        self.calls: dict[int, int] = {}  # block -> tool index, counted from 0
+        self.filled: set[int] = set()  # blocks whose arguments are not empty
+        self.details = 0
+        self.annotations = 0
+        self.refused = False
+        self.finished = False
+
+    def copy(self) -> _State:
+        twin = _State()
+        twin.calls, twin.filled = dict(self.calls), set(self.filled)
+        twin.details, twin.annotations = self.details, self.annotations
+        twin.refused, twin.finished = self.refused, self.finished
+        return twin
+
+
+class Encoder:
+    """Deltas -> chunks.
+
+    Args:
+        stream: our stream id; the chunks' id is made of it.
+        created: when the stream began, in seconds since 1970.
+        model: the name that the reader asked for.
+        include_usage: whether the reader asked for the usage chunk.
+    """
+
+    def __init__(self, stream: str, created: float, model: str, *, include_usage: bool = True) -> None:
+        self._include_usage = include_usage
+        self._identity = {
+            "id": "chatcmpl-" + stream.removeprefix("st_"),
+            "object": "chat.completion.chunk",
+            "created": int(created),
+            "model": model,
+        }
+        # A chunk is this, one choice and a closing bracket: only the choice is encoded for each token.
+        self._head = _json(self._identity).decode()[:-1] + ',"choices":[{"index":'
+        self._choices: dict[int, _State] = {}
+        self._usage: Usage | None = None
+
+    def feed(self, delta: Delta) -> list[Frame]:
+        """The chunks of one delta: none for usage (it is the last chunk), for failures (``close`` tells them) and for
+        what only another dialect knows.
+
+        Raises:
+            LocalProtocolError: arguments of a tool call that never started.
+        """
+        if isinstance(delta, TextDelta):
+            return self._say(delta.choice, {"content": delta.text})
+        if isinstance(delta, ReasoningDelta):
+            return self._say(delta.choice, {"reasoning_content": delta.text})
+        if isinstance(delta, ToolCallDelta):
+            return self._arguments(delta.choice, delta.block, delta.json)
+        if isinstance(delta, Usage):
+            self._usage = merge_usage(self._usage, delta)
+        elif isinstance(delta, Started):
+            return self._open(delta.choice)[0]
+        elif isinstance(delta, Finished):
+            return self._finish(delta.choice, delta.reason)
+        else:
+            return self._rarely(delta)
+        return []
+
+    def prefix(self, fold: Transcript) -> list[Frame]:
+        """What *fold* says in the fewest chunks that a client handles like the stream itself: one for each run of one
+        kind, never two kinds in one chunk. Whatever was fed before is forgotten."""
+        self._choices.clear()
+        self._usage = None
+        return [frame for delta in fold.deltas() for frame in self.feed(delta)]
+
+    def close(self, terminal: Terminal) -> list[Frame]:
+        """The end: what is missing of a normal one, usage and ``[DONE]``; else the error, and no ``[DONE]``."""
+        if terminal.state != "completed":
+            return [_error(terminal)]
+        frames: list[Frame] = []
+        for index in list(self._choices) or [0]:  # SDK users read choices[0] of an empty answer, too
+            calls = index in self._choices and self._choices[index].calls
+            reason = terminal.reason if terminal.reason in _WORDS else None
+            frames += self._finish(index, reason or ("tool_use" if calls else "stop"))
+        if self._include_usage and (usage := self._usage or terminal.usage) is not None:
+            frames.append(Frame(None, _json({**self._identity, "choices": [], "usage": usage_object(usage)}).decode()))
+        frames.append(Frame(None, "[DONE]"))
+        return frames
+
+    def copy(self) -> Encoder:
+        twin = object.__new__(Encoder)
+        twin._include_usage, twin._identity, twin._head = self._include_usage, self._identity, self._head
+        twin._choices = {index: state.copy() for index, state in self._choices.items()}
+        twin._usage = self._usage
+        return twin
+
+    def _rarely(self, delta: Delta) -> list[Frame]:
+        if isinstance(delta, ToolCallStarted):
+            return self._call(delta)
+        if isinstance(delta, ToolCallEnded):
+            # "A call without parameters ends as {}": other dialects end it without any.
+            frames, state = self._open(delta.choice)
+            return frames if delta.block in state.filled else self._arguments(delta.choice, delta.block, "{}")
+        if isinstance(delta, RefusalDelta):
+            frames, state = self._open(delta.choice)
+            state.refused = True
+            return [*frames, self._chunk(delta.choice, {"refusal": delta.text})]
+        if isinstance(delta, Logprobs):
+            frames, _ = self._open(delta.choice)
+            logprobs = {"content": delta.content, "refusal": delta.refusal}
+            return [*frames, self._chunk(delta.choice, {}, logprobs=_json(logprobs).decode())]
+        if isinstance(delta, ReasoningSignature):
+            return self._signature(delta)
+        if isinstance(delta, Citation):
+            return self._cite(delta)
+        if isinstance(delta, Opaque) and delta.dialect == NAME and isinstance(delta.data, dict):
+            return [self._unknown(delta.data)]
+        return []
+
+    def _open(self, index: int) -> tuple[list[Frame], _State]:
+        """The state of a choice, and its role chunk if it has not had one."""
+        state = self._choices.get(index)
+        if state is not None:
+            return [], state
+        state = self._choices[index] = _State()
+        return [self._chunk(index, {"role": "assistant", "content": ""})], state
+
+    def _say(self, index: int, delta: dict[str, Any]) -> list[Frame]:
+        chunk = self._chunk(index, delta)
+        return [chunk] if index in self._choices else [*self._open(index)[0], chunk]
+
+    def _chunk(self, index: int, delta: dict[str, Any], *, finish: str = "null", logprobs: str = "null") -> Frame:
+        """One chunk of one choice; *finish* and *logprobs* are JSON."""
+        said = _json(delta).decode()
+        return Frame(None, f'{self._head}{index},"delta":{said},"logprobs":{logprobs},"finish_reason":{finish}}}]}}')
+
+    def _call(self, delta: ToolCallStarted) -> list[Frame]:
+        frames, state = self._open(delta.choice)
+        index = state.calls.setdefault(delta.block, len(state.calls))
+        function = {"name": delta.name, "arguments": ""}
+        call = {"index": index, "id": delta.id, "type": "function", "function": function}
+        return [*frames, self._chunk(delta.choice, {"tool_calls": [call]})]
+
+    def _arguments(self, choice: int, block: int, json: str) -> list[Frame]:
+        state = self._choices.get(choice)
+        if state is None or block not in state.calls:
+            raise LocalProtocolError(f"choice {choice} has no tool call in block {block}: ToolCallStarted is missing")
+        if not json:
+            return []
+        state.filled.add(block)
+        return [self._chunk(choice, {"tool_calls": [{"index": state.calls[block], "function": {"arguments": json}}]})]
+
+    def _signature(self, delta: ReasoningSignature) -> list[Frame]:
+        """Chat has no place for a signature; OpenRouter's clients send these details back on the next turn."""
+        frames, state = self._open(delta.choice)
+        detail = {"type": "reasoning.text", "signature": delta.signature, "index": state.details}
+        state.details += 1
+        return [*frames, self._chunk(delta.choice, {"reasoning_details": [detail]})]
+
+    def _cite(self, delta: Citation) -> list[Frame]:
+        """The index is for OpenAI's accumulating helper, which cannot merge list entries without it."""
+        frames, state = self._open(delta.choice)
+        note = {"index": state.annotations, **url_citation(delta.data)}
+        state.annotations += 1
+        return [*frames, self._chunk(delta.choice, {"annotations": [note]})]
+
+    def _unknown(self, data: dict[str, Any]) -> Frame:
+        """Members that the decoder did not know, in their places in a chunk again (after a failover, say). Entries of
+        tool calls that have a function were not understood for a reason, and would be understood here."""
+        choices: list[Any] = []
+        for choice in data.get("choices") or ():
+            delta = dict(choice.get("delta") or {})
+            delta.pop("function_call", None)
+            if isinstance(entries := delta.pop("tool_calls", None), list):
+                kept = [entry for entry in entries if isinstance(entry, dict) and "function" not in entry]
+                delta |= {"tool_calls": kept} if kept else {}
+            choices.append({"finish_reason": None, **choice, "delta": delta})
+        return Frame(None, _json({**self._identity, **data, "choices": choices}).decode())
+
+    def _finish(self, index: int, reason: FinishReason) -> list[Frame]:
+        frames, state = self._open(index)
+        word = word_of(reason, state.refused)
+        if state.finished or word is None:
+            return frames
+        state.finished = True
+        return [*frames, self._chunk(index, {}, finish=f'"{word}"')]
+
+
+def word_of(reason: FinishReason, refused: bool) -> str | None:
+    """The ``finish_reason`` for *reason*; None where only an error says it. A refusal without a text is a filter."""
+    return "content_filter" if reason == "refusal" and not refused else _WORDS.get(reason)
+
+
+def url_citation(source: dict[str, Any]) -> dict[str, Any]:
+    """*source* as an annotation: another dialect's object becomes a ``url_citation`` if it has an address."""
+    url = source.get("url") or source.get("uri")
+    if source.get("type") == "url_citation" or not isinstance(url, str):
+        return source
+    cited = {name: source[name] for name in ("title", "start_index", "end_index") if name in source}
+    return {"type": "url_citation", "url_citation": {"url": url, **cited}}
+
+
+def _error(terminal: Terminal) -> Frame:
+    failure = failure_of(terminal)
+    error = error_object(failure)
+    if terminal.state != "failed":
+        error |= {"type": terminal.state, "code": terminal.state}
+    return Frame(None, _json({"error": error}).decode())

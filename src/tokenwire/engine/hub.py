@@ -1,0 +1,184 @@
+"""All streams of one process: their clock, their bounds, and how long an ended one is kept."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from tokenwire.dialects.base import Dialect
+from tokenwire.engine.clock import Clock
+from tokenwire.engine.stream import Policy, Stream, StreamStatistics
+from tokenwire.engine.timers import Wheel
+from tokenwire.errors import NotResumable, Overloaded
+from tokenwire.wire.envelope import Codec
+
+log = logging.getLogger(__name__)
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """Bounds of the in-memory store.
+
+    Attributes:
+        max_bytes: frames of all streams together. Ended streams go oldest first; when only running ones are left,
+            new streams are refused (503). A third of a small container's memory.
+        ended_seconds: how long an ended stream can still be followed, at most.
+        max_streams: running streams; doubling it doubles what a burst may cost (about 20 KiB each, and a socket).
+    """
+
+    max_bytes: int = 256 * 1024 * 1024
+    ended_seconds: float = 600.0
+    max_streams: int = 20_000
+
+
+class HubStatistics(NamedTuple):
+    streams: int
+    running: int
+    readers: int
+    bytes_held: int
+    opened: int
+    completed: int
+    failed: int
+    cancelled: int
+    evicted: int
+    refused: int
+
+
+class Hub:
+    """Opens, finds and forgets streams. One per event loop; plain calls in its thread."""
+
+    #: How often retention and packing look around, seconds.
+    TICK = 0.25
+    #: Share of a tick that packing may take: it saves memory, and no token may wait for it.
+    PACK_FRAMES_PER_TICK = 4096
+
+    def __init__(self, clock: Clock, retention: Retention | None = None) -> None:
+        self.clock = clock
+        self.wheel = Wheel(clock)
+        self.retention = retention or Retention()
+        self._streams: dict[str, Stream] = {}
+        self._ended: dict[str, Stream] = {}  # in order of ending
+        self._opened = 0
+        self._evicted = 0
+        self._refused = 0
+        self._ends: dict[str, int] = {}
+        self._bytes = 0
+        self._tick_timer = self.wheel.after(self.TICK, self._tick)
+
+    def open(self, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide_usage: bool = False) -> Stream:
+        """A new stream in state ``queued``. Raises ``Overloaded`` when a bound of the process is reached."""
+        running = len(self._streams) - len(self._ended)
+        if running >= self.retention.max_streams:
+            self._refused += 1
+            raise Overloaded(f"{running} streams are running, the most that this process takes")
+        if self._bytes > self.retention.max_bytes and not self._evict(self.retention.max_bytes):
+            self._refused += 1
+            raise Overloaded("the running streams hold all the memory that this process may use for them")
+        stream_id = "st_" + secrets.token_urlsafe(16)
+        stream = Stream(self, stream_id, owner=owner, dialect=dialect, model=model, policy=policy, hide=hide_usage)
+        self._streams[stream_id] = stream
+        self._opened += 1
+        return stream
+
+    def get(self, stream_id: str, owner: str) -> Stream:
+        """The caller's stream. Raises ``NotResumable`` (404), the same for a stranger's stream as for none."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.owner != owner:
+            raise NotResumable(404, "stream_not_found", f"no stream {stream_id[:64]!r}")
+        return stream
+
+    def mine(self, owner: str) -> Iterator[Stream]:
+        """The caller's streams, oldest first."""
+        return (stream for stream in self._streams.values() if stream.owner == owner)
+
+    def running(self) -> list[Stream]:
+        return [stream for stream in self._streams.values() if stream.terminal is None]
+
+    def forget(self, stream: Stream) -> None:
+        """Drop a stream and its bytes; a running one is cancelled first."""
+        stream.cancel("deleted")
+        for reader in list(stream.readers):
+            reader.leave()
+        self._streams.pop(stream.id, None)
+        self._ended.pop(stream.id, None)
+
+    def codec(self, dialect: Dialect) -> Codec:
+        return Codec(dialect.holes)
+
+    def pack(self, stream: Stream) -> None:
+        """Pack a stream's frames now (its bound was reached)."""
+        self._bytes -= stream.log.pack()
+
+    def ended(self, stream: Stream) -> None:
+        """Called by a stream at its terminal."""
+        state = stream.state.value
+        self._ends[state] = self._ends.get(state, 0) + 1
+        if stream.id in self._streams:
+            self._ended[stream.id] = stream
+
+    def close(self) -> None:
+        """End every running stream and stop the clock."""
+        for stream in self.running():
+            stream.cancel("the relay is shutting down")
+        self._tick_timer.cancel()
+        self.wheel.close()
+
+    def statistics(self) -> HubStatistics:
+        """Frozen figures of this moment."""
+        streams = list(self._streams.values())
+        return HubStatistics(
+            len(streams),
+            len(streams) - len(self._ended),
+            sum(len(stream.readers) for stream in streams),
+            sum(stream.log.size for stream in streams),
+            self._opened,
+            self._ends.get("completed", 0),
+            self._ends.get("failed", 0),
+            self._ends.get("cancelled", 0),
+            self._evicted,
+            self._refused,
+        )
+
+    def stream_statistics(self) -> list[StreamStatistics]:
+        return [stream.statistics() for stream in self._streams.values()]
+
+    def _tick(self) -> None:
+        self._tick_timer = self.wheel.after(self.TICK, self._tick)
+        self._pack_some()
+        self._bytes = sum(stream.log.size for stream in self._streams.values())
+        cutoff = self.clock.now_ns() - int(self.retention.ended_seconds * 1e9)
+        for stream in list(self._ended.values()):
+            if stream.ended_ns is None or stream.ended_ns > cutoff:
+                break
+            if not stream.readers:
+                self._drop(stream)
+        if self._bytes > self.retention.max_bytes:
+            self._evict(self.retention.max_bytes)
+
+    def _pack_some(self) -> None:
+        left = self.PACK_FRAMES_PER_TICK
+        for stream in self._streams.values():
+            count = stream.log.packable
+            if count:
+                stream.log.pack()
+                left -= count
+                if left <= 0:
+                    return
+
+    def _evict(self, bound: int) -> bool:
+        """Forget ended streams that nobody reads, oldest first, until *bound* holds."""
+        for stream in list(self._ended.values()):
+            if self._bytes <= bound:
+                break
+            if not stream.readers:
+                self._drop(stream)
+        return self._bytes <= bound
+
+    def _drop(self, stream: Stream) -> None:
+        self._bytes -= stream.log.size
+        self._streams.pop(stream.id, None)
+        self._ended.pop(stream.id, None)
+        self._evicted += 1

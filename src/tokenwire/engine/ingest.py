@@ -1,0 +1,47 @@
+"""The provider's body bytes on their way into a log: one attempt's cutter and the stream that it feeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenwire.dialects.deltas import Failed
+from tokenwire.errors import EventTooLarge
+from tokenwire.wire.frames import MAX_FRAME, Cutter
+
+if TYPE_CHECKING:
+    from tokenwire.engine.stream import Stream
+
+
+class Ingest:
+    """Feeds one streaming answer. ``body`` is the hot path and is called once per network read."""
+
+    __slots__ = ("_cutter", "_now_ns", "_stream")
+
+    def __init__(self, stream: Stream, limit: int = MAX_FRAME) -> None:
+        self._stream = stream
+        self._cutter = Cutter(limit)
+        self._now_ns = stream.clock.now_ns
+
+    def body(self, data: bytes, chunk: bytes | None = None) -> None:
+        """Body bytes as they came; *chunk*: the same bytes as the one HTTP/1.1 chunk that carried them, if so."""
+        try:
+            frames = self._cutter.feed(data)
+        except EventTooLarge as error:
+            self._stream.fail(Failed(code="event_too_large", message=str(error)))
+            return
+        if frames:
+            self._stream.append(frames, self._now_ns(), chunk if frames[0] is data else None)
+
+    def end(self) -> None:
+        """The body ended where HTTP says it may."""
+        frames = self._cutter.close()
+        if frames:
+            self._stream.append(frames, self._now_ns())
+        self._stream.finish()
+
+    def lost(self, message: str) -> None:
+        """The body was cut. What came whole stays; an answer whose end marker came before the cut is complete."""
+        if self._stream.log.done_seq is not None:
+            self._stream.finish()
+        else:
+            self._stream.fail(Failed(code="upstream_closed", message=message, retryable=True))

@@ -1,0 +1,505 @@
+"""One stream: a log, a state, a source, and whoever reads.
+
+Every change is one synchronous step, so that nothing can be torn by cancellation: a cancel that races with the
+natural end finds either a running stream or a finished one, and the first terminal entry wins.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from array import array
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from tokenwire.dialects.base import Decoder, Dialect, Encoder, Mark
+from tokenwire.dialects.deltas import GENERATED, Failed, Terminal, TerminalState
+from tokenwire.dialects.transcript import Transcript
+from tokenwire.engine.ids import EventId
+from tokenwire.engine.log import Attempt, Log
+from tokenwire.engine.reader import Reader, Sink
+from tokenwire.engine.view import FoldedView, RawView, View, parse
+from tokenwire.errors import LocalProtocolError, StreamClosed
+
+if TYPE_CHECKING:
+    from tokenwire.engine.clock import Clock
+    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.timers import Timer, Wheel
+
+log = logging.getLogger(__name__)
+
+
+class State(enum.Enum):
+    QUEUED = "queued"
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ORPHANED = "orphaned"
+    EXPIRED = "expired"
+
+
+_ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.ORPHANED, State.EXPIRED})
+
+#: Every legal move. What is absent is a bug in the caller and raises ``LocalProtocolError``.
+MOVES: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.CONNECTING}) | _ENDS,
+    State.CONNECTING: frozenset({State.STREAMING}) | _ENDS,
+    State.STREAMING: _ENDS,
+    **dict.fromkeys(_ENDS, frozenset[State]()),
+}
+
+
+class Pause(enum.IntFlag):
+    """Why an upstream's reading is paused. It reads on when the set is empty."""
+
+    NONE = 0
+    MEMORY = 1
+    ADMISSION = 2
+
+
+class Source(Protocol):
+    """Where a stream's bytes come from. The engine need not know that HTTP exists."""
+
+    def abort(self) -> None:
+        """Stop at once; nothing is delivered afterwards. Idempotent."""
+        ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """How one stream treats its readers and its end. Seconds throughout.
+
+    Attributes:
+        linger: how long generation goes on without a reader: 0 cancels at once, infinity never.
+        drain: how long a finished answer without readers may still bring its usage.
+        heartbeat: a reader that was written nothing for so long gets a comment.
+        reader_timeout: a reader that takes nothing for so long is detached.
+        max_bytes: bound of the log; reached with nobody behind, the stream fails (``log_limit``).
+    """
+
+    linger: float = 15.0
+    drain: float = 2.0
+    heartbeat: float = 10.0
+    reader_timeout: float = 60.0
+    max_bytes: int = 16 * 1024 * 1024
+
+
+class StreamStatistics(NamedTuple):
+    id: str
+    state: str
+    entries: int
+    bytes_held: int
+    readers: int
+    live_readers: int
+    furthest_lag: int
+    unsent: int
+    paused: str
+
+
+class Stream:
+    """One generation. Made by ``Hub.open``; all methods are plain calls in the loop's thread.
+
+    Attributes:
+        owner: the caller whose stream it is; the gateway shows it to nobody else.
+        dialect: what the provider speaks.
+        generated_ns: arrival of the first generated event (text, reasoning, tool arguments), None before it.
+        on_open: called once, in the turn of the first generated event or of the terminal, whichever is first.
+        on_end: called once, in the turn of the terminal.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        stream_id: str,
+        *,
+        owner: str,
+        dialect: Dialect,
+        model: str,
+        policy: Policy,
+        hide: bool = False,
+    ) -> None:
+        self.hub = hub
+        self.id = stream_id
+        self.owner = owner
+        self.dialect = dialect
+        self.model = model
+        self.policy = policy
+        self.hide_usage = hide
+        self.clock: Clock = hub.clock
+        self.wheel: Wheel = hub.wheel
+        self.state = State.QUEUED
+        self.source: Source | None = None
+        self.created = hub.clock.wall()
+        self.created_ns = hub.clock.now_ns()
+        self.ended_ns: int | None = None
+        self.generated_ns: int | None = None
+        self.meta: dict[str, object] = {}
+        self.log = Log(hub.codec(dialect))
+        self.readers: list[Reader] = []
+        self.views: list[View] = []
+        self.on_open: list[Callable[[], None]] = []
+        self.on_end: list[Callable[[], None]] = []
+        self._opening: Decoder | None = dialect.decoder()
+        self._linger_timer: Timer | None = None
+        self._drain_timer: Timer | None = None
+        self._pause = Pause.NONE
+
+    # ------------------------------------------------------------------ the source's side
+
+    def connecting(self, source: Source) -> None:
+        """*source* began its work and is what a cancel aborts."""
+        self._move(State.CONNECTING)
+        self.source = source
+
+    def begin(self, *, attempt: int = 1, unary: bool = False) -> None:
+        """The provider's answer begins (its head said yes)."""
+        self._move(State.STREAMING)
+        self.log.attempts.append(Attempt(self.log.last + 1, attempt, self.dialect.name, unary))
+
+    def append(self, frames: Sequence[bytes], now_ns: int, chunk: bytes | None = None) -> None:
+        """New frames of the provider, in order. *chunk* is a lone frame in the HTTP/1.1 chunk that carried it.
+
+        The hot path: per frame one append, one scan and one write per live reader. After the terminal it does nothing.
+        """
+        held = self.log
+        if held.terminal is not None:
+            return
+        first = held.last + 1
+        scan = self.dialect.scan
+        marked = False
+        for frame in frames:
+            mark = scan(frame)
+            seq = held.append(frame, now_ns)
+            if mark:
+                held.mark(seq, mark)
+                marked = True
+        for view in self.views:
+            view.push(frames, first, chunk, marked)
+        if self._opening is not None:
+            self._look_for_opening(frames, now_ns)
+        if marked:
+            self._act_on_marks(first)
+        if held.size > self.policy.max_bytes:
+            self._bound_reached()
+
+    def append_unary(self, body: bytes, now_ns: int) -> None:
+        """The whole body of an answer that was not streamed: one entry."""
+        if self.log.terminal is None:
+            seq = self.log.append(body, now_ns)
+            self.log.mark(seq, Mark.NOTABLE)
+            for view in self.views:
+                view.push([body], seq, None, True)
+            self._opened(now_ns)
+
+    def finish(self) -> None:
+        """The provider's bytes ended where its protocol says they may. Completed, if the end marker came."""
+        if self.log.terminal is None:
+            failed = self._verdict()
+            self._terminate("completed" if failed is None else "failed", failed)
+
+    def fail(self, failed: Failed) -> None:
+        """Generation failed. Does nothing after the terminal."""
+        if self.log.terminal is None:
+            self._terminate("failed", failed)
+
+    # ------------------------------------------------------------------ the readers' side
+
+    def view(self, dialect: Dialect, *, ids: bool) -> View:
+        """The shared view of this log in *dialect*."""
+        folded = dialect is not self.dialect or self.unary
+        for view in self.views:
+            if view.dialect is dialect and view.ids == ids and view.folded == folded:
+                return view
+        made: View
+        if folded:
+            made = FoldedView(self, dialect, ids=ids)
+        else:
+            made = RawView(self, dialect, ids=ids, hide_usage=self.hide_usage)
+        self.views.append(made)
+        return made
+
+    def attach(self, sink: Sink, dialect: Dialect, *, ids: bool, after: EventId | None = None) -> Reader:
+        """A new reader of this stream, from *after* on (default: the start). Nothing is written before ``start``.
+
+        Raises ``NotResumable`` when continuity from *after* cannot be proven.
+        """
+        view = self.view(dialect, ids=ids)
+        cursor = EventId(self.log.epoch, 0) if after is None else view.position(after)
+        reader = Reader(self, view, sink, cursor)
+        self.readers.append(reader)
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
+        return reader
+
+    def detach(self, reader: Reader, *, finished: bool) -> None:
+        """*reader* is over. When the last one leaves before the end, the policy decides: cancel, linger or finish."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+        if finished:
+            self.caught_up()
+        else:
+            self._after_leave()
+
+    def caught_up(self) -> None:
+        """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
+        if self._pause & Pause.MEMORY and all(reader.live for reader in self.readers):
+            self.unpause(Pause.MEMORY)
+
+    def reader_gave_up(self, reader: Reader) -> None:
+        """*reader* took nothing for its whole time: told how to resume, and let go."""
+        log.info("stream %s: a reader took nothing for %g s and is detached", self.id, self.policy.reader_timeout)
+        where = EventId(self.log.epoch, reader.cursor.seq, reader.cursor.frames)
+        message = f"this reader took nothing for {self.policy.reader_timeout:g} s; resume after {where}"
+        terminal = Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True))
+        reader.sink.close(terminal)
+        reader.leave()
+
+    def expect_reader(self) -> None:
+        """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
+        if not self.readers:
+            self._after_leave()
+
+    def cancel(self, message: str = "cancelled on request") -> bool:
+        """Stop generation now, from anywhere. Idempotent; False when the stream was already over."""
+        if self.log.terminal is not None:
+            return False
+        self._terminate("cancelled", Failed(code="cancelled", message=message))
+        return True
+
+    # ------------------------------------------------------------------ pausing
+
+    def pause(self, reason: Pause) -> None:
+        """Stop reading the upstream for *reason*; deadlines stand still meanwhile."""
+        if not self._pause and self.source is not None:
+            self.source.pause()
+        self._pause |= reason
+
+    def unpause(self, reason: Pause) -> None:
+        if self._pause & reason:
+            self._pause &= ~reason
+            if not self._pause and self.source is not None:
+                self.source.resume()
+
+    # ------------------------------------------------------------------ questions
+
+    @property
+    def terminal(self) -> Terminal | None:
+        return self.log.terminal
+
+    @property
+    def last_ns(self) -> int:
+        """When the newest entry came; the stream's creation before the first."""
+        arrivals = self.log.arrivals_ns
+        return arrivals[-1] if arrivals else self.created_ns
+
+    @property
+    def timeline(self) -> array[int]:
+        """Arrival of each entry, CLOCK_MONOTONIC nanoseconds."""
+        return self.log.arrivals_ns
+
+    def encoder(self, dialect: Dialect) -> Encoder:
+        return dialect.encoder(self.id, self.created, self.model)
+
+    def decoder(self) -> Decoder:
+        return self.dialect.decoder()
+
+    def transcript(self, upto: int | None = None) -> Transcript:
+        """The fold of all entries (or of the first *upto*): text, tool calls, usage. Linear in the log."""
+        fold = Transcript()
+        decoder = self.decoder()
+        held = self.log
+        seq = 0
+        end = held.last_frame if upto is None else min(upto, held.last_frame)
+        while seq < end:
+            for frame in held.after(seq, end - seq):
+                seq += 1
+                if held.attempt_at(seq).unary:
+                    deltas = self.dialect.decode_response(frame)
+                elif held.done_seq is not None and seq > held.done_seq:
+                    continue
+                else:
+                    deltas = [delta for event in parse(frame) for delta in decoder.feed(event)]
+                for delta in deltas:
+                    fold.apply(delta)
+        return fold
+
+    def statistics(self) -> StreamStatistics:
+        """Frozen figures of this moment."""
+        readers = [reader.statistics() for reader in self.readers]
+        return StreamStatistics(
+            self.id,
+            self.state.value,
+            self.log.last,
+            self.log.size,
+            len(readers),
+            sum(reader.live for reader in readers),
+            max((reader.lag for reader in readers), default=0),
+            sum(reader.unsent for reader in readers),
+            self._pause.name or "",
+        )
+
+    # ------------------------------------------------------------------ inside
+
+    @property
+    def unary(self) -> bool:
+        """The answer came whole, not as a stream."""
+        return any(attempt.unary for attempt in self.log.attempts)
+
+    def _move(self, to: State) -> None:
+        if to not in MOVES[self.state]:
+            if self.log.terminal is not None:
+                raise StreamClosed(self.state.value)
+            raise LocalProtocolError(f"stream {self.id}: no move from {self.state.value} to {to.value}")
+        self.state = to
+
+    def _look_for_opening(self, frames: Sequence[bytes], now_ns: int) -> None:
+        """Until the first generated event every frame is decoded: that moment is TTFT, and opens held responses."""
+        decoder = self._opening
+        assert decoder is not None
+        for frame in frames:
+            for event in parse(frame):
+                if any(isinstance(delta, GENERATED) for delta in decoder.feed(event)):
+                    self._opened(now_ns)
+                    return
+
+    def _opened(self, now_ns: int | None) -> None:
+        self._opening = None
+        if now_ns is not None and self.generated_ns is None:
+            self.generated_ns = now_ns
+        callbacks, self.on_open = self.on_open, []
+        for callback in callbacks:
+            callback()
+
+    def _act_on_marks(self, first: int) -> None:
+        held = self.log
+        if held.done_seq is not None and self._drain_timer is None:
+            # The answer is whole; what may follow (the end of the HTTP body) is not waited for without end.
+            self._drain_timer = self.wheel.after(self.policy.drain, self.finish)
+        for seq in range(first, held.last + 1):
+            if held.notable.get(seq, Mark.PLAIN) & Mark.ERROR and held.terminal is None:
+                decoder = self.decoder()
+                deltas = [delta for event in parse(held.frame(seq)) for delta in decoder.feed(event)]
+                for delta in deltas:
+                    if isinstance(delta, Failed):
+                        self._terminate("failed", delta)
+                        return
+
+    def _verdict(self) -> Failed | None:
+        """Was that a clean end? Notable entries carry every finish; only when they don't settle it is all decoded."""
+        if self.unary:
+            return self.transcript().failed
+        for everything in (False, True):
+            decoder = self.decoder()
+            failed: Failed | None = None
+            for frame in self._frames(everything):
+                for event in parse(frame):
+                    for delta in decoder.feed(event):
+                        if isinstance(delta, Failed):
+                            failed = delta
+            for delta in decoder.close():
+                if isinstance(delta, Failed):
+                    failed = failed or delta
+            if failed is None:
+                return None
+        return failed
+
+    def _frames(self, everything: bool) -> Sequence[bytes]:
+        held = self.log
+        if not everything:
+            return [held.frame(seq) for seq in sorted(held.notable)]
+        frames: list[bytes] = []
+        while len(frames) < held.last_frame:
+            frames += held.after(len(frames))
+        return frames
+
+    def _summary(self) -> Transcript:
+        """Finish and usage, from the notable entries alone."""
+        if self.unary:
+            return self.transcript()
+        fold = Transcript()
+        decoder = self.decoder()
+        for frame in self._frames(everything=False):
+            for event in parse(frame):
+                for delta in decoder.feed(event):
+                    fold.apply(delta)
+        return fold
+
+    def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
+        self._move(State(state))
+        now = self.clock.now_ns()
+        arrivals = self.log.arrivals_ns
+        fold = self._summary()
+        finish = fold.choice(0)
+        terminal = Terminal(
+            state=state,
+            reason=finish.reason,
+            native_reason=finish.native_reason,
+            error=failed,
+            usage=fold.usage,
+            ttft_ms=None if self.generated_ns is None else (self.generated_ns - self.created_ns) / 1e6,
+            e2e_ms=None if self.generated_ns is None else (arrivals[-1] - self.created_ns) / 1e6,
+        )
+        self.ended_ns = now
+        self.log.close(terminal, now)
+        source, self.source = self.source, None
+        if source is not None:
+            source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
+        for timer in (self._linger_timer, self._drain_timer):
+            if timer is not None:
+                timer.cancel()
+        for view in self.views:
+            view.end()
+        self._opened(None)
+        callbacks, self.on_end = self.on_end, []
+        for callback in callbacks:
+            callback()
+        self.hub.ended(self)
+
+    def _after_leave(self) -> None:
+        self.caught_up()  # with no reader attached the bound never pauses an upstream
+        if self.readers:
+            return
+        if self.log.terminal is not None:
+            return
+        if self._finish_seen():
+            self._linger_timer = self.wheel.after(self.policy.drain, self._drained)
+        elif self.policy.linger <= 0:
+            self._terminate("cancelled", Failed(code="client_left", message="the reader left"))
+        elif self.policy.linger != float("inf"):
+            self._linger_timer = self.wheel.after(self.policy.linger, self._lapsed)
+
+    def _finish_seen(self) -> bool:
+        """The answer is whole and only bookkeeping is missing: leaving now must not turn it into a cancelled one."""
+        if self.log.done_seq is not None:
+            return True
+        return bool(self.log.notable) and self._summary().choice(0).reason is not None
+
+    def _drained(self) -> None:
+        self._linger_timer = None
+        if not self.readers and self.log.terminal is None:
+            self.finish()
+
+    def _lapsed(self) -> None:
+        self._linger_timer = None
+        if not self.readers and self.log.terminal is None:
+            message = f"nobody read for {self.policy.linger:g} s"
+            self._terminate("cancelled", Failed(code="client_left", message=message))
+
+    def _bound_reached(self) -> None:
+        """The log is full. A reader that is behind pauses the upstream (until it leaves or is detached); else fail."""
+        self.hub.pack(self)
+        if self.log.size <= self.policy.max_bytes:
+            return
+        if any(not reader.live for reader in self.readers):
+            self.pause(Pause.MEMORY)
+        elif self.log.terminal is None:
+            message = f"the answer is larger than the {self.policy.max_bytes} bytes that a stream may hold"
+            self._terminate("failed", Failed(code="log_limit", message=message))

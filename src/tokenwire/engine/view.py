@@ -1,0 +1,351 @@
+"""Views: what a log looks like in one dialect, shared by all readers of that dialect.
+
+``RawView`` is the dialect that the provider spoke: the log's own bytes. ``FoldedView`` is any other: entries decoded
+and encoded again, once for all live readers; a reader that is behind folds privately from the nearest checkpoint, so
+that no resume decodes a whole log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tokenwire import dialects
+from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame, Mark
+from tokenwire.engine.ids import EventId
+from tokenwire.errors import NotResumable
+from tokenwire.wire import sse
+
+if TYPE_CHECKING:
+    from tokenwire.engine.reader import Reader
+    from tokenwire.engine.stream import Stream
+
+log = logging.getLogger(__name__)
+
+#: Entries between two checkpoints of a fold. A resume decodes at most this many before it goes on.
+CHECKPOINT = 256
+
+
+class View:
+    """One projection of one stream's log. Subclasses say what an entry looks like; delivery is the same for all."""
+
+    __slots__ = ("dialect", "heartbeat", "ids", "live", "stream")
+
+    #: Whether entries are decoded and encoded again.
+    folded = False
+
+    def __init__(self, stream: Stream, dialect: Dialect, *, ids: bool) -> None:
+        self.stream = stream
+        self.dialect = dialect
+        self.ids = ids
+        # With ids on, the comment ends in ONE newline: official SDKs dispatch an empty event on comment + blank line.
+        self.heartbeat = b": hb\n" if ids else dialect.heartbeat
+        self.live: list[Reader] = []
+
+    def join(self, reader: Reader) -> None:
+        """*reader* stands at the end of the log and wants what comes."""
+        self.live.append(reader)
+
+    def drop(self, reader: Reader) -> None:
+        if reader in self.live:
+            self.live.remove(reader)
+
+    def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
+        """Deliver new entries to the live readers; *chunk* is a lone frame as the HTTP chunk it came in."""
+        raise NotImplementedError
+
+    def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
+        """What follows the reader's cursor: bytes (about *limit*), the cursor after them, and whether that is all."""
+        raise NotImplementedError
+
+    def over_at(self, cursor: EventId) -> bool:
+        """Whether nothing is left after *cursor* in this projection."""
+        raise NotImplementedError
+
+    def position(self, event_id: EventId) -> EventId:
+        """*event_id* as a cursor of this view. Raises ``NotResumable`` (409) if continuity cannot be proven."""
+        held = self.stream.log
+        if event_id.epoch != held.epoch or event_id.seq > held.last:
+            raise NotResumable(409, "discontinuous", f"event {event_id} is not of this stream's log as it is now")
+        return event_id
+
+    def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
+        """Write to every live reader; whoever cannot take more falls out and pulls from then on."""
+        full: list[Reader] | None = None
+        for reader in self.live:
+            try:
+                writable = reader.sink.write(data, chunk)
+            except Exception:  # one bad sink must not touch the stream's other readers
+                log.exception("a sink failed; its reader is detached")
+                writable = False
+                reader.sink = BROKEN
+            if not writable:
+                full = [reader] if full is None else [*full, reader]
+        if full is not None:
+            cursor = EventId(self.stream.log.epoch, last_seq)
+            for reader in full:
+                self.drop(reader)
+                reader.stalled(cursor)
+                if reader.sink is BROKEN:
+                    reader.leave()
+
+    def end(self) -> None:
+        """The log is over: live readers get its ending and are closed."""
+        if not self.live:
+            return
+        data = self.ending()
+        for reader in list(self.live):
+            reader.end(data)
+
+    def ending(self) -> bytes:
+        """The terminal entry in this projection, for readers that have everything before it."""
+        raise NotImplementedError
+
+
+class _BrokenSink:
+    """Takes the place of a sink that raised: writes nothing, holds nothing."""
+
+    unsent = 0
+
+    def write(self, data: bytes, chunk: bytes | None = None) -> bool:
+        return False
+
+    def close(self, terminal: object) -> None:
+        pass
+
+
+BROKEN = _BrokenSink()
+
+
+class RawView(View):
+    """The provider's own bytes, with or without ids; usage chunks that only we asked for can be hidden."""
+
+    __slots__ = ("hide",)
+
+    def __init__(self, stream: Stream, dialect: Dialect, *, ids: bool, hide_usage: bool) -> None:
+        super().__init__(stream, dialect, ids=ids)
+        self.hide = Mark.SWALLOWED | Mark.USAGE_ONLY if hide_usage else Mark.SWALLOWED
+
+    def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
+        if not self.live:
+            return
+        last_seq = first_seq + len(frames) - 1
+        if marked or self.ids:
+            data = self._render(frames, first_seq)
+            chunk = None
+        else:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+        if data:
+            self.deliver(data, chunk, last_seq)
+        done = self.stream.log.done_seq
+        if marked and done is not None and done <= last_seq:
+            for reader in list(self.live):  # nothing after the end marker is relayed: this projection is over
+                reader.finish()
+
+    def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
+        held = self.stream.log
+        seq = reader.cursor.seq
+        parts: list[bytes] = []
+        size = 0
+        last = held.last_frame if held.done_seq is None else held.done_seq
+        while size < limit and seq < last:
+            frames = held.after(seq, min(last - seq, 1 + (limit - size) // 256))
+            data = self._render(frames, seq + 1)
+            parts.append(data)
+            size += len(data)
+            seq += len(frames)
+        over = seq >= last and (held.terminal is not None or held.done_seq is not None)
+        if over and held.terminal is not None:
+            parts.append(self._terminal())
+            seq = held.last
+        return b"".join(parts), EventId(held.epoch, seq), over
+
+    def ending(self) -> bytes:
+        return self._terminal()
+
+    def over_at(self, cursor: EventId) -> bool:
+        held = self.stream.log
+        if held.done_seq is not None:
+            return cursor.seq >= held.done_seq
+        if held.terminal is None or cursor.seq < held.last_frame:
+            return False
+        return cursor.seq >= held.last or not self._terminal()
+
+    def position(self, event_id: EventId) -> EventId:
+        if event_id.frames:
+            raise NotResumable(
+                409, "discontinuous", f"{event_id} was given in another dialect than {self.dialect.name}"
+            )
+        return super().position(event_id)
+
+    def _render(self, frames: Sequence[bytes], seq: int) -> bytes:
+        notable = self.stream.log.notable
+        done = self.stream.log.done_seq
+        epoch = self.stream.log.epoch
+        parts: list[bytes] = []
+        for frame in frames:
+            if notable.get(seq, Mark.PLAIN) & self.hide or (done is not None and seq > done):
+                pass
+            elif not self.ids:
+                parts.append(frame)
+            elif frame[-2:] == b"\n\n":
+                parts.append(b"%bid: %d-%d\n\n" % (frame[:-1], epoch, seq))
+            else:  # CRLF or CR framing: the id line goes directly before the blank line
+                blank = 2 if frame.endswith(b"\r\n") else 1
+                parts.append(b"%bid: %d-%d\n%b" % (frame[:-blank], epoch, seq, frame[-blank:]))
+            seq += 1
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _terminal(self) -> bytes:
+        """The dialect's own words for an end that was not clean; nothing if the provider's error already said it."""
+        held = self.stream.log
+        terminal = held.terminal
+        if terminal is None or terminal.state == "completed":
+            return b""
+        if any(mark & Mark.ERROR and not mark & Mark.SWALLOWED for mark in held.notable.values()):
+            return b""
+        frames = self.stream.encoder(self.dialect).close(terminal)
+        return encode(frames, EventId(held.epoch, held.last) if self.ids else None)
+
+
+class Fold:
+    """Decoder and encoder at one position of a log: entry by entry, to frames of another dialect."""
+
+    __slots__ = ("_stream", "decoder", "encoder", "ids", "seq")
+
+    def __init__(self, stream: Stream, decoder: Decoder, encoder: Encoder, ids: bool, seq: int = 0) -> None:
+        self._stream = stream
+        self.decoder = decoder
+        self.encoder = encoder
+        self.ids = ids
+        self.seq = seq
+
+    def copy(self) -> Fold:
+        return Fold(self._stream, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
+
+    def feed(self, frame: bytes, skip: int = 0) -> bytes:
+        """Fold the next entry; its bytes, less its first *skip* frames."""
+        held = self._stream.log
+        seq = self.seq + 1
+        attempt = held.attempt_at(seq)
+        if attempt.unary:
+            deltas = dialects.get(attempt.dialect).decode_response(frame)
+        elif held.done_seq is not None and seq > held.done_seq:
+            deltas = []
+        else:
+            deltas = [delta for event in parse(frame) for delta in self.decoder.feed(event)]
+        frames = [out for delta in deltas for out in self.encoder.feed(delta)]
+        self.seq = seq
+        return encode(frames[skip:], EventId(held.epoch, seq) if self.ids else None, skip)
+
+    def close(self) -> bytes:
+        """The terminal entry's frames."""
+        held = self._stream.log
+        assert held.terminal is not None
+        frames: list[Frame] = []
+        if held.terminal.state == "completed" and not held.attempts[-1].unary:
+            frames = [out for delta in self.decoder.close() for out in self.encoder.feed(delta)]
+        frames += self.encoder.close(held.terminal)
+        self.seq += 1
+        return encode(frames, EventId(held.epoch, self.seq) if self.ids else None)
+
+
+class FoldedView(View):
+    """The log in another dialect than it was written in."""
+
+    __slots__ = ("_checkpoints", "_shared")
+
+    folded = True
+
+    def __init__(self, stream: Stream, dialect: Dialect, *, ids: bool) -> None:
+        super().__init__(stream, dialect, ids=ids)
+        start = Fold(stream, stream.decoder(), stream.encoder(dialect), ids)
+        self._shared: Fold | None = None
+        self._checkpoints = [start]
+
+    def join(self, reader: Reader) -> None:
+        fold = reader.fold
+        assert fold is not None
+        if self._shared is None or self._shared.seq < fold.seq:
+            self._shared = fold
+        reader.fold = None
+        super().join(reader)
+
+    def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
+        fold = self._shared
+        if not self.live or fold is None:
+            self._shared = None  # nobody stands at the end: whoever arrives there next brings a fold
+            return
+        data = b"".join([self._step(fold, frame) for frame in frames])
+        if data:
+            self.deliver(data, None, first_seq + len(frames) - 1)
+
+    def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
+        held = self.stream.log
+        cursor = reader.cursor
+        fold = reader.fold
+        if fold is None or fold.seq != cursor.seq:
+            fold = reader.fold = self._fold_at(cursor.seq)
+        parts: list[bytes] = []
+        size = 0
+        skip = cursor.frames
+        while size < limit and fold.seq < held.last_frame:
+            for frame in held.after(fold.seq, 64):
+                data = self._step(fold, frame, skip)
+                skip = 0
+                parts.append(data)
+                size += len(data)
+                if size >= limit:
+                    break
+        over = held.terminal is not None and fold.seq == held.last_frame
+        if over:
+            parts.append(fold.close())
+        data = b"".join(parts)
+        # Entries that gave no frames leave nothing to write, and yet the reader has moved: look again.
+        if not data and not over and fold.seq < held.last_frame:
+            return self.read(reader, limit)
+        return data, EventId(held.epoch, fold.seq), over
+
+    def ending(self) -> bytes:
+        assert self._shared is not None  # live readers stand on it
+        return self._shared.close()
+
+    def over_at(self, cursor: EventId) -> bool:
+        held = self.stream.log
+        return held.terminal is not None and cursor.seq >= held.last
+
+    def _step(self, fold: Fold, frame: bytes, skip: int = 0) -> bytes:
+        data = fold.feed(frame, skip)
+        if fold.seq % CHECKPOINT == 0 and fold.seq > self._checkpoints[-1].seq:
+            self._checkpoints.append(fold.copy())
+        return data
+
+    def _fold_at(self, seq: int) -> Fold:
+        """A private fold after entry *seq*, from the nearest checkpoint before it."""
+        held = self.stream.log
+        index = min(seq // CHECKPOINT, len(self._checkpoints) - 1)
+        fold = self._checkpoints[index].copy()
+        while fold.seq < min(seq, held.last_frame):
+            for frame in held.after(fold.seq, seq - fold.seq):
+                self._step(fold, frame)
+        return fold
+
+
+def parse(frame: bytes) -> list[sse.Event]:
+    """The events of one frame (one, unless the provider is very odd)."""
+    decoder = sse.Decoder()
+    return decoder.feed(frame) + decoder.close(lenient=True)
+
+
+def encode(frames: Sequence[Frame], event_id: EventId | None, skipped: int = 0) -> bytes:
+    """Frames of one entry as SSE. With ids, the last carries ``E-S`` and the ones before it ``E-(S-1).k``."""
+    if event_id is None:
+        return b"".join([sse.encode(frame.data, event=frame.event) for frame in frames])
+    before = event_id.seq - 1
+    last = len(frames) - 1
+    parts: list[bytes] = []
+    for index, frame in enumerate(frames):
+        mark = event_id if index == last else EventId(event_id.epoch, before, skipped + index + 1)
+        parts.append(sse.encode(frame.data, event=frame.event, id=str(mark)))
+    return b"".join(parts)

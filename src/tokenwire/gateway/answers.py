@@ -1,0 +1,132 @@
+"""HTTP answers that are not streams: errors in the caller's dialect, small JSON bodies; and every stream's headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tokenwire.dialects.deltas import Failed
+from tokenwire.errors import NotResumable, RequestRefused
+
+if TYPE_CHECKING:
+    from tokenwire.dialects.base import Dialect
+    from tokenwire.gateway.sinks import Receive, Scope, Send
+
+Headers = list[tuple[bytes, bytes]]
+
+#: Upstream response headers that readers get: request ids and rate limits (INTERFACES section 1).
+_PASSED = (
+    b"x-request-id",
+    b"request-id",
+    b"apim-request-id",
+    b"mistral-correlation-id",
+    b"x-generation-id",
+    b"x-should-retry",
+)
+
+#: HTTP status for a failure that came without one, by its code.
+_STATUS = {
+    "connect_failed": 502,
+    "upstream_closed": 502,
+    "bad_answer": 502,
+    "redirected": 502,
+    "truncated": 502,
+    "event_too_large": 502,
+    "upstream_timeout": 504,
+    "overloaded": 503,
+    "shutting_down": 503,
+    "log_limit": 502,
+    "cancelled": 499,
+}
+
+
+def stream_headers(stream_id: str, upstream: Headers) -> Headers:
+    """The headers of every stream (INTERFACES section 1), and what of the provider's is passed on."""
+    return [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),
+        (b"x-tokenwire-stream", stream_id.encode()),
+        *passed(upstream),
+    ]
+
+
+def passed(upstream: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """The provider's headers that are meant for its client."""
+    return [
+        (name, value)
+        for name, value in upstream
+        if name in _PASSED or name.startswith((b"retry-after", b"openai-")) or b"ratelimit" in name
+    ]
+
+
+def status_of(failed: Failed) -> int:
+    """The HTTP status for a failure before the first byte."""
+    status = failed.upstream_status
+    if status is not None and 400 <= status < 600:
+        return status
+    return _STATUS.get(failed.code, 502)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """The request's body; None if the client left. Raises ``RequestRefused`` (413) above *limit* bytes."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise RequestRefused(413, "request_too_large", f"the request is larger than {limit} bytes")
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def send_json(send: Send, status: int, value: Any, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    await send_body(send, status, msgspec.json.encode(value), headers)
+
+
+async def send_body(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    kind: bytes = b"application/json",
+) -> None:
+    """A whole answer. 204 has neither body nor type."""
+    fields = [(b"cache-control", b"no-store"), *headers]
+    if status != 204:
+        fields += [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if status == 204 else body})
+
+
+async def send_refusal(send: Send, error: RequestRefused, dialect: Dialect) -> None:
+    """A refusal in the caller's dialect."""
+    headers: Headers = []
+    if isinstance(error, NotResumable) and error.earliest is not None:
+        headers.append((b"x-tokenwire-earliest", error.earliest.encode()))
+    if error.status == 503:
+        headers.append((b"retry-after", b"1"))
+    failed = Failed(code=error.code, message=str(error), upstream_status=error.status, raw={"param": error.param})
+    await send_body(send, error.status, dialect.error_body(failed, error.status), headers)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of that (lower-case) name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1")).strip()
+    return None
+
+
+def query(scope: Scope) -> dict[str, str]:
+    """The query's parameters; the last of a name wins."""
+    from urllib.parse import parse_qsl
+
+    return dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))

@@ -1,0 +1,106 @@
+"""``POST /v1/chat/completions``: OpenAI chat in, any configured OpenAI-chat upstream out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tokenwire import dialects
+from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request, rewrite
+from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.gateway import guard, respond
+from tokenwire.gateway.answers import header, read_body, send_refusal
+from tokenwire.upstream.attempt import Attempt
+
+if TYPE_CHECKING:
+    from tokenwire.engine.stream import Stream
+    from tokenwire.gateway.app import Gateway
+    from tokenwire.gateway.sinks import Receive, Scope, Send
+
+#: Request headers that go on to the provider (INTERFACES section 1).
+_FORWARDED = (b"openai-", b"traceparent")
+
+
+async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """One request: stream or whole answer, new or attached by its Idempotency-Key."""
+    dialect = dialects.get("openai.chat")
+    try:
+        owner = guard.admit(scope)
+        body = await read_body(receive, gateway.settings.limits.request_body)
+        if body is None:
+            return
+        request = parse_request(body)
+        ids = header(scope, b"x-tokenwire-ids") == "1"
+        key = header(scope, b"idempotency-key")
+        stream = gateway.keys.find(owner, key, body) if key else None
+        if stream is None:
+            stream = start(gateway, scope, owner, request, linger=linger_of(scope, 15.0 if key else 0.0))
+            if key:
+                gateway.keys.put(owner, key, body, stream)
+        if request.stream:
+            await respond.follow(
+                stream, scope, receive, send, dialect=dialect, ids=ids, hold=gateway.settings.limits.hold
+            )
+        else:
+            await respond.whole(stream, scope, receive, send, dialect=dialect)
+    except NotResumable as error:
+        await send_refusal(send, error, dialect)
+    except RequestRefused as error:
+        await send_refusal(send, error, dialect)
+
+
+def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, linger: float) -> Stream:
+    """Begin generation. Raises ``RequestRefused`` when the model is unknown or the process is full."""
+    if gateway.draining:
+        raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
+    target = gateway.directory.resolve(request.model)
+    upstream = target.upstream
+    ask_usage = request.stream and upstream.settings.usage
+    stream = gateway.hub.open(
+        owner=owner,
+        dialect=upstream.dialect,
+        model=f"{upstream.name}/{target.model}",
+        policy=gateway.settings.limits.policy(linger),
+        hide_usage=ask_usage and not request.include_usage,
+    )
+    stream.meta["upstream"] = upstream.name
+    stream.meta["session"] = header(scope, b"x-tokenwire-session")
+    extra = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in scope["headers"]
+        if name.startswith(_FORWARDED)
+    ]
+    extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
+    attempt = Attempt(
+        stream,
+        gateway.pool,
+        upstream.request("/chat/completions", rewrite(request, model=target.model, include_usage=ask_usage), extra),
+        streaming=request.stream,
+        deadlines=upstream.settings.deadlines.deadlines(),
+        on_head=lambda status, headers: stream.meta.__setitem__("headers", headers),
+        pacing=header(scope, b"x-tokenwire-pacing") != "off",
+        max_event=gateway.settings.limits.upstream_event,
+    )
+    attempt.start()
+    return stream
+
+
+def linger_of(scope: Scope, default: float) -> float:
+    """``X-Tokenwire-On-Disconnect`` as seconds. Raises ``RequestRefused`` for what it cannot be."""
+    return parse_linger(header(scope, b"x-tokenwire-on-disconnect"), default)
+
+
+def parse_linger(value: str | None, default: float) -> float:
+    """``cancel`` | ``linger=SECONDS`` | ``finish`` -> 0, seconds, infinity."""
+    if value is None:
+        return default
+    word, equals, seconds = value.partition("=")
+    if value == "cancel":
+        return 0.0
+    if value == "finish":
+        return math.inf
+    if word == "linger" and equals and seconds.isascii() and seconds.replace(".", "", 1).isdigit():
+        return float(seconds)
+    raise RequestRefused(
+        400, "bad_on_disconnect", f"on-disconnect is cancel, linger=SECONDS or finish, not {value[:40]!r}"
+    )

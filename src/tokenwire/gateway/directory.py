@@ -1,0 +1,148 @@
+"""Which upstream serves a model name (INTERFACES section 1, "Model names")."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from tokenwire import dialects
+from tokenwire.dialects.base import Dialect
+from tokenwire.errors import RequestRefused, TokenwireError, UnknownModel
+from tokenwire.gateway.settings import Settings, UpstreamSettings
+from tokenwire.upstream.attempt import Request
+from tokenwire.upstream.fetch import fetch
+from tokenwire.upstream.pool import Origin, Pool, parse_base_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+#: Lists change by the week; a failed fetch is tried again sooner.
+REFRESH_SECONDS = 600.0
+RETRY_SECONDS = 15.0
+#: A vendor's usual prefixes, for a bare name that no list holds (a list may be missing or late).
+PREFIXES = {"openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"), "deepseek": ("deepseek-",), "xai": ("grok-",)}
+
+
+class Upstream(NamedTuple):
+    """A configured provider, ready to be asked."""
+
+    name: str
+    settings: UpstreamSettings
+    dialect: Dialect
+    origin: Origin
+    path: str
+
+    def request(self, path: str, body: bytes, extra: Iterable[tuple[str, str]] = (), method: str = "POST") -> Request:
+        """A request with this provider's own authentication and headers."""
+        fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire")]
+        if method == "POST":
+            fields.append(("content-type", "application/json"))
+        if self.settings.api_key:
+            fields.append(("authorization", f"Bearer {self.settings.api_key}"))
+        fields += self.settings.headers.items()
+        fields += extra
+        return Request(origin=self.origin, path=self.path + path, fields=fields, body=body, method=method)
+
+
+class Target(NamedTuple):
+    upstream: Upstream
+    model: str
+
+
+class Directory:
+    """Resolves model names; ``run`` keeps the providers' lists fresh."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self.upstreams: dict[str, Upstream] = {}
+        self._lists: dict[str, list[str]] = {}
+        for name, upstream in settings.upstreams.items():
+            origin, path = parse_base_url(upstream.base_url)
+            self.upstreams[name] = Upstream(name, upstream, dialects.get(upstream.dialect), origin, path)
+            if upstream.models is not None:
+                self._lists[name] = list(upstream.models)
+
+    def resolve(self, name: str) -> Target:
+        """Raises ``UnknownModel`` (404) or ``RequestRefused`` (400: ambiguous), both with the candidates."""
+        alias = self._settings.models.get(name)
+        if alias is not None:
+            name = alias.route[0]
+        prefix, slash, rest = name.partition("/")
+        if slash and prefix in self.upstreams and rest:
+            return Target(self.upstreams[prefix], rest)
+        holders = [upstream for upstream, models in self._lists.items() if name in models]
+        if not holders:
+            holders = [upstream for upstream in self.upstreams if name.startswith(PREFIXES.get(upstream, ("\0",)))]
+        if len(holders) == 1:
+            return Target(self.upstreams[holders[0]], name)
+        if holders:
+            candidates = ", ".join(f"{holder}/{name}" for holder in holders)
+            raise RequestRefused(
+                400,
+                "ambiguous_model",
+                f"several upstreams serve {name!r}; say which: {candidates}",
+                param="model",
+            )
+        known = self.names()
+        near = difflib.get_close_matches(name, known, 5, 0.4)
+        raise UnknownModel(name, near or known[:20])
+
+    def names(self) -> list[str]:
+        """Every name that a caller may use: aliases, then UPSTREAM/MODEL."""
+        names = list(self._settings.models)
+        for upstream, models in self._lists.items():
+            names += [f"{upstream}/{model}" for model in models]
+        return names
+
+    def listing(self) -> dict[str, Any]:
+        """``GET /v1/models`` in OpenAI's shape."""
+        data = [
+            {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": name.partition("/")[0] if "/" in name else "tokenwire",
+            }
+            for name in self.names()
+        ]
+        return {"object": "list", "data": data}
+
+    async def run(self, on_change: Callable[[], None] | None = None) -> None:
+        """Fetch the lists now and again, until cancelled."""
+        while True:
+            complete = await self.refresh()
+            if on_change is not None:
+                on_change()
+            await asyncio.sleep(REFRESH_SECONDS if complete else RETRY_SECONDS)
+
+    async def refresh(self) -> bool:
+        """Ask every provider that has a list of its own; False if one did not answer (its old list stays)."""
+        asked = [upstream for upstream in self.upstreams.values() if upstream.settings.models is None]
+        results = await asyncio.gather(*(self._fetch(upstream) for upstream in asked))
+        return all(results)
+
+    async def _fetch(self, upstream: Upstream) -> bool:
+        try:
+            body = await fetch(self._pool, upstream.request("/models", b"", method="GET"), timeout=10.0)
+            models = msgspec.json.decode(body, type=_Listing)
+        except (TokenwireError, msgspec.DecodeError) as error:
+            log.warning("no model list from %s (%s): %s", upstream.name, upstream.origin, error)
+            return False
+        self._lists[upstream.name] = [model.id for model in models.data]
+        return True
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed]

@@ -1,0 +1,55 @@
+"""Who may ask. Without keys only this machine may, and a web page on it may not: it would spend the owner's money.
+
+A page in a browser can reach a loopback port. It gives itself away by its Origin; by a Host that is not ours, when a
+name was pointed at 127.0.0.1 (DNS rebinding); or by a body type that needs no CORS preflight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tokenwire.errors import RequestRefused
+from tokenwire.gateway.answers import header
+from tokenwire.gateway.settings import loopback
+
+if TYPE_CHECKING:
+    from tokenwire.gateway.sinks import Scope
+
+#: The caller when there are no keys: everybody on this machine.
+LOCAL = "local"
+
+
+def admit(scope: Scope) -> str:
+    """The caller of this request. Raises ``RequestRefused`` (403, 415) for what a foreign page could have sent."""
+    host = header(scope, b"host")
+    if host is not None and not loopback(_hostname(host)):
+        raise RequestRefused(
+            403,
+            "foreign_host",
+            f"the Host {host!r} is not this machine's loopback; without keys only loopback is served",
+        )
+    origin = header(scope, b"origin")
+    if origin is not None and not _own_origin(origin, host):
+        raise RequestRefused(
+            403,
+            "foreign_origin",
+            f"a page of {origin!r} may not use this relay; without keys only its own page may",
+        )
+    if scope["method"] == "POST":
+        kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        length = header(scope, b"content-length")
+        has_body = length not in (None, "0") or header(scope, b"transfer-encoding") is not None
+        if has_body and kind != "application/json":
+            raise RequestRefused(415, "not_json", f"send the body as application/json, not {kind or 'without a type'}")
+    return LOCAL
+
+
+def _hostname(host: str) -> str:
+    return urlsplit(f"//{host}").hostname or ""
+
+
+def _own_origin(origin: str, host: str | None) -> bool:
+    """Same origin as the address that was asked. Another port of this machine is another program's page."""
+    parts = urlsplit(origin)
+    return host is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()

@@ -1,0 +1,64 @@
+"""``Idempotency-Key``: a repeated POST attaches to the stream that the first one started (INTERFACES section 1)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenwire.errors import NotResumable, RequestRefused
+
+if TYPE_CHECKING:
+    from tokenwire.engine.clock import Clock
+    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.stream import Stream
+
+KEPT_NS = 24 * 3600 * 1_000_000_000
+#: Keys of one process; a day of one new key a second would be 86,400. About 300 bytes each.
+MAX_KEYS = 200_000
+
+
+class _Entry(NamedTuple):
+    digest: bytes
+    stream_id: str
+    until_ns: int
+
+
+class Keys:
+    """Keys per caller, for 24 hours."""
+
+    def __init__(self, clock: Clock, hub: Hub) -> None:
+        self._clock = clock
+        self._hub = hub
+        self._entries: dict[tuple[str, str], _Entry] = {}
+
+    def find(self, owner: str, key: str, body: bytes) -> Stream | None:
+        """The stream that this key started, or None if the request is new.
+
+        Raises ``RequestRefused`` (422) for the key with another body, and ``NotResumable`` (410) when its stream is no
+        longer held: a second generation is never started in silence.
+        """
+        entry = self._entries.get((owner, key))
+        if entry is None or entry.until_ns < self._clock.now_ns():
+            return None
+        if entry.digest != hashlib.sha256(body).digest():
+            raise RequestRefused(422, "idempotency_mismatch", "this Idempotency-Key was used with another body")
+        try:
+            stream = self._hub.get(entry.stream_id, owner)
+        except NotResumable as error:
+            raise NotResumable(
+                410, "stream_expired", "the stream of this Idempotency-Key is no longer kept; use a new key"
+            ) from error
+        if stream.state.value == "failed" and stream.generated_ns is None:
+            del self._entries[owner, key]  # nothing was generated: the key is free for another try
+            return None
+        return stream
+
+    def put(self, owner: str, key: str, body: bytes, stream: Stream) -> None:
+        """Remember that *key* started *stream*."""
+        now = self._clock.now_ns()
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if self._entries[oldest].until_ns >= now and len(self._entries) < MAX_KEYS:
+                break
+            del self._entries[oldest]
+        self._entries[owner, key] = _Entry(hashlib.sha256(body).digest(), stream.id, now + KEPT_NS)

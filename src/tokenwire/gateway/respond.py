@@ -1,0 +1,164 @@
+"""From a stream to an HTTP response: hold, head, frames, end. The same for every dialect and every server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from tokenwire.engine.ids import EventId
+from tokenwire.engine.view import encode
+from tokenwire.errors import NotResumable, UpstreamStatus
+from tokenwire.gateway.answers import Headers, passed, send_body, status_of, stream_headers
+from tokenwire.gateway.edge import EXTENSION
+from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, Scope, Send
+from tokenwire.wire import sse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenwire.dialects.base import Dialect, Frame
+    from tokenwire.engine.reader import Reader
+    from tokenwire.engine.stream import Stream
+
+
+def sink_for(scope: Scope, receive: Receive) -> PortSink | AsgiSink:
+    """Straight to the transport where our own protocol offers it."""
+    port = scope.get("extensions", {}).get(EXTENSION)
+    return AsgiSink(receive) if port is None else PortSink(port)
+
+
+async def opened(stream: Stream, sink: PortSink | AsgiSink, reader: Reader, hold: float, *, end: bool = False) -> bool:
+    """Wait for the first generated event (with *end*: for the terminal), at most *hold* seconds.
+
+    Returns False if the client left meanwhile: a held response still watches its client, and leaving now is leaving.
+    """
+    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    def lost() -> None:
+        wake()
+        reader.leave()
+
+    if not sink.watch(lost, reader.resume):
+        reader.leave()
+        return False
+    if hold and stream.terminal is None and (end or stream.generated_ns is None):
+        (stream.on_end if end else stream.on_open).append(wake)
+        timer = None if hold == math.inf else stream.wheel.after(hold, wake)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            reader.leave()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+    return not sink.lost
+
+
+async def follow(
+    stream: Stream,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    dialect: Dialect,
+    ids: bool,
+    hold: float = 0.0,
+    after: EventId | None = None,
+    start: str = "start",
+) -> None:
+    """Answer one request with *stream* in *dialect*, from *after* (or *start*: start, snapshot, now) to its end.
+
+    With *hold*, the head waits for the first generated event, so that a failure before it is an HTTP error.
+    Raises ``NotResumable`` before anything is sent. Cancelling leaves the stream as the reader's leaving would.
+    """
+    sink = sink_for(scope, receive)
+    reader = stream.attach(sink, dialect, ids=ids, after=after)
+    if (after is not None and reader.view.over_at(after)) or (start == "now" and stream.terminal is not None):
+        reader.finish()
+        raise NotResumable(204, "over", "nothing is left of this stream")
+    if not await opened(stream, sink, reader, hold):
+        return
+    terminal = stream.terminal
+    if hold and terminal is not None and terminal.error is not None and stream.generated_ns is None:
+        reader.finish()
+        sink.release()
+        await refuse(stream, send, dialect)
+        return
+    if stream.unary and not reader.view.folded:
+        # A stream was asked for and a whole answer came: this reader needs it folded into events.
+        fresh = stream.attach(sink, dialect, ids=ids)
+        reader.replaced()
+        reader = fresh
+        sink.watch(reader.leave, reader.resume)
+    preface = b""
+    if start != "start" and after is None:
+        reader.cursor = EventId(stream.log.epoch, stream.log.last_frame)
+        if start == "snapshot":
+            preface = _prefix(stream.encoder(dialect).prefix(stream.transcript()), reader.cursor)
+    if dialect.name == "native" and not preface:
+        preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no dispatch: no data)
+    upstream = stream.meta.get("headers")
+    headers = stream_headers(stream.id, upstream if isinstance(upstream, list) else [])
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        sink.started()
+        reader.start(preface)
+        await sink.run(send)
+    finally:
+        reader.leave()
+        sink.release()
+
+
+async def whole(stream: Stream, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect) -> None:
+    """Answer one request that does not stream: the provider's body as it came, or the stream folded."""
+    sink = sink_for(scope, receive)
+    reader = stream.attach(sink, dialect, ids=False)
+    try:
+        if not await opened(stream, sink, reader, math.inf, end=True):
+            return
+        reader.finish()
+        sink.release()
+        terminal = stream.terminal
+        assert terminal is not None
+        if terminal.error is not None:
+            await refuse(stream, send, dialect)
+            return
+        body = stream.log.frame(1) if stream.unary else dialect.fold_response(
+            stream.transcript(), stream.id, stream.created, stream.model
+        )  # fmt: skip
+        upstream = stream.meta.get("headers")
+        extra: Headers = [(b"x-tokenwire-stream", stream.id.encode())]
+        await send_body(send, 200, body, extra + passed(upstream if isinstance(upstream, list) else []))
+    finally:
+        reader.leave()
+        sink.release()
+
+
+async def refuse(stream: Stream, send: Send, dialect: Dialect) -> None:
+    """A failure before the first byte: the provider's own words in its own dialect, else ours in the caller's."""
+    terminal = stream.terminal
+    assert terminal is not None
+    assert terminal.error is not None
+    refused = stream.meta.get("refused")
+    extra: Headers = [(b"x-tokenwire-stream", stream.id.encode())]
+    if isinstance(refused, UpstreamStatus):
+        extra += passed(refused.headers)
+        kind = dict(refused.headers).get(b"content-type", b"").lower()
+        if dialect is stream.dialect and kind.startswith(b"application/json") and refused.body:
+            await send_body(send, refused.status or 502, refused.body, extra)
+            return
+    status = status_of(terminal.error)
+    await send_body(send, status, dialect.error_body(terminal.error, status), extra)
+
+
+def _prefix(frames: Sequence[Frame], cursor: EventId) -> bytes:
+    """A coalesced prefix: only its last frame carries an id, for nobody may resume inside it."""
+    return encode(frames[:-1], None) + b"".join(
+        sse.encode(frame.data, event=frame.event, id=str(cursor)) for frame in frames[-1:]
+    )

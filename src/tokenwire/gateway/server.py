@@ -1,0 +1,126 @@
+"""Running the relay: uvicorn with our protocol, started and stopped as streams need it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from tokenwire.errors import ConfigError
+from tokenwire.gateway.app import Gateway
+from tokenwire.gateway.edge import EdgeProtocol
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from tokenwire.gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Tells the engine before uvicorn closes anything: running streams get their time, then a reason."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A first signal drains, a second one of any kind ends at once."""
+        if self.should_exit:
+            self.force_exit = True
+        self._captured_signals.append(signal.Signals(sig))
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        gateway = self._gateway
+        gateway.drain()
+        for server in self.servers:
+            server.close()  # no new connections
+        deadline = gateway.clock.now_ns() + int(self._drain_seconds * 1e9)
+        while gateway.hub.running() and not self.force_exit and gateway.clock.now_ns() < deadline:
+            await asyncio.sleep(0.02)
+        gateway.cut()
+        await asyncio.sleep(0)  # the readers' tasks send their last words
+        await super().shutdown(sockets)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ``ConfigError`` saying what to do when the address cannot be had."""
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, proto, _, address = infos[0]
+        sock = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}: {error.strerror or error}", where="server.host") from error
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+        sock.listen(4096)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} of {host} is in use; choose another with --port", where="server.port"
+            ) from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", where="server.port") from error
+    sock.setblocking(False)
+    return sock
+
+
+async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[Gateway], None] | None = None) -> None:
+    """Serve on *sock* until a signal; returns when every stream has ended or was told why."""
+    gateway = Gateway(settings)
+    limits = settings.limits.edge()
+
+    def protocol(**arguments: Any) -> EdgeProtocol:
+        return EdgeProtocol(limits=limits, wheel=gateway.hub.wheel, **arguments)
+
+    config = uvicorn.Config(
+        gateway,
+        http=protocol,  # type: ignore[arg-type]  # a factory does: uvicorn only calls it
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        backlog=4096,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config, gateway, settings.limits.drain)
+    # Long-lived objects are many and never garbage: keep the collector from walking them while tokens wait.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+    async def ready() -> None:
+        while not server.started:
+            await asyncio.sleep(0.001)
+        if on_ready is not None:
+            on_ready(gateway)
+
+    waiter = asyncio.get_running_loop().create_task(ready())
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        waiter.cancel()
+        await gateway.shutdown()
+
+
+def run(settings: Settings, sock: socket.socket, on_ready: Callable[[Gateway], None] | None = None) -> None:
+    """``serve`` in a loop of its own, uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve(settings, sock, on_ready=on_ready))

@@ -1,0 +1,252 @@
+"""Settings: frozen, small, one struct per subject; unknown keys are refused with the nearest known one.
+
+The environment is read here and in ``cli`` only, from a mapping that was passed in. Each default's reason stands
+beside it, here or where the struct is defined.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from tokenwire import dialects
+from tokenwire.engine.hub import Retention
+from tokenwire.engine.stream import Policy
+from tokenwire.errors import ConfigError, RequestRefused
+from tokenwire.gateway.edge import EdgeLimits
+from tokenwire.upstream.attempt import Deadlines
+from tokenwire.upstream.pool import parse_base_url
+from tokenwire.wire.frames import MAX_FRAME
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: int = 8787
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str = "memory://"
+
+
+class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bytes and seconds; INTERFACES section 5.
+
+    Attributes:
+        request_body: largest request; 32 MiB is what the vendors accept with images inline.
+        upstream_event: largest single event of a provider.
+        stream_bytes, total_bytes: what one stream's log, and all of them, may hold.
+        ended_seconds: how long an ended stream can be followed.
+        heartbeat, linger, reader_timeout, drain, hold: see ``engine.stream.Policy``; ``drain`` is the shutdown's,
+            ``hold`` how long a response waits for its first token before its head goes out.
+    """
+
+    request_body: int = 32 * 1024 * 1024
+    upstream_event: int = MAX_FRAME
+    stream_bytes: int = 16 * 1024 * 1024
+    total_bytes: int = 256 * 1024 * 1024
+    streams: int = 20_000
+    ended_seconds: float = 600.0
+    heartbeat: float = 10.0
+    linger: float = 15.0
+    reader_timeout: float = 60.0
+    drain: float = 30.0
+    hold: float = 10.0
+    head_bytes: int = 64 * 1024
+    head_seconds: float = 20.0
+    body_seconds: float = 60.0
+
+    def policy(self, linger: float) -> Policy:
+        return Policy(
+            linger=linger,
+            heartbeat=self.heartbeat,
+            reader_timeout=self.reader_timeout,
+            max_bytes=self.stream_bytes,
+        )
+
+    def retention(self) -> Retention:
+        return Retention(max_bytes=self.total_bytes, ended_seconds=self.ended_seconds, max_streams=self.streams)
+
+    def edge(self) -> EdgeLimits:
+        return EdgeLimits(
+            head_bytes=self.head_bytes,
+            head_seconds=self.head_seconds,
+            body_seconds=self.body_seconds,
+            stalled_timeout=self.reader_timeout + 15,
+        )
+
+
+class DeadlineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    connect: float = 5.0
+    headers: float = 60.0
+    first_token: float = 120.0
+    between_tokens: float = 60.0
+    total: float = 3600.0
+
+    def deadlines(self) -> Deadlines:
+        return Deadlines(**msgspec.structs.asdict(self))
+
+
+class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One provider. ``models`` lists its models where it has no list of its own (or to restrict it)."""
+
+    base_url: str
+    dialect: str = "openai.chat"
+    api_key: str | None = None
+    headers: dict[str, str] = {}
+    models: list[str] | None = None
+    deadlines: DeadlineSettings = DeadlineSettings()
+    usage: bool = True  # ask for usage in streams; off for servers that refuse stream_options
+
+
+class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    route: list[str]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    limits: LimitSettings = LimitSettings()
+    upstreams: dict[str, UpstreamSettings] = {}
+    models: dict[str, ModelSettings] = {}
+
+
+#: Environment variable -> upstream name and the vendor's own base URL.
+ENVIRONMENT = {
+    "OPENAI_API_KEY": ("openai", "OPENAI_BASE_URL", "https://api.openai.com/v1"),
+    "GROQ_API_KEY": ("groq", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
+    "OPENROUTER_API_KEY": ("openrouter", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1"),
+    "DEEPSEEK_API_KEY": ("deepseek", "DEEPSEEK_BASE_URL", "https://api.deepseek.com/v1"),
+    "MISTRAL_API_KEY": ("mistral", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1"),
+    "XAI_API_KEY": ("xai", "XAI_BASE_URL", "https://api.x.ai/v1"),
+}
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Settings from a TOML file. Raises ``ConfigError`` that names the place and what to do."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    return from_mapping(raw, environ)
+
+
+def from_mapping(raw: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Settings from parsed TOML; ``${NAME}`` is replaced from *environ*."""
+    expanded = _expand(raw, environ, "")
+    _refuse_unknown(expanded, Settings, "")
+    try:
+        settings = msgspec.convert(expanded, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error).replace("`", "").replace("$.", "")) from error
+    return check(settings)
+
+
+def from_environment(environ: Mapping[str, str], simulator: str | None) -> Settings:
+    """Settings without a file: the upstreams whose keys are in the environment, and the simulator as ``sim``."""
+    upstreams: dict[str, UpstreamSettings] = {}
+    for key, (name, url_variable, url) in ENVIRONMENT.items():
+        if environ.get(key):
+            upstreams[name] = UpstreamSettings(base_url=environ.get(url_variable) or url, api_key=environ[key])
+    if environ.get("OLLAMA_HOST"):
+        host = environ["OLLAMA_HOST"]
+        host = host if "://" in host else f"http://{host}"
+        upstreams["ollama"] = UpstreamSettings(base_url=host.rstrip("/") + "/v1")
+    if simulator is not None:
+        upstreams["sim"] = UpstreamSettings(base_url=simulator)
+    return check(Settings(upstreams=upstreams))
+
+
+def check(settings: Settings) -> Settings:
+    """The rules that types cannot say. Returns *settings*; raises ``ConfigError``."""
+    if not 0 <= settings.server.port <= 65535:
+        raise ConfigError(f"{settings.server.port} is no port", where="server.port")
+    if not loopback(settings.server.host):
+        raise ConfigError(
+            f"{settings.server.host!r} can be reached by others, and this release knows no keys for them yet: "
+            "bind 127.0.0.1 and put an authenticating proxy in front",
+            where="server.host",
+        )
+    if settings.store.url != "memory://":
+        raise ConfigError(f"{settings.store.url!r}: this release has memory:// only", where="store.url")
+    for name, upstream in settings.upstreams.items():
+        where = f"upstreams.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+            raise ConfigError("an upstream's name has letters, digits, '_', '.' and '-' only", where=where)
+        try:
+            parse_base_url(upstream.base_url)
+        except ConfigError as error:
+            raise ConfigError(str(error), where=f"{where}.base_url") from error
+        try:
+            dialects.get(upstream.dialect)
+        except RequestRefused as error:
+            raise ConfigError(str(error), where=f"{where}.dialect") from error
+        for header in upstream.headers:
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header):
+                raise ConfigError(f"{header!r} is no header name", where=f"{where}.headers")
+    for name, model in settings.models.items():
+        for target in model.route:
+            if target.partition("/")[0] not in settings.upstreams:
+                known = ", ".join(settings.upstreams) or "none"
+                raise ConfigError(f"{target!r} names no configured upstream ({known})", where=f"models.{name}.route")
+        if not model.route:
+            raise ConfigError("a route needs at least one UPSTREAM/MODEL", where=f"models.{name}.route")
+    for limit, value in msgspec.structs.asdict(settings.limits).items():
+        if value <= 0:
+            raise ConfigError("must be above 0", where=f"limits.{limit}")
+    return settings
+
+
+def loopback(host: str) -> bool:
+    """Whether *host* (a name or address, without a port) can be reached from this machine only."""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _expand(value: Any, environ: Mapping[str, str], where: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, environ, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, environ, where) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in environ:
+            raise ConfigError(f"the environment has no {name}", where=where)
+        return environ[name]
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", variable, value)
+
+
+def _refuse_unknown(value: Any, kind: Any, where: str) -> None:
+    """Walk *value* beside its struct type; the first unknown key is an error that names its nearest known one."""
+    if get_origin(kind) is dict and isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_unknown(item, get_args(kind)[1], f"{where}.{key}".lstrip("."))
+    elif isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, dict):
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        for key, item in value.items():
+            place = f"{where}.{key}".lstrip(".")
+            if key not in fields:
+                near = difflib.get_close_matches(key, fields, 1, 0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(fields)}"
+                raise ConfigError(f"unknown key; {hint}", where=place)
+            _refuse_unknown(item, fields[key], place)

@@ -1,0 +1,167 @@
+"""The native routes: start, list, look, follow, stop (INTERFACES sections 1 to 3)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tokenwire import dialects
+from tokenwire.dialects.openai_chat_request import parse_request
+from tokenwire.engine.ids import EventId, parse_event_id
+from tokenwire.errors import RequestRefused
+from tokenwire.gateway import guard, respond
+from tokenwire.gateway.answers import header, query, read_body, send_body, send_json, send_refusal
+from tokenwire.gateway.chat import linger_of, parse_linger, start
+
+if TYPE_CHECKING:
+    from tokenwire.engine.stream import Stream
+    from tokenwire.gateway.app import Gateway
+    from tokenwire.gateway.sinks import Receive, Scope, Send
+
+_PATH = re.compile(r"/v1/streams/([^/]+)(?:/(events|cancel))?")
+
+
+class StartRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of ``POST /v1/streams``."""
+
+    dialect: str
+    request: msgspec.Raw
+    session: str | None = None
+    on_disconnect: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Everything under ``/v1/streams``. Errors in the native shape."""
+    method = scope["method"]
+    path = scope["path"]
+    try:
+        owner = guard.admit(scope)
+        if path == "/v1/streams":
+            if method == "POST":
+                await _start(gateway, scope, receive, send, owner)
+            elif method == "GET":
+                await send_json(send, 200, {"streams": [describe(stream) for stream in gateway.hub.mine(owner)]})
+            else:
+                raise _not_allowed(method, "GET, POST")
+            return
+        match = _PATH.fullmatch(path)
+        if match is None:
+            raise RequestRefused(404, "no_such_route", f"no route {path[:80]!r}")
+        stream = gateway.hub.get(match.group(1), owner)
+        action = match.group(2)
+        if action == "events" and method in ("GET", "HEAD"):
+            await _follow(stream, scope, receive, send)
+        elif action == "cancel" and method == "POST":
+            stream.cancel()
+            await send_json(send, 200, describe(stream))
+        elif action is None and method in ("GET", "HEAD"):
+            await send_json(send, 200, describe(stream))
+        elif action is None and method == "DELETE":
+            gateway.hub.forget(stream)
+            await send_body(send, 204, b"")
+        else:
+            raise _not_allowed(method, {"events": "GET", "cancel": "POST", None: "GET, DELETE"}[action])
+    except RequestRefused as error:
+        if error.status == 204:
+            await send_body(send, 204, b"")
+        else:
+            await send_refusal(send, error, dialects.get("native"))
+
+
+def describe(stream: Stream) -> dict[str, Any]:
+    """``GET /v1/streams/{id}`` (INTERFACES section 3)."""
+    held = stream.log
+    terminal = stream.terminal
+    usage = terminal.usage if terminal is not None else None
+    out: dict[str, Any] = {
+        "id": stream.id,
+        "state": stream.state.value,
+        "model": stream.model,
+        "upstream": stream.meta.get("upstream"),
+        "dialect": stream.dialect.name,
+        "session": stream.meta.get("session"),
+        "created": stream.created,
+        "started": None if stream.generated_ns is None else _wall(stream, stream.generated_ns),
+        "ended": None if stream.ended_ns is None else _wall(stream, stream.ended_ns),
+        "last_id": str(EventId(held.epoch, held.last)),
+        "readers": len(stream.readers),
+        "usage": None
+        if usage is None
+        else {
+            "input": usage.input,
+            "output": usage.output,
+            "cached_input": usage.cached_input,
+            "reasoning": usage.reasoning,
+        },
+        "timing": None if terminal is None else {"ttft_ms": terminal.ttft_ms, "e2e_ms": terminal.e2e_ms},
+        "attempts": [
+            {"number": attempt.number, "dialect": attempt.dialect, "first": attempt.first_seq}
+            for attempt in held.attempts
+        ],
+        "metadata": stream.meta.get("metadata"),
+    }
+    if terminal is not None and terminal.error is not None:
+        error = terminal.error
+        out["error"] = {
+            "code": error.code,
+            "message": error.message,
+            "retryable": error.retryable,
+            "upstream_status": error.upstream_status,
+        }
+    return out
+
+
+def _wall(stream: Stream, monotonic_ns: int) -> float:
+    """A monotonic moment of this stream as seconds since 1970."""
+    return stream.created + (monotonic_ns - stream.created_ns) / 1e9
+
+
+async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, owner: str) -> None:
+    body = await read_body(receive, gateway.settings.limits.request_body)
+    if body is None:
+        return
+    try:
+        wanted = msgspec.json.decode(body, type=StartRequest)
+    except msgspec.DecodeError as error:
+        raise RequestRefused(400, "bad_request", f"the body of POST /v1/streams: {error}") from error
+    if wanted.dialect != "openai.chat":
+        dialects.get(wanted.dialect)
+        raise RequestRefused(400, "unsupported_dialect", "requests are taken in openai.chat", param="dialect")
+    request = parse_request(bytes(wanted.request))
+    default = gateway.settings.limits.linger
+    linger = parse_linger(wanted.on_disconnect, linger_of(scope, default))
+    key = header(scope, b"idempotency-key")
+    stream = gateway.keys.find(owner, key, body) if key else None
+    if stream is None:
+        stream = start(gateway, scope, owner, request, linger=linger)
+        if wanted.session is not None:
+            stream.meta["session"] = wanted.session
+        stream.meta["metadata"] = wanted.metadata
+        stream.expect_reader()
+        if key:
+            gateway.keys.put(owner, key, body, stream)
+    events = f"/v1/streams/{stream.id}/events"
+    answer = {"id": stream.id, "state": stream.state.value, "events": events}
+    location = f"/v1/streams/{stream.id}".encode()
+    await send_json(send, 201, answer, [(b"location", location), (b"x-tokenwire-stream", stream.id.encode())])
+
+
+async def _follow(stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+    parameters = query(scope)
+    name = parameters.get("dialect") or header(scope, b"x-tokenwire-dialect") or "native"
+    dialect = dialects.get(name)
+    where = parameters.get("after") or header(scope, b"last-event-id")
+    after = parse_event_id(where) if where else None
+    begin = parameters.get("from", "start")
+    if begin not in ("start", "snapshot", "now"):
+        raise RequestRefused(400, "bad_from", f"from is start, snapshot or now, not {begin[:40]!r}", param="from")
+    if after is not None and "from" in parameters:
+        raise RequestRefused(400, "bad_from", "say either after (or Last-Event-ID) or from, not both", param="from")
+    await respond.follow(stream, scope, receive, send, dialect=dialect, ids=True, after=after, start=begin)
+
+
+def _not_allowed(method: str, allowed: str) -> RequestRefused:
+    return RequestRefused(405, "method_not_allowed", f"{method} is not allowed here; allowed: {allowed}")

@@ -1,0 +1,86 @@
+"""The simulator's own switches: ``X-Sim-…`` headers, or ``metadata`` entries of the same names in the body.
+
+    X-Sim-Fault         see ``faults``
+    X-Sim-Seed          the same request with the same seed gives the same body, byte for byte
+    X-Sim-Tokens        exact length of a text answer; the text repeats if it is too short
+    X-Sim-Ttft-Ms       exact time to first token, instead of the model's
+    X-Sim-Interval-Ms   exact time between tokens, instead of the model's (0: all at once)
+
+Metadata exists because relays drop headers that they do not know, and pass the body on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tokenwire.simulator.faults import Fault, parse_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenwire.simulator.latency import Profile
+
+# An answer of a million tokens is an hour at any human pace; beyond that it is a typing error.
+_MOST_TOKENS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The switches of one request; None where it has none."""
+
+    fault: Fault | None = None
+    seed: int | None = None
+    tokens: int | None = None
+    ttft_ms: float | None = None
+    interval_ms: float | None = None
+
+    def timing(self, profile: Profile) -> Profile:
+        """*profile*, with what was asked for exactly in place of it."""
+        if self.ttft_ms is not None:
+            profile = replace(profile, first=self.ttft_ms / 1000, sigma_first=0.0)
+        if self.interval_ms is not None:
+            rate = 1000 / self.interval_ms if self.interval_ms else 0.0
+            profile = replace(profile, rate=rate, sigma_gap=0.0)
+        return profile
+
+
+def read_knobs(headers: Mapping[str, str], metadata: Mapping[str, object]) -> Knobs:
+    """The switches of a request; a header wins over an entry of *metadata*.
+
+    Raises:
+        ValueError: one has a value that makes no sense; the message names it.
+    """
+
+    def text(name: str) -> str | None:
+        value = headers.get(name, metadata.get(name))
+        return None if value is None else str(value)
+
+    fault = text("x-sim-fault")
+    return Knobs(
+        fault=None if fault is None else parse_fault(fault),
+        seed=_whole("x-sim-seed", text("x-sim-seed"), 2**63),
+        tokens=_whole("x-sim-tokens", text("x-sim-tokens"), _MOST_TOKENS),
+        ttft_ms=_duration("x-sim-ttft-ms", text("x-sim-ttft-ms")),
+        interval_ms=_duration("x-sim-interval-ms", text("x-sim-interval-ms")),
+    )
+
+
+def _whole(name: str, text: str | None, most: int) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) > most:
+        raise ValueError(f"{name} is a whole number from 0 to {most}, not {text!r}")
+    return int(text)
+
+
+def _duration(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3_600_000:  # also refuses NaN
+        raise ValueError(f"{name} is a number of milliseconds up to an hour, not {text!r}")
+    return value

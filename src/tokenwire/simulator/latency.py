@@ -1,0 +1,75 @@
+"""How fast the pretended models are: time to first token, tokens per second, seeded jitter around both."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Spread of the logarithm. Arbitrary, but in the range that public latency dashboards show: with 0.25 the 95th
+# percentile of the first token is 1.5 times the mean; gaps between tokens scatter more (0.4: 1.8 times).
+_SIGMA_FIRST = 0.25
+_SIGMA_GAP = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Timing of one model.
+
+    Attributes:
+        first: mean time from the request to the first token, seconds.
+        rate: mean tokens per second afterwards; 0 means that all come at once.
+        sigma_first, sigma_gap: log-normal jitter of both; 0 means exact times.
+    """
+
+    first: float
+    rate: float
+    sigma_first: float = _SIGMA_FIRST
+    sigma_gap: float = _SIGMA_GAP
+
+    def times(self, n: int) -> Profile:
+        """The profile of *n* alternatives that are written side by side: each keeps its own pace."""
+        return replace(self, rate=self.rate * n)
+
+
+INSTANT = Profile(0.0, 0.0, 0.0, 0.0)
+
+#: Model id -> timing. Means are the published figures for each vendor's own endpoint (Llama 4 Scout as served
+#: by Groq), rounded. Such figures age within months; what matters here is the spread, from 54 to 2,600 tokens
+#: a second.
+PROFILES = {
+    "gpt-4o": Profile(0.45, 145),
+    "gpt-4o-mini": Profile(0.35, 200),
+    "claude-sonnet-4-5": Profile(1.24, 71),
+    "claude-sonnet-4-6": Profile(0.85, 54),
+    "gemini-2.0-flash": Profile(0.34, 300),
+    "llama-4-scout": Profile(0.33, 2600),
+    "instant": INSTANT,
+    "echo": INSTANT,
+}
+
+
+def delays(profile: Profile, rng: random.Random) -> Iterator[float]:
+    """Seconds to wait before each token, without end: the first is the time to first token.
+
+    A log-normal factor exp(sigma * z - sigma**2 / 2) has the mean 1, so the jitter leaves the published means
+    alone.
+    """
+    yield profile.first * rng.lognormvariate(-(profile.sigma_first**2) / 2, profile.sigma_first)
+    gap = 1 / profile.rate if profile.rate else 0.0
+    sigma = profile.sigma_gap
+    if not gap or not sigma:
+        while True:
+            yield gap
+    shift = -(sigma**2) / 2
+    while True:
+        yield gap * rng.lognormvariate(shift, sigma)
+
+
+def schedule(profile: Profile, n: int, seed: int) -> list[float]:
+    """The delays of an answer of *n* tokens, in seconds; the same seed gives the same list."""
+    source = delays(profile, random.Random(seed))
+    return [next(source) for _ in range(n)]

@@ -1,0 +1,222 @@
+"""Chat Completions on the wire: ids, chunks and the whole object (reference sections 3.3, 3.4 and 14)."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from typing import Any
+
+import msgspec
+
+from tokenwire.simulator.answer import Call, Choice, compact
+
+_BASE62 = string.digits + string.ascii_letters
+
+# Padding is cut out of one long random string: drawing 8 letters per token would cost more than the rest of
+# the chunk.
+_PADDING = "".join(random.Random(0).choices(_BASE62, k=4096 + 32)).encode()
+
+# Alternatives for top_logprobs; what they are doesn't matter, that they differ does.
+_ALTERNATIVES = (" the", " a", " of", "\n", " and", ",", " to", ".", " in", "é", " is", " that", "流", " it", " for")
+
+DONE = b"data: [DONE]\n\n"
+
+
+def new_id(prefix: str, length: int, rng: random.Random) -> str:
+    """*prefix* and *length* base-62 characters."""
+    return prefix + "".join(rng.choices(_BASE62, k=length))
+
+
+def json_string(text: str) -> bytes:
+    """*text* as a JSON string, other scripts as themselves; lone surrogates as escapes, since UTF-8 has none."""
+    try:
+        return msgspec.json.encode(text)
+    except UnicodeEncodeError:
+        return json.dumps(text).encode()
+
+
+def to_json(value: Any) -> bytes:
+    """Compact JSON, with the same exception for lone surrogates."""
+    try:
+        return compact(value).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+class ChunkWriter:
+    """Writes the events of one stream; all of them share id, created, model and fingerprint.
+
+    Args:
+        usage: whether the client asked for usage: then every chunk has the field, null but in the last one.
+        padding: whether chunks carry ``obfuscation``.
+        logprobs: number of alternatives for each token, None if no log-probabilities were asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        created: int,
+        model: str,
+        rng: random.Random,
+        usage: bool,
+        padding: bool,
+        logprobs: int | None,
+    ) -> None:
+        self.id = new_id("chatcmpl-", 29, rng)
+        self._rng = rng
+        self._padding = padding
+        self._logprobs = logprobs
+        base = {
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": model,
+            "service_tier": "default",
+            "system_fingerprint": fingerprint(model),
+        }
+        self._base = b"data: " + to_json(base)[:-1]
+        self._usage = b',"usage":null' if usage else b""
+
+    def start(self, index: int, choice: Choice) -> bytes:
+        """The event that opens a choice; a single tool call is opened along with it."""
+        delta: dict[str, Any] = {"role": "assistant", "content": None if choice.calls else ""}
+        if len(choice.calls) == 1:
+            delta["tool_calls"] = [self._call(0, choice.calls[0])]
+        delta["refusal"] = None
+        logprobs = b'{"content":[],"refusal":null}' if self._logprobs is not None else b"null"
+        return self._chunk(index, to_json(delta), logprobs)
+
+    def text(self, index: int, piece: str) -> bytes:
+        logprobs = b"null" if self._logprobs is None else to_json(self.logprobs([piece]))
+        return self._chunk(index, b'{"content":%b}' % json_string(piece), logprobs)
+
+    def call(self, index: int, number: int, call: Call) -> bytes:
+        """The event that opens the call *number* of a choice: id and name, no arguments yet."""
+        return self._chunk(index, to_json({"tool_calls": [self._call(number, call)]}))
+
+    def arguments(self, index: int, number: int, piece: str) -> bytes:
+        fragment = json_string(piece)
+        return self._chunk(index, b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (number, fragment))
+
+    def finish(self, index: int, reason: str) -> bytes:
+        return self._chunk(index, b"{}", finish=b'"%b"' % reason.encode())
+
+    def usage(self, usage: dict[str, Any]) -> bytes:
+        return self._base + b',"choices":[],"usage":' + to_json(usage) + self._end()
+
+    def logprobs(self, pieces: list[str]) -> dict[str, Any]:
+        """Log-probabilities of *pieces*: likely ones, with less likely alternatives in falling order."""
+        content = []
+        for piece in pieces:
+            logprob = -round(self._rng.expovariate(4), 6)
+            top = [_token(piece, logprob)]
+            others = (each for each in _ALTERNATIVES if each != piece)
+            for n in range(1, self._logprobs or 0):
+                other = next(others, f" {n}")
+                top.append(_token(other, round(logprob - 0.75 * n, 6)))
+            content.append({**_token(piece, logprob), "top_logprobs": top[: self._logprobs]})
+        return {"content": content, "refusal": None}
+
+    def _call(self, number: int, call: Call) -> dict[str, Any]:
+        return {
+            "index": number,
+            "id": new_id("call_", 24, self._rng),
+            "type": "function",
+            "function": {"name": call.name, "arguments": ""},
+        }
+
+    def _chunk(self, index: int, delta: bytes, logprobs: bytes = b"null", finish: bytes = b"null") -> bytes:
+        return b'%b,"choices":[{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}]%b%b' % (
+            self._base,
+            index,
+            delta,
+            logprobs,
+            finish,
+            self._usage,
+            self._end(),
+        )
+
+    def _end(self) -> bytes:
+        if not self._padding:
+            return b"}\n\n"
+        bits = self._rng.getrandbits(16)
+        start = bits & 0xFFF
+        return b',"obfuscation":"%b"}\n\n' % _PADDING[start : start + 1 + (bits >> 12)]
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "surrogatepass"))}
+
+
+def fingerprint(model: str) -> str:
+    """The same for all answers of a model, as with a real deployment."""
+    return f"fp_{random.Random(model).getrandbits(40):010x}"
+
+
+def usage_of(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    """The usage object with all its details."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0, "cache_write_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def whole(
+    choices: list[Choice],
+    *,
+    created: int,
+    model: str,
+    rng: random.Random,
+    usage: dict[str, Any],
+    logprobs: int | None,
+) -> bytes:
+    """The ``chat.completion`` object of an answer that is not streamed."""
+    writer = ChunkWriter(created=created, model=model, rng=rng, usage=False, padding=False, logprobs=logprobs)
+    return to_json(
+        {
+            "id": writer.id,
+            "object": "chat.completion",
+            "created": created,
+            "model": model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": _message(choice, rng),
+                    "logprobs": writer.logprobs(choice.pieces) if logprobs is not None and choice.pieces else None,
+                    "finish_reason": choice.finish,
+                }
+                for index, choice in enumerate(choices)
+            ],
+            "usage": usage,
+            "service_tier": "default",
+            "system_fingerprint": fingerprint(model),
+        }
+    )
+
+
+def _message(choice: Choice, rng: random.Random) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if choice.calls else "".join(choice.pieces),
+        "refusal": None,
+        "annotations": [],
+    }
+    if choice.calls:
+        message["tool_calls"] = [
+            {
+                "id": new_id("call_", 24, rng),
+                "type": "function",
+                "function": {"name": call.name, "arguments": "".join(call.pieces)},
+            }
+            for call in choice.calls
+        ]
+    return message

@@ -1,0 +1,309 @@
+"""One attempt to get an answer: a request, a connection, its deadlines, and the stream that it feeds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from tokenwire.dialects.deltas import Failed
+from tokenwire.engine.ingest import Ingest
+from tokenwire.errors import ConnectFailed, RemoteProtocolError, UpstreamStatus
+from tokenwire.upstream.pool import Origin, Pool
+from tokenwire.wire.frames import MAX_FRAME
+
+if TYPE_CHECKING:
+    from tokenwire.engine.stream import Stream
+    from tokenwire.engine.timers import Timer
+    from tokenwire.upstream.connection import Connection, Headers
+
+#: An error body worth keeping; longer ones are pages, not messages.
+MAX_ERROR_BODY = 1024 * 1024
+
+
+class Deadlines(Struct, frozen=True, kw_only=True):
+    """Seconds; INTERFACES section 5 has the defaults. They stand still while it is we who pause the reading.
+
+    ``headers`` counts from the request's last byte, ``first_token`` too (to the first generated event);
+    ``between_tokens`` from one event to the next (comments do not count), ``total`` from the request.
+    """
+
+    connect: float = 5.0
+    headers: float = 60.0
+    first_token: float = 120.0
+    between_tokens: float = 60.0
+    total: float = 3600.0
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What is sent: *head_fields* are ready header lines besides Host and Content-Length."""
+
+    origin: Origin
+    path: str
+    fields: Sequence[tuple[str, str]]
+    body: bytes
+    method: str = "POST"
+
+    def encode(self) -> bytes:
+        lines = [f"{self.method} {self.path} HTTP/1.1", f"host: {self.origin.header}"]
+        lines += [f"{name}: {value}" for name, value in self.fields]
+        lines.append(f"content-length: {len(self.body)}")
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
+
+
+class Attempt:
+    """Feeds *stream* with the answer to *request*. ``start`` returns at once; everything else happens in the loop.
+
+    *on_head* is called once with the provider's status and headers when it said yes (2xx).
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        pool: Pool,
+        request: Request,
+        *,
+        streaming: bool,
+        deadlines: Deadlines,
+        on_head: Callable[[int, Headers], None] | None = None,
+        pacing: bool = True,
+        max_event: int = MAX_FRAME,
+    ) -> None:
+        self._stream = stream
+        self._pool = pool
+        self._request = request
+        self._streaming = streaming
+        self._deadlines = deadlines
+        self._on_head = on_head
+        self._pacing = pacing
+        self._max_event = max_event
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ingest: Ingest | None = None
+        self._status = 0
+        self._headers: Headers = []
+        self._whole: list[bytes] | None = None  # a body that must be read whole: an error, or an answer not streamed
+        self._whole_size = 0
+        self._sent_ns = 0
+        self._paused_ns: int | None = None
+        self._resumed_ns = 0
+        self._standing_ns = 0  # how long deadlines stood still
+        self._timer: Timer | None = None
+        self._reused = False
+        self._over = False
+
+    # ------------------------------------------------------------------ engine.stream.Source
+
+    def start(self) -> None:
+        """Send the request over an idle connection now, or connect first."""
+        self._stream.connecting(self)
+        self._sent_ns = self._stream.clock.now_ns()
+        connection = self._pool.take(self._request.origin)
+        if connection is not None:
+            self._reused = True
+            self._send(connection)
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._connect())
+
+    def abort(self) -> None:
+        over, self._over = self._over, True
+        if self._timer is not None:
+            self._timer.cancel()
+        if over:
+            return  # the answer has ended: its connection is the pool's again, or closed
+        if self._task is not None:
+            self._task.cancel()
+        if self._connection is not None:
+            self._connection.abort()
+
+    def pause(self) -> None:
+        self._paused_ns = self._stream.clock.now_ns()
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._paused_ns is not None:
+            self._resumed_ns = self._stream.clock.now_ns()
+            self._standing_ns += self._resumed_ns - self._paused_ns
+            self._paused_ns = None
+        if self._connection is not None:
+            self._connection.resume()
+
+    # ------------------------------------------------------------------ upstream.connection.Exchange
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self._status = status
+        self._headers = headers
+        kind = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if status >= 300:
+            self._whole = []
+        elif not self._streaming:
+            self._whole = []
+            self._begin(unary=True)
+        elif kind == b"text/event-stream":
+            self._begin(unary=False)
+        else:
+            self._whole = []  # JSON, HTML or an unlabelled stream: the first bytes tell
+
+    def on_body(self, data: bytes, chunk: bytes | None) -> None:
+        if self._ingest is not None:
+            self._ingest.body(data, chunk)
+        elif self._whole is not None and not self._over:
+            self._collect(data)
+
+    def on_end(self) -> None:
+        if self._over:
+            return
+        self._end()
+        if self._ingest is not None:
+            self._ingest.end()
+            return
+        body = b"".join(self._whole or ())
+        if self._status >= 300:
+            self._refused(body)
+        elif self._streaming:
+            self._not_a_stream(body)
+        else:
+            self._unary(body)
+
+    def on_lost(self, error: RemoteProtocolError, *, answered: bool) -> None:
+        if self._over:
+            return
+        if self._reused and not answered:
+            # A kept-alive connection that the server had already closed: nothing came back, so nothing was begun
+            # (RFC 9112 section 9.3.1 allows the repeat for that case), and a fresh connection is asked.
+            self._reused = False
+            self._connection = None
+            self._task = asyncio.get_running_loop().create_task(self._connect())
+            return
+        self._end()
+        if self._ingest is not None:
+            self._ingest.lost(str(error))
+        else:
+            self._fail("upstream_closed" if not self._status else "bad_answer", str(error))
+
+    # ------------------------------------------------------------------ inside
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._pool.connect(self._request.origin, self._deadlines.connect)
+        except ConnectFailed as error:
+            self._end()
+            self._fail(error.code, str(error))
+            return
+        finally:
+            self._task = None
+        if self._over:
+            connection.abort()
+        else:
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.send(self, self._request.encode(), pacing=self._pacing)
+        self._arm(self._deadlines.total)
+        if self._paused_ns is not None:
+            connection.pause()
+
+    def _begin(self, *, unary: bool) -> None:
+        self._stream.begin(unary=unary)
+        if not unary:
+            self._ingest = Ingest(self._stream, self._max_event)
+        if self._on_head is not None:
+            self._on_head(self._status, self._headers)
+
+    def _collect(self, data: bytes) -> None:
+        assert self._whole is not None
+        self._whole.append(data)
+        self._whole_size += len(data)
+        if self._status < 300 and self._streaming:
+            begin = b"".join(self._whole).lstrip()
+            if begin.startswith((b"data:", b"event:", b":", b"id:")):  # an event stream under another label
+                self._whole = None
+                self._begin(unary=False)
+                assert self._ingest is not None
+                self._ingest.body(begin)
+                return
+        limit = MAX_ERROR_BODY if self._status >= 300 or self._streaming else self._max_event
+        if self._whole_size > limit:
+            if self._status >= 300:
+                self._abandon()
+                self._refused(b"".join(self._whole)[:limit])
+            else:
+                self._abandon()
+                self._fail("bad_answer", f"the upstream's answer is larger than {limit} bytes and is no event stream")
+
+    def _refused(self, body: bytes) -> None:
+        """An HTTP error: the provider's own words, in the terminal and (same dialect) to the reader as they came."""
+        if self._status < 400:
+            self._fail(
+                "redirected",
+                f"the upstream redirects ({self._status}); set base_url to where it points",
+            )
+            return
+        failed = self._stream.dialect.describe_error(body, self._status)
+        self._stream.meta["refused"] = UpstreamStatus(self._status, self._headers, body, failed.message)
+        self._stream.fail(failed)
+
+    def _not_a_stream(self, body: bytes) -> None:
+        """200, and not an event stream although one was asked for: an error in disguise, a page, or a whole answer."""
+        deltas = self._stream.dialect.decode_response(body)
+        failed = next((delta for delta in deltas if isinstance(delta, Failed)), None)
+        if failed is None and deltas:
+            self._begin(unary=True)
+            self._stream.append_unary(body, self._stream.clock.now_ns())
+            self._stream.finish()
+            return
+        self._stream.fail(failed or self._stream.dialect.describe_error(body, 502))
+
+    def _unary(self, body: bytes) -> None:
+        self._stream.append_unary(body, self._stream.clock.now_ns())
+        self._stream.finish()
+
+    def _fail(self, code: str, message: str) -> None:
+        self._stream.fail(Failed(code=code, message=message, retryable=True))
+
+    def _end(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _abandon(self) -> None:
+        self._end()
+        if self._connection is not None:
+            self._connection.abort()
+
+    # ------------------------------------------------------------------ deadlines
+
+    def _arm(self, seconds: float) -> None:
+        """Look again after *seconds*, but within the shortest limit: a phase that begins meanwhile is then not missed."""
+        limits = self._deadlines
+        soonest = min(seconds, limits.headers, limits.first_token, limits.between_tokens)
+        self._timer = self._stream.wheel.after(max(soonest, 0.001), self._check)
+
+    def _check(self) -> None:
+        """One timer for four deadlines: find the one in force, and wait for what is left of it."""
+        now = self._stream.clock.now_ns()
+        if self._paused_ns is not None:
+            self._arm(self._deadlines.between_tokens)  # we are the ones pausing: nothing can be late
+            return
+        since_sent = (now - self._sent_ns - self._standing_ns) / 1e9
+        if not self._streaming:  # a whole answer: not even its head comes before the last token
+            phase, limit, elapsed = "total", self._deadlines.total, since_sent
+        elif not self._status:
+            phase, limit, elapsed = "headers", self._deadlines.headers, since_sent
+        elif self._stream.generated_ns is None:
+            phase, limit, elapsed = "first_token", self._deadlines.first_token, since_sent
+        else:
+            since_last = (now - max(self._stream.last_ns, self._resumed_ns)) / 1e9
+            phase, limit, elapsed = "between_tokens", self._deadlines.between_tokens, since_last
+        if since_sent >= self._deadlines.total:
+            phase, limit, elapsed = "total", self._deadlines.total, since_sent
+        left = min(limit - elapsed, self._deadlines.total - since_sent)
+        if left > 0:
+            self._arm(left)
+            return
+        self._abandon()
+        self._fail("upstream_timeout", f"nothing from the upstream within {limit:g} s ({phase.replace('_', ' ')})")

@@ -1,0 +1,400 @@
+"""One HTTP/1.1 connection to a provider: an asyncio Protocol that hands body bytes on in the turn they arrive.
+
+httptools (llhttp) parses. Only one thing is done by hand: a read that is exactly one or more whole chunks of a chunked
+body, which is what a provider's token looks like on the wire, is taken apart by slicing. Skipping whole chunks leaves
+llhttp in the state that it was in, so the two can be mixed freely; the general route is the oracle in the tests, and
+anything unusual (a chunk extension, a cut, the last chunk, a trailer) goes there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import re
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
+
+import httptools
+
+from tokenwire.errors import EventTooLarge, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from tokenwire.engine.pacing import FrameClock
+
+Headers = list[tuple[bytes, bytes]]
+
+#: Header bytes of one response. nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate limits fit twice.
+MAX_HEAD = 64 * 1024
+#: Every so many reads: look at the pace, and ask for delayed ACKs again.
+CHECK_EVERY = 16
+# Over 250 reads a second begins pacing, under 200 ends it (engine.pacing says why).
+_FAST_NS = CHECK_EVERY * 1_000_000_000 // 250
+_SLOW_WINDOW_NS = 100_000_000
+_SLOW_EVENTS = 20
+_TABLE = 4096
+
+
+def _heads() -> list[bytes]:
+    """Index: size of a whole chunk as sent. Value: the size line that it must begin with (or what nothing matches)."""
+    heads = [b"\xff"] * _TABLE
+    for content in range(1, _TABLE):
+        line = b"%x\r\n" % content
+        if len(line) + content + 2 < _TABLE:
+            heads[len(line) + content + 2] = line
+    return heads
+
+
+_HEADS = _heads()
+_CHUNK = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,6})\r\n")
+_READ = 16 * 1024
+
+
+class Exchange(Protocol):
+    """Who asked. Called in the loop turn of the read; after ``on_end`` or ``on_lost`` nothing more comes."""
+
+    def on_head(self, status: int, headers: Headers) -> None: ...
+
+    def on_body(self, data: bytes, chunk: bytes | None) -> None: ...
+
+    def on_end(self) -> None:
+        """The body ended where HTTP says it may."""
+        ...
+
+    def on_lost(self, error: RemoteProtocolError, *, answered: bool) -> None:
+        """The connection is gone, or spoke nonsense. *answered*: at least one byte of the answer had come."""
+        ...
+
+
+class Phase(enum.Enum):
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    CLOSED = 3
+
+
+class Connection(asyncio.Protocol):
+    """Made by the pool. One exchange at a time; ``on_idle`` takes it back when an answer ended and it can be reused."""
+
+    __slots__ = (
+        "_answered",
+        "_boundary",
+        "_chunked",
+        "_exchange",
+        "_framed",
+        "_head_bytes",
+        "_headers",
+        "_mark_ns",
+        "_now_ns",
+        "_pacing",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_phase",
+        "_reads",
+        "_socket",
+        "_transport",
+        "_units",
+        "idle_since_ns",
+        "on_closed",
+        "on_idle",
+        "paced",
+    )
+
+    def __init__(self, now_ns: Callable[[], int], pacing: FrameClock | None = None) -> None:
+        self._now_ns = now_ns
+        self._pacing = pacing
+        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._phase = Phase.IDLE
+        self._headers: Headers = []
+        self._parts: list[bytes] = []
+        self._head_bytes = 0
+        self._answered = False
+        self._boundary = False  # llhttp stands between two chunks
+        self._chunked = False
+        self._framed = False  # the body says where it ends; otherwise the end of the connection is its end
+        self._paused = False
+        self._reads = 0
+        self._units = 0
+        self._mark_ns = 0
+        self.paced = False
+        self.idle_since_ns = 0
+        self.on_idle: Callable[[Connection], None] | None = None
+        self.on_closed: Callable[[Connection], None] | None = None
+
+    # ------------------------------------------------------------------ the caller's side
+
+    def send(self, exchange: Exchange, request: bytes, *, pacing: bool = True) -> None:
+        """Write *request* (head and body) and deliver its answer to *exchange*. The connection must be idle."""
+        assert self._phase is Phase.IDLE
+        assert self._transport is not None
+        self._exchange = exchange
+        self._phase = Phase.HEAD
+        self._answered = False
+        self._head_bytes = 0
+        self._headers = []
+        self._reads = 0 if pacing and self._pacing is not None else -(1 << 62)
+        self._transport.write(request)
+
+    @property
+    def usable(self) -> bool:
+        """Idle, and not known to be closed."""
+        transport = self._transport
+        return self._phase is Phase.IDLE and transport is not None and not transport.is_closing()
+
+    def abort(self) -> None:
+        """Close at once (TLS ``close()`` would wait for a goodbye, up to 30 s); the exchange hears nothing more."""
+        self._exchange = None
+        self._close()
+
+    def pause(self) -> None:
+        if not self._paused and self._transport is not None and self._phase is not Phase.CLOSED:
+            self._paused = True
+            if self.paced:
+                assert self._pacing is not None
+                self._pacing.remove(self)
+            else:
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and self._transport is not None and self._phase is not Phase.CLOSED:
+            self._paused = False
+            if self.paced:
+                assert self._pacing is not None
+                self._pacing.add(self)
+            else:
+                self._transport.resume_reading()
+
+    # ------------------------------------------------------------------ the loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._socket = transport.get_extra_info("socket")
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._close()  # nobody asked for this: a late answer, or a server that talks out of turn
+            return
+        self._reads = reads = self._reads + 1
+        if not reads % CHECK_EVERY:
+            self._check()
+        if self._boundary:
+            # One whole chunk, nearly every read: its length alone says how it must begin.
+            size = len(data)
+            if size < _TABLE and data.startswith(head := _HEADS[size]) and data.endswith(b"\r\n"):
+                exchange.on_body(data[len(head) : -2], data)
+                return
+            bodies = _whole_chunks(data)
+            if bodies is not None:
+                exchange.on_body(b"".join(bodies), None)
+                return
+        self._parse(data)
+
+    def eof_received(self) -> None:
+        """Close our side too: connection_lost says what it means."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self._exchange = self._exchange, None
+        phase, self._phase = self._phase, Phase.CLOSED
+        self._unpace()
+        if self.on_closed is not None:
+            self.on_closed(self)
+        if exchange is None:
+            return
+        if phase is Phase.BODY and not self._framed and exc is None:
+            exchange.on_end()
+            return
+        where = "before it answered" if not self._answered else "in its answer's head"
+        if phase is Phase.BODY:
+            where = "in mid-answer"
+        cause = f": {exc}" if exc is not None else ""
+        exchange.on_lost(
+            RemoteProtocolError(f"the upstream closed the connection {where}{cause}"), answered=self._answered
+        )
+
+    # ------------------------------------------------------------------ httptools' callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase is Phase.HEAD:  # later ones are trailers: they say nothing that a reader could use
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                raise RemoteProtocolError("the upstream switched protocols (101), which nobody asked for")
+            return
+        names = dict(self._headers)
+        self._chunked = names.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip() == b"chunked"
+        self._framed = self._chunked or b"content-length" in names or status in (204, 304)
+        self._boundary = self._chunked
+        self._phase = Phase.BODY
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.on_head(status, self._headers)
+
+    def on_chunk_header(self) -> None:
+        self._boundary = False
+
+    def on_chunk_complete(self) -> None:
+        self._boundary = True
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._phase is not Phase.BODY:  # an informational response (1xx): the answer is still to come
+            self._headers = []
+            return
+        self._phase = Phase.IDLE
+        self._boundary = False
+
+    # ------------------------------------------------------------------ inside
+
+    def _parse(self, data: bytes) -> None:
+        if self._phase is Phase.HEAD:
+            self._answered = True
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._protocol_error(cause if isinstance(cause, RemoteProtocolError) else RemoteProtocolError(str(cause)))
+            return
+        except httptools.HttpParserUpgrade:
+            self._protocol_error(RemoteProtocolError("the upstream switched protocols, which nobody asked for"))
+            return
+        except httptools.HttpParserError as error:
+            # What came whole before the nonsense is still the answer's: deliver it first.
+            self._flush()
+            self._protocol_error(RemoteProtocolError(f"the upstream does not speak HTTP/1.1 here: {error}"))
+            return
+        if self._boundary and not data.endswith(b"\r\n"):
+            self._boundary = False
+        elif self._phase is Phase.BODY and self._chunked and not self._boundary:
+            pass  # inside a chunk: llhttp goes on
+        if self._phase is Phase.HEAD and self._head_bytes > MAX_HEAD:
+            self._protocol_error(EventTooLarge("the head of the upstream's answer", MAX_HEAD))
+            return
+        self._flush()
+        if self._phase is Phase.IDLE:
+            self._ended()
+
+    def _flush(self) -> None:
+        """Hand over the body bytes of this read, once."""
+        if self._parts:
+            parts, self._parts = self._parts, []
+            exchange = self._exchange
+            if exchange is not None:
+                exchange.on_body(parts[0] if len(parts) == 1 else b"".join(parts), None)
+
+    def _ended(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        reusable = self._parser.should_keep_alive() and self._framed
+        self._unpace()
+        if self._paused:
+            self.resume()
+        if not reusable or self._transport is None or self._transport.is_closing():
+            self._close()
+        elif self.on_idle is not None:
+            self.idle_since_ns = self._now_ns()
+            self.on_idle(self)
+        if exchange is not None:
+            exchange.on_end()
+
+    def _protocol_error(self, error: RemoteProtocolError) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._close()
+        if exchange is not None:
+            exchange.on_lost(error, answered=True)
+
+    def _close(self) -> None:
+        self._phase = Phase.CLOSED
+        self._unpace()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ------------------------------------------------------------------ pacing
+
+    def _check(self) -> None:
+        """Every few reads. A one-way stream would have each token acknowledged by a packet of its own, 2.5 us of
+        kernel time out of 17: asking for delayed ACKs (which the kernel forgets) halves their number."""
+        now = self._now_ns()
+        if self._socket is not None and hasattr(socket, "TCP_QUICKACK"):
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            except OSError:  # closing, or no TCP socket
+                self._socket = None
+        fast = now - self._mark_ns < _FAST_NS
+        self._mark_ns = now
+        if fast and not self.paced and self._pacing is not None and self._phase is Phase.BODY and not self._paused:
+            self._pace(now)
+
+    def _pace(self, now: int) -> None:
+        transport = self._transport
+        assert transport is not None
+        assert self._pacing is not None
+        if transport.get_extra_info("sslcontext") is not None or self._socket is None:
+            return  # TLS records must be read by the transport
+        transport.pause_reading()
+        self.paced = True
+        self._units = 0
+        self._mark_ns = now
+        self._pacing.add(self)
+
+    def _unpace(self) -> None:
+        if self.paced:
+            self.paced = False
+            assert self._pacing is not None
+            self._pacing.remove(self)
+            transport = self._transport
+            if transport is not None and not transport.is_closing() and not self._paused:
+                transport.resume_reading()
+
+    def poll(self) -> bool:
+        """One frame's reads, by hand. At the end of the stream, or on any error, the loop takes over and tells."""
+        assert self._socket is not None
+        while self.paced:
+            try:
+                data = os.read(self._socket.fileno(), _READ)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self._unpace()
+                return False
+            self._units += data.count(b"\n\n")
+            self.data_received(data)
+            if len(data) < _READ:
+                break
+        now = self._now_ns()
+        if self.paced and now - self._mark_ns > _SLOW_WINDOW_NS:
+            if self._units < _SLOW_EVENTS:
+                self._unpace()
+            self._units = 0
+            self._mark_ns = now
+        return self.paced
+
+
+def _whole_chunks(data: bytes) -> list[bytes] | None:
+    """The chunks' contents, if *data* is nothing but whole, non-empty chunks without extensions; else None."""
+    bodies: list[bytes] = []
+    position = 0
+    end = len(data)
+    while position < end:
+        head = _CHUNK.match(data, position)
+        if head is None:
+            return None
+        start = head.end()
+        position = start + int(head.group(1), 16)
+        if data[position : position + 2] != b"\r\n":
+            return None
+        bodies.append(data[start:position])
+        position += 2
+    return bodies

@@ -1,0 +1,232 @@
+"""Envelopes: the frames of a stream, kept as what is new in them, and rebuilt to the byte.
+
+A chunk of 250 bytes carries five of text, and the next chunk repeats the other 245. A `Codec`, one per
+stream, learns up to four such envelopes (`envelope_template`) from the frames themselves, and packs runs of
+frames: a number per frame for its template, the contents of all holes in a row, and those frames as they are
+that fit no template.
+
+Lossless by construction: a frame is packed only if the template's literals and the holes, put together, are
+that frame. The sentinel test at learning and the check of every hole add that a packed frame *means* what its
+holes say, so that a later reader may take the text from there.
+
+Off the hot path: the engine packs what lies some hundred frames behind the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tokenwire.wire.envelope_template import PADDING, learn, look
+from tokenwire.wire.json_spans import is_string_body
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenwire.wire.envelope_template import Template
+    from tokenwire.wire.json_spans import Path
+
+__all__ = ["MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "Codec", "Packed", "Statistics"]
+
+MAX_TEMPLATES: Final = 4
+
+# Frames in a row that are looked at for a template and do not lead to one. An honest stream has a dozen
+# oddities between its runs of text (role, block starts, pings, the head of a tool call); a hostile one makes
+# us look 4 x 16 times at 12 us, and is then left alone.
+MAX_ATTEMPTS: Final = 16
+
+# They decide how a stream ended and what it cost, and stay where every reader looks for them.
+NEVER_HOLES: Final = frozenset(
+    {"usage", "usageMetadata", "finish_reason", "finishReason", "stop_reason", "done_reason", "logprobs"}
+)
+
+_PLAIN: Final = 255  # a template's number for "none"
+
+# Accounting, for CPython on 64 bits: a `Packed` with its two bytes objects and two tuples; and what a frame
+# kept plain costs beside its bytes: the head of an object, and a place in the tuple.
+_OVERHEAD: Final = 200
+_OVERHEAD_PLAIN: Final = 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What a codec has done so far.
+
+    Attributes:
+        hits: frames packed into a template.
+        misses: frames kept as they were.
+        templates: templates installed, at most ``MAX_TEMPLATES``.
+        attempts: frames looked at in search of a template, at most ``MAX_TEMPLATES * MAX_ATTEMPTS``.
+    """
+
+    hits: int
+    misses: int
+    templates: int
+    attempts: int
+
+
+class Packed:
+    """A run of frames, packed. Immutable; does not need its codec any more. Made by `Codec.pack`."""
+
+    __slots__ = ("_holes", "_numbers", "_plain", "_templates")
+
+    def __init__(
+        self, templates: tuple[Template, ...], numbers: bytes, holes: bytes, plain: tuple[bytes, ...]
+    ) -> None:
+        self._templates = templates
+        self._numbers = numbers  # per frame: its template's place, or _PLAIN
+        self._holes = holes  # of all frames in order, joined by LF, which no hole can contain
+        self._plain = plain
+
+    def __len__(self) -> int:
+        """How many frames."""
+        return len(self._numbers)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory held, to a few percent; without the templates, which the runs of a stream share."""
+        plain = sum(map(len, self._plain)) + _OVERHEAD_PLAIN * len(self._plain)
+        return _OVERHEAD + len(self._numbers) + len(self._holes) + plain
+
+    def unpack(self) -> list[bytes]:
+        """All frames, byte for byte as they were packed."""
+        return self.slice(0, len(self._numbers))
+
+    def frame(self, index: int) -> bytes:
+        """One frame, counted from 0. Splits the whole run (10 us for 256 frames): to read on, take a `slice`.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        if not 0 <= index < len(self._numbers):
+            raise IndexError(f"frame {index} of {len(self._numbers)}")
+        return self.slice(index, index + 1)[0]
+
+    def slice(self, start: int, stop: int) -> list[bytes]:
+        """The frames from *start* up to, not including, *stop*, by the rules of a list's slice."""
+        start, stop, _ = slice(start, stop).indices(len(self._numbers))
+        before = self._numbers[:start]
+        skipped = sum(before.count(at) * len(template.kinds) for at, template in enumerate(self._templates))
+        holes = iter(self._holes.split(b"\n")[skipped:])
+        plain = iter(self._plain[before.count(_PLAIN) :])
+        templates = self._templates
+        return [
+            next(plain) if number == _PLAIN else templates[number].fill(holes)
+            for number in self._numbers[start:stop]
+        ]
+
+
+class Codec:
+    """Packs the frames of one stream, in any number of runs; what it learned from one run serves the next.
+
+    Args:
+        holes: paths of the values that vary from frame to frame (`Dialect.holes`), the more important first.
+            `PADDING` among them stands for spaces before the last brace.
+    Raises:
+        ValueError: a path is empty, or leads through one of `NEVER_HOLES`.
+
+    Not to be called from two threads at once.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_attempts_left",
+        "_hits",
+        "_misses",
+        "_padded",
+        "_paths",
+        "_seen",
+        "_templates",
+    )
+
+    def __init__(self, holes: tuple[Path, ...]) -> None:
+        for path in holes:
+            if not path or not NEVER_HOLES.isdisjoint(path):
+                raise ValueError(f"{path} must not be a hole")
+        self._paths = tuple(dict.fromkeys(path for path in holes if path != PADDING))
+        self._padded = PADDING in holes
+        self._templates: tuple[Template, ...] = ()
+        self._seen: set[int] = set()
+        self._attempts = 0
+        self._attempts_left = MAX_ATTEMPTS
+        self._hits = 0
+        self._misses = 0
+
+    def pack(self, frames: Sequence[bytes]) -> Packed:
+        """Pack *frames*, each one SSE event through its blank line, or one NDJSON line.
+
+        Any bytes are taken, and come back unchanged. A frame is kept plain if it fits no template: it differs
+        outside of the holes, or one would hold what is no JSON string in UTF-8. Linear in the bytes; 0.5 us a
+        frame with one hole, 0.8 with two. Never raises.
+        """
+        templates = self._templates
+        numbers = bytearray()
+        holes: list[bytes] = []
+        for frame in frames:
+            for number, template in enumerate(templates):
+                cut = template.cut(frame)
+                if cut is not None:
+                    numbers.append(number)
+                    holes += cut
+                    break
+            else:
+                cut = self._learn(frame) if self._attempts_left else None
+                if cut is None:
+                    numbers.append(_PLAIN)
+                else:
+                    templates = self._templates
+                    numbers.append(len(templates) - 1)
+                    holes += cut
+        # All at once, for a tenth of the price of one by one. No hole can complete what an earlier one began,
+        # since a space is part of no escape and of no character of several bytes.
+        if not is_string_body(b" ".join(holes)):
+            holes = self._cut_again(frames, numbers)
+        misses = numbers.count(_PLAIN)
+        self._misses += misses
+        self._hits += len(frames) - misses
+        plain: tuple[bytes, ...] = ()
+        if misses:
+            plain = tuple(frame for frame, number in zip(frames, numbers, strict=True) if number == _PLAIN)
+        return Packed(templates, bytes(numbers), b"\n".join(holes), plain)
+
+    def statistics(self) -> Statistics:
+        """The counts of all runs so far."""
+        return Statistics(
+            hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts
+        )
+
+    def _cut_again(self, frames: Sequence[bytes], numbers: bytearray) -> list[bytes]:
+        """Some hole is no string body: find which. Returns all holes, and corrects *numbers*."""
+        holes: list[bytes] = []
+        for at, (frame, number) in enumerate(zip(frames, numbers, strict=True)):
+            if number == _PLAIN:
+                continue
+            cut = self._templates[number].cut(frame)
+            if cut is None or not is_string_body(b" ".join(cut)):
+                numbers[at] = _PLAIN
+            else:
+                holes += cut
+        return holes
+
+    def _learn(self, frame: bytes) -> Sequence[bytes] | None:
+        """Look for a template in *frame*. Its holes, if that gave a new last one of ``_templates``."""
+        self._attempts += 1
+        self._attempts_left -= 1
+        sighting = look(frame, self._paths, padded=self._padded)
+        if sighting is None:
+            return None
+        # Learned at the second sight: there are four places, and the first chunk of an answer, the start of
+        # each tool call and the last chunk have holes too and come once. Should two shapes collide, which are
+        # hashes, a template is learned one frame early.
+        if sighting.shape not in self._seen:
+            self._seen.add(sighting.shape)
+            return None
+        template = learn(frame, sighting)
+        if template is None:
+            return None
+        self._templates += (template,)
+        self._attempts_left = MAX_ATTEMPTS
+        if len(self._templates) == MAX_TEMPLATES:
+            self._attempts_left = 0
+            self._seen.clear()
+        return template.cut(frame)

@@ -1,0 +1,223 @@
+"""The scenarios: what they make of measurements, and short runs of what they measure with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bench.load import Departure, LoadReport, Pace
+from bench.rig import Line, open_line
+from bench.session import Session
+from bench.toolchain import Programs
+
+from bench import cancel, capacity, fanout, memory, relays, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass
+class Canned(Session):
+    """A session whose relays have been measured already: by name, one result a turn; no more of them: None."""
+
+    results: dict[str, list[Any]] = field(default_factory=dict)
+
+    def measure(self, relay: relays.Relay, work: Callable[[Line], Any], **how: Any) -> Any:
+        waiting = self.results.get(relay.name, [])
+        return waiting.pop(0) if waiting else None
+
+
+def canned(*names: str, rounds: int = 3, **results: list[Any]) -> Canned:
+    rows = [relays.KNOWN[name] for name in names]
+    return Canned(Programs(Path("paced"), Path("load")), rows, rounds=rounds, tries=2, results=results)
+
+
+def turn(cpu: float | None, **changes: Any) -> streams.Measurement:
+    usual = streams.Measurement(
+        cpu_us_per_token=cpu,
+        delay_p50_us=100.0,
+        delay_p99_us=1000.0,
+        added_ttft_p50_us=200.0,
+        added_ttft_p99_us=None,
+        kib_per_stream=17.5,
+        idle_mib=12.0,
+        started_ms=20.0,
+        tokens=1000,
+        seconds=8.0,
+        lost=0,
+        repeated=0,
+        broken=0,
+        unfinished=0,
+        why="",
+        harness_cores=0.5,
+    )
+    return replace(usual, **changes)
+
+
+def test_each_round_is_compared_with_the_nginx_of_the_same_round() -> None:
+    session = canned(
+        "nginx",
+        "tutorial",
+        nginx=[turn(10.0), turn(20.0), turn(10.0)],
+        tutorial=[turn(200.0, lost=1, repeated=2, broken=3, unfinished=4, why="cut off")],
+    )
+    section = streams.run(session, streams.works(quick=False)["lab"])
+    nginx, tutorial = section.rows
+    assert nginx == ["nginx", "10.0", "1.00", "0.10 / 1.00", "0.20 / –", "17.5", "12.0", "0", "0"]
+    assert tutorial[:3] == ["tutorial relay", "200.0", "20.00"]
+    assert tutorial[-2:] == ["3", "7"]
+    notes = " ".join(section.notes)
+    assert "cut off" in notes
+    assert "4 streams were not over" in notes
+    assert "one round and one pass" in notes
+    assert len(section.data[0]["turns"]) == 3
+
+
+def test_without_nginx_there_is_no_ratio_and_the_direct_line_is_shown_where_it_tells() -> None:
+    session = canned("direct", "nginx", "tokenwire", rounds=1, direct=[turn(None)], tokenwire=[turn(9.0)])
+    section = streams.run(session, streams.works(quick=True)["latency"])
+    assert [row[:3] for row in section.rows] == [["direct line", "–", "–"], ["tokenwire", "9.0", "–"]]
+    assert section.data[1]["ratio_to_nginx"] is None
+    again = canned("direct", "tokenwire", rounds=1, direct=[turn(None)], tokenwire=[turn(9.0)])
+    assert len(streams.run(again, streams.works(quick=True)["lab"]).rows) == 1
+
+
+def test_a_relay_without_the_dialect_has_no_row() -> None:
+    session = canned("nginx", "tutorial", rounds=1, nginx=[turn(10.0)], tutorial=[turn(200.0)])
+    session.dialect = "messages"
+    assert len(streams.run(session, streams.works(quick=True)["live"]).rows) == 1
+
+
+def test_leavings_are_matched_by_tag() -> None:
+    seen = [Departure(tag=2, ns=9_000, reset=True), Departure(tag=1, ns=3_000, reset=False)]
+    seen.append(Departure(tag=99, ns=1, reset=False))
+    closings = cancel.match({1: 1_000, 2: 2_000, 3: 5_000, 4: 6_000}, seen, still_open=1)
+    assert sorted(closings.delays_us) == [2.0, 7.0]
+    assert (closings.never, closings.not_begun) == (1, 1)
+
+
+def test_the_leave_log_is_read() -> None:
+    assert cancel.read_log("1 100\n2 200\n") == {1: 100, 2: 200}
+    assert cancel.read_log("") == {}
+
+
+def test_cancel_shows_what_never_ended() -> None:
+    good, bad = cancel.Closings([100.0, 300.0], 0, 0), cancel.Closings([100.0], 1, 0)
+    session = canned("direct", "nginx", direct=[[good] * 6], nginx=[[good, bad, good, good, good, good]])
+    section = cancel.run(session)
+    assert section.rows[0] == ["direct line", *["0.20 / –"] * 6]
+    assert section.rows[1][2] == "0.10 / – (1 never)"
+    assert section.data[1]["mid-stream, RST"]["tries"] == 2
+
+
+def test_memory_of_a_relay_without_followers_is_its_streams() -> None:
+    plain = memory.Memory(started_ms=20.0, idle_mib=12.0, kib_per_stream=17.25)
+    session = canned("direct", "nginx", "tokenwire", nginx=[plain], tokenwire=[plain, 12.5, (70.0, 30.0)])
+    section = memory.run(session)
+    assert section.rows == [
+        ["nginx", "20", "12.0", "17.2", "–", "–", "–"],
+        ["tokenwire", "20", "12.0", "17.2", "12.5", "40.0", "30.0"],
+    ]
+    assert section.data[1]["log_bytes_per_token"] == 40.0
+
+
+def test_memory_keeps_what_was_measured_before_a_failure() -> None:
+    plain = memory.Memory(started_ms=20.0, idle_mib=12.0, kib_per_stream=17.25)
+    section = memory.run(canned("nginx", "tokenwire", tokenwire=[plain]))
+    assert section.rows == [["tokenwire", "20", "12.0", "17.2", "–", "–", "–"]]
+
+
+def report(**changes: Any) -> LoadReport:
+    values: dict[str, Any] = dict.fromkeys(
+        ("started", "complete", "broken", "left", "unfinished", "tokens", "lost", "repeated"), 0
+    )
+    values |= {"why": "", "seconds": 2.0, "cpu_seconds": 1.0, "delay_us": [(100, 200)]}
+    values |= dict.fromkeys(("ttft_us", "added_ttft_us", "longest_gap_us", "tokens_per_s"), [])
+    return LoadReport(**(values | changes))
+
+
+def test_fanout_has_those_who_can_follow_and_the_yardstick() -> None:
+    session = canned(
+        "direct",
+        "nginx",
+        "tokenwire",
+        "tutorial",
+        nginx=[(report(), 12.0)],
+        tokenwire=[(report(broken=1, lost=2, why="refused"), 3.0)],
+        tutorial=[(report(), 1.0)],
+    )
+    section = fanout.run(session)
+    assert section.rows[0] == ["nginx", "0.10 / 0.10", "12.0", "0", "0"]
+    assert section.rows[1][-2:] == ["2", "1"]
+    assert "refused" in section.notes[-1]
+    assert len(section.rows) == len(section.data) == 2
+
+
+def level(streams: int, rate: float) -> capacity.Level:
+    return capacity.Level(
+        streams=streams,
+        tokens_per_s=rate,
+        longest_gap_us=50_000.0,
+        slowest_share=0.9,
+        broken=1,
+        silent=1,
+        relay_cores=1.0,
+        harness_cores=0.5,
+    )
+
+
+def test_capacity_compares_each_level_with_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    session = canned("nginx", "tutorial", nginx=[[level(1000, 50_000.0), level(2000, 40_000.0)]])
+    section = capacity.run(session)
+    assert section.rows[1] == ["nginx", "2000", "40000", "0.80", "50.00", "0.90", "2", "1.00", "0.50"]
+    assert "1 core(s)" in section.notes[0]
+
+
+def test_capacity_wants_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    section = capacity.run(canned("nginx", nginx=[[level(1000, 50_000.0)]]))
+    assert section.rows == []
+    assert "there is one" in section.notes[0]
+
+
+# ---- short runs over the direct line and the tutorial relay ----
+
+
+@pytest.fixture(scope="module")
+def direct(programs: Programs) -> Iterator[Line]:
+    with open_line(relays.DIRECT, programs) as line:
+        yield line
+
+
+def test_a_short_work(direct: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_SAMPLE_SECONDS", 0.0)
+    work = streams.Work(
+        name="x", title="x", shape="live", streams=2, pace=Pace(tokens=5, gap_us=1_000, first_ms=1), passes=2
+    )
+    found = streams.run_work(direct, work, canned("direct"))
+    assert (found.tokens, found.lost, found.broken, found.unfinished) == (20, 0, 0, 0)
+    assert found.cpu_us_per_token is None
+    assert found.delay_p50_us is not None
+    assert found.added_ttft_p99_us is None
+
+
+def test_one_follower_a_stream_at_the_direct_line(direct: Line) -> None:
+    found, _ = fanout.follow(direct, readers=3, pace=Pace(tokens=5, gap_us=1_000, first_ms=1))
+    assert (found.complete, found.tokens) == (3, 15)
+
+
+def test_a_short_level(direct: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "_REST_MS", 200)
+    found = capacity.hold_level(direct, streams=2, seconds=1)
+    assert (found.broken, found.silent) == (0, 0)
+    assert 0 < found.tokens_per_s < 200
+    assert found.longest_gap_us is not None
+    assert found.slowest_share is not None
+
+
+def test_memory_of_held_streams_is_a_difference(direct: Line) -> None:
+    assert memory.per_stream(direct, streams=3) == 0.0
+    assert direct.stats().active == 0
