@@ -122,9 +122,12 @@ def peers() -> dict[str, Decode]:
         print(f"httpx-sse: not run: {error}")
     try:
         openai: Any = import_module("openai._streaming")
-        found[f"openai {metadata.version('openai')}"] = lambda chunks: openai.SSEDecoder().iter_bytes(
-            iter(chunks)
-        )
+
+        def openai_sdk(chunks: Iterable[bytes]) -> Iterator[Any]:
+            events: Iterator[Any] = openai.SSEDecoder().iter_bytes(iter(chunks))
+            return events
+
+        found[f"openai {metadata.version('openai')}"] = lambda chunks: openai.SSEDecoder().iter_bytes(iter(chunks))
     except ImportError as error:
         print(f"openai: not run: {error}")
     return found
@@ -163,9 +166,7 @@ def find_node() -> tuple[str, Path] | None:
         return None
     place = os.environ.get("TOKENWIRE_EVENTSOURCE_PARSER")
     if not place:
-        print(
-            "eventsource-parser: not run: TOKENWIRE_EVENTSOURCE_PARSER is not set; `npm install eventsource-parser`"
-        )
+        print("eventsource-parser: not run: TOKENWIRE_EVENTSOURCE_PARSER is not set; `npm install eventsource-parser`")
         print("  in an empty folder and name that folder")
         return None
     package = Path(place) / "node_modules" / "eventsource-parser"
@@ -202,9 +203,7 @@ def measure(shape: str, size: int, rounds: int) -> None:
             for cutting in SIZES:
                 for name, decode in decoders.items():
                     pieces = chunks[cutting]
-                    took = seconds(
-                        lambda d=decode, p=pieces: drain_ours(p) if d is tokenwire_decode else drain(d, p)
-                    )
+                    took = seconds(lambda d=decode, p=pieces: drain_ours(p) if d is tokenwire_decode else drain(d, p))
                     best[name][cutting] = min(best[name][cutting], took)
             if node:
                 answer = run_node(*node, file)
@@ -214,17 +213,13 @@ def measure(shape: str, size: int, rounds: int) -> None:
                     row[cutting] = min(row[cutting], result["seconds"])
                     if result["sha256"] != expected:
                         wrong.add((name, cutting))
-    print(
-        f"\n{shape}: {len(events)} events, {len(wire) / len(events):.0f} bytes each; MB/s, and ours is x times that"
-    )
+    print(f"\n{shape}: {len(events)} events, {len(wire) / len(events):.0f} bytes each; MB/s, and ours is x times that")
     print(f"{'':44}" + "".join(f"{cutting:>18}" for cutting in SIZES))
     for name, row in best.items():
         cells = []
         for cutting, took in row.items():
             ratio = f"{took / best['tokenwire'][cutting]:5.1f}x" if name != "tokenwire" else ""
-            cells.append(
-                f"{len(wire) / took / 1e6:11.0f} {'differs' if (name, cutting) in wrong else ratio:6}"
-            )
+            cells.append(f"{len(wire) / took / 1e6:11.0f} {'differs' if (name, cutting) in wrong else ratio:6}")
         print(f"{name:44}" + "".join(cells))
 
 
@@ -232,9 +227,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare SSE decoders on a recording of model streams.")
     parser.add_argument("--megabytes", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--shape", choices=SHAPES, action="append", help="may be given more than once; default: all"
-    )
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="may be given more than once; default: all")
     options = parser.parse_args()
     print(f"Python {sys.version.split()[0]}")
     for shape in options.shape or SHAPES:

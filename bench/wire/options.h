@@ -32,8 +32,9 @@ struct options {
 };
 
 static const char usage[] =
-    "usage: load --port N [--method POST] [--path P] [--body FILE] [--header 'K: V']... [--streams N] [--concurrency N]\n"
-    "            [--expect TOKENS] [--ramp-us N] [--limit-s N] [--window-ms FROM:TO] [--stop-reading TOKENS]\n"
+    "usage: load --port N [--method POST] [--path P] [--body FILE] [--header 'K: V']...\n"
+    "            [--streams N] [--concurrency N] [--expect TOKENS] [--ramp-us N] [--limit-s N]\n"
+    "            [--window-ms FROM:TO] [--stop-reading TOKENS]\n"
     "            [--leave fin|rst] [--leave-tokens K] [--leave-ms N] [--leave-jitter-ms N] [--leave-log FILE]\n"
     "            [--first-tag N] [--ready-file FILE]\n";
 
@@ -68,7 +69,9 @@ static inline struct options options_of(int argc, char **argv)
         {"leave-log", required_argument, NULL, 'F'}, {"first-tag", required_argument, NULL, 't'},
         {"ready-file", required_argument, NULL, 'y'}, {0},
     };
-    struct options o = {.streams = 1, .concurrency = 1, .ramp_ns = 200000, .limit_ns = 120000000000u, .stop_reading = -1};
+    struct options o = {.streams = 1, .concurrency = 1, .stop_reading = -1};
+    o.ramp_ns = 200000;
+    o.limit_ns = 120000000000u;
     const char *method = "POST", *path = "/v1/chat/completions";
     struct buffer headers = {0}, body = {0};
     char line[128];

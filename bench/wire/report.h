@@ -55,10 +55,10 @@ static inline void report_print(const struct report *r, FILE *to)
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     fprintf(to,
-        "{\"started\":%lu,\"complete\":%lu,\"broken\":%lu,\"left\":%lu,\"unfinished\":%lu,\"tokens\":%lu,\"lost\":%lu,"
-        "\"repeated\":%lu,\"why\":\"%s\",\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"delay_us\":",
-        r->started, r->outcome[COMPLETE], r->outcome[BROKEN], r->outcome[LEFT], r->outcome[UNFINISHED], r->tokens, r->lost,
-        r->repeated, r->why, r->seconds, seconds_of(used.ru_utime) + seconds_of(used.ru_stime));
+        "{\"started\":%lu,\"complete\":%lu,\"broken\":%lu,\"left\":%lu,\"unfinished\":%lu,\"tokens\":%lu,"
+        "\"lost\":%lu,\"repeated\":%lu,\"why\":\"%s\",\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"delay_us\":",
+        r->started, r->outcome[COMPLETE], r->outcome[BROKEN], r->outcome[LEFT], r->outcome[UNFINISHED], r->tokens,
+        r->lost, r->repeated, r->why, r->seconds, seconds_of(used.ru_utime) + seconds_of(used.ru_stime));
     histogram_print(&r->delay_us, to);
     series_print("ttft_us", &r->ttft_us, to);
     series_print("added_ttft_us", &r->added_ttft_us, to);

@@ -19,7 +19,8 @@ typedef void stamp_found(void *who, uint32_t index, uint64_t written_ns, uint64_
 
 static inline bool has_end_marker(const char *text, size_t n)
 {
-    return memmem(text, n, "[DONE]", 6) || memmem(text, n, "\"message_stop\"", 14) || memmem(text, n, "event: done\n", 12);
+    return memmem(text, n, "[DONE]", 6) || memmem(text, n, "\"message_stop\"", 14)
+        || memmem(text, n, "event: done\n", 12);
 }
 
 /* Copies what is carried to the start of `room`, where the caller lets the new text follow. Returns its length. */
@@ -30,7 +31,8 @@ static inline size_t scanner_carry(const struct scanner *s, char *room)
 }
 
 /* Reports every stamp in n bytes: the carried ones and the new text behind them. */
-static inline void scan(struct scanner *s, const char *text, size_t n, uint64_t arrived_ns, stamp_found *found, void *who)
+static inline void scan(
+    struct scanner *s, const char *text, size_t n, uint64_t arrived_ns, stamp_found *found, void *who)
 {
     const char *at = text, *const end = text + n, *tilde;
     while ((tilde = memchr(at, '~', (size_t)(end - at))) && end - tilde >= STAMP_LENGTH) {

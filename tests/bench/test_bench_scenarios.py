@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from bench.load import Departure, LoadReport, Pace
-from bench.rig import Line, open_line
+from bench.rig import Line, RelayFailedError, open_line
 from bench.session import Session
 from bench.toolchain import Programs
 
@@ -130,11 +131,10 @@ def test_memory_keeps_what_was_measured_before_a_failure() -> None:
 
 
 def report(**changes: Any) -> LoadReport:
-    values: dict[str, Any] = dict.fromkeys(
-        ("started", "complete", "broken", "left", "unfinished", "tokens", "lost", "repeated"), 0
-    )
+    counts = ("started", "complete", "broken", "left", "unfinished", "tokens", "lost", "repeated")
+    series = ("ttft_us", "added_ttft_us", "longest_gap_us", "tokens_per_s")
+    values: dict[str, Any] = dict.fromkeys(counts, 0) | {name: [] for name in series}
     values |= {"why": "", "seconds": 2.0, "cpu_seconds": 1.0, "delay_us": [(100, 200)]}
-    values |= dict.fromkeys(("ttft_us", "added_ttft_us", "longest_gap_us", "tokens_per_s"), [])
     return LoadReport(**(values | changes))
 
 
@@ -183,7 +183,7 @@ def test_capacity_wants_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is one" in section.notes[0]
 
 
-# ---- short runs over the direct line and the tutorial relay ----
+# ---- short runs over the direct line, and over a relay with native routes ----
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +221,35 @@ def test_a_short_level(direct: Line, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_of_held_streams_is_a_difference(direct: Line) -> None:
     assert memory.per_stream(direct, streams=3) == 0.0
     assert direct.stats().active == 0
+
+
+NATIVE = relays.Relay(
+    name="native",
+    title="native",
+    command=(sys.executable, str(Path(__file__).with_name("native_relay.py")), "{port}", "{upstream}"),
+    models={"chat": "m"},
+    native=True,
+)
+
+
+def test_many_read_what_one_stream_says(programs: Programs) -> None:
+    with open_line(NATIVE, programs) as line:
+        found, cpu = fanout.follow(line, readers=20, pace=Pace(tokens=5, gap_us=1_000, first_ms=200))
+        assert (found.complete, found.tokens, found.lost) == (20, 100, 0), found.why
+        assert cpu >= 0
+        assert line.stats().requests == 20 + 1  # the warm-up's, and one for all readers
+
+
+def test_memory_where_streams_can_be_followed(programs: Programs) -> None:
+    with open_line(NATIVE, programs) as line:
+        memory.per_reader(line, readers=3)
+        _, text = memory.per_logged_token(line, streams=2, tokens=20)
+        assert line.stats().tokens == 20 * 20 + 2 + 2 * (100 + 120)  # warm-up, followed stream, logged ones
+    # The memory of so few is noise, of either sign. What was in it is not.
+    assert 26 <= text <= 34  # a stamp of 25 bytes and a word
+
+
+def test_a_start_that_is_refused_is_trouble(direct: Line) -> None:
+    # The upstream takes POST /v1/streams for a chat request: 200 and a stream, where 201 and an id were due.
+    with pytest.raises(RelayFailedError, match="POST /v1/streams: 200"):
+        direct.start_stream(Pace(tokens=1, first_ms=0))

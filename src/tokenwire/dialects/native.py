@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["DIALECT", "NAME", "Decoder", "Encoder", "describe_error", "error_body", "notice", "reset", "scan"]
 
 _PLAIN: Final = (b"event: text\n", b"event: reasoning\n", b"event: tool_args\n")
-_MARKS: Final = {b"done": Mark.DONE | Mark.NOTABLE, b"error": Mark.ERROR | Mark.NOTABLE}
+_MARKS: Final[dict[bytes, int]] = {b"done": Mark.DONE | Mark.NOTABLE, b"error": Mark.ERROR | Mark.NOTABLE}
 
 
-def scan(frame: bytes) -> Mark:
+def scan(frame: bytes) -> int:
     """A cheap look at one frame: our own encoder writes the event's name first. Never raises.
 
     ``done`` is notable, too: unlike other dialects' markers it says how the stream ended.

@@ -22,18 +22,18 @@ from tokenwire.wire import sse
 __all__ = ["DIALECT", "NAME", "Decoder", "Encoder", "decode_response", "fold_response", "scan"]
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     """An object; what is in it is skipped."""
 
 
-class _PlainChoice(msgspec.Struct):
+class _PlainChoice(msgspec.Struct, gc=False):
     delta: _Delta
     finish_reason: Literal[""] | None = None
     error: None = None
     usage: None = None
 
 
-class _PlainChunk(msgspec.Struct):
+class _PlainChunk(msgspec.Struct, gc=False):
     """A chunk as nearly all are: choices with a delta, and no news of an end, usage or error. Unknown members may be
     in it; those named here may not say anything."""
 
@@ -43,12 +43,11 @@ class _PlainChunk(msgspec.Struct):
     x_groq: None = None
 
 
-_PLAIN: Final = msgspec.json.Decoder(_PlainChunk).decode
-_DATA: Final = len(b"data: ")
+_peek: Final = msgspec.json.Decoder(_PlainChunk).decode
 
 
-def scan(frame: bytes) -> Mark:
-    """A cheap look at one whole frame, the hot path: about 0.35 us for a plain one. Never raises.
+def scan(frame: bytes) -> int:
+    """A cheap look at one whole frame, the hot path: 0.4 us for a plain one of 250 bytes. Never raises.
 
     A typed msgspec decoder skips what it is not asked for, and so reads a chunk in half the time of a plain one; three
     searches for byte strings take as long, and are fooled by white space, escapes and the order of members. A frame is
@@ -60,16 +59,16 @@ def scan(frame: bytes) -> Mark:
         also ``SWALLOWED`` if OpenAI's SDK would not raise it and nothing generated is lost with it.
     """
     try:
-        _PLAIN(frame[_DATA:])
+        _peek(frame[6:])  # after "data: "
     except (ValueError, RecursionError):
         return _look(frame)
     return Mark.PLAIN
 
 
-def _look(frame: bytes) -> Mark:
+def _look(frame: bytes) -> int:
     """The plain version of ``scan``: what a decoder that sees only this frame makes of it."""
-    mark = Mark.PLAIN
-    for event in sse.Decoder().feed(frame + b"\n\n"):  # a frame cut off by the end of the body may lack its blank line
+    mark: int = Mark.PLAIN
+    for event in _events(frame):
         data = event.data.strip()
         if data.startswith("[DONE]"):
             return mark | Mark.DONE
@@ -81,6 +80,13 @@ def _look(frame: bytes) -> Mark:
         elif _usage_only(deltas):
             mark |= Mark.USAGE_ONLY
     return mark
+
+
+def _events(frame: bytes) -> list[sse.Event]:
+    """The event of *frame*. One data line, the usual form, is read here: the general decoder takes 5 us to set up."""
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
+        return [sse.Event(data=frame[6:-2].decode("utf-8", "replace"))]
+    return sse.Decoder().feed(frame + b"\n\n")  # the last frame of a body may lack its blank line
 
 
 _UNREMARKABLE = (*GENERATED, Started, Logprobs)

@@ -42,6 +42,7 @@ _DELTA = frozenset({
     "role", "content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks",
     "tool_calls", "function_call", "annotations", "index", "token_id",
 })  # fmt: skip
+_REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"})
 NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 
 
@@ -114,7 +115,8 @@ class Choice:
     def _delta(self, delta: dict[str, Any], out: list[Delta]) -> dict[str, Any]:
         """The members of a delta; returns those that are not understood."""
         unknown = {} if _DELTA.issuperset(delta) else _unknown(delta, _DELTA)
-        self._reasoning(delta, unknown, out)
+        if not _REASONING.isdisjoint(delta):
+            self._reasoning(delta, unknown, out)
         content = delta.get("content")
         if isinstance(content, str):
             self._say("text", content, out)

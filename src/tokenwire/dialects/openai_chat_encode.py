@@ -43,6 +43,9 @@ _WORDS: Final[dict[FinishReason, str]] = {
     "content_filter": "content_filter", "refusal": "stop", "pause": "stop", "unknown": "stop",
 }  # fmt: skip
 
+#: OpenAI's own bound for ``n``: no more choices than that are opened ahead for a provider's odd index.
+_MOST_CHOICES: Final = 128
+
 _json = msgspec.json.encode
 
 
@@ -165,12 +168,17 @@ class Encoder:
         return []
 
     def _open(self, index: int) -> tuple[list[Frame], _State]:
-        """The state of a choice, and its role chunk if it has not had one."""
+        """The state of a choice, and its role chunk if it has not had one; those of lower choices before it, since
+        OpenAI's accumulating helper takes the index for a place in its list."""
         state = self._choices.get(index)
         if state is not None:
             return [], state
-        state = self._choices[index] = _State()
-        return [self._chunk(index, {"role": "assistant", "content": ""})], state
+        frames: list[Frame] = []
+        for opened in (*range(min(index, _MOST_CHOICES)), index):
+            if opened not in self._choices:
+                self._choices[opened] = _State()
+                frames.append(self._chunk(opened, {"role": "assistant", "content": ""}))
+        return frames, self._choices[index]
 
     def _say(self, index: int, delta: dict[str, Any]) -> list[Frame]:
         chunk = self._chunk(index, delta)

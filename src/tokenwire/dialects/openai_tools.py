@@ -107,7 +107,10 @@ class ToolCalls:
         if call is not None and (call.ended or self._repeats(call, entry)):
             return [] if not entry.arguments else None
         if call is None:
+            before = self._before(entry)
             call = self._begin(entry)
+            if before is not None and entry.name is None and _another(before, entry):
+                call.name = before.name  # Q38: nobody named it
         self._learn(call, entry)
         out: list[Delta] = []
         arguments = entry.arguments
@@ -161,13 +164,14 @@ class ToolCalls:
         known = self._by_id.get(entry.id) if entry.id is not None else None
         if known is not None and (entry.index in (None, known.index) or entry.name is None):
             return known
-        if entry.index is None:
-            call = self._last
-        else:
-            call = self._by_index.get(entry.index)
-            if call is None and entry.id is None and entry.name is None and self._last is not None:
-                call = self._last if self._last.index is None else None  # Mistral: the index came late
+        call = self._before(entry)
+        if call is None and entry.id is None and entry.name is None and self._last is not None:
+            call = self._last if self._last.index is None else None  # Mistral: the index came late
         return None if call is None or self._begins(call, entry) else call
+
+    def _before(self, entry: Entry) -> Call | None:
+        """The call that stood at the entry's index so far, or the last one."""
+        return self._last if entry.index is None else self._by_index.get(entry.index)
 
     @staticmethod
     def _begins(call: Call, entry: Entry) -> bool:
@@ -176,14 +180,12 @@ class ToolCalls:
         other_name = entry.name is not None and call.name is not None and entry.name != call.name
         if other_id and (entry.name is not None or entry.index is None):
             return other_name or not call.open  # Q37; but in the midst of its JSON, an id that changes is Q39
-        if other_name:
-            return True
-        return not call.custom and call.balance.complete and entry.arguments.lstrip().startswith("{")  # Q38
+        return other_name or _another(call, entry)
 
     @staticmethod
     def _repeats(call: Call, entry: Entry) -> bool:
         """The same id and whole arguments once more (a duplicate chunk, Q23): executing it twice would be worse."""
-        return entry.id is not None and call.balance.complete and entry.arguments.lstrip().startswith("{")
+        return entry.id is not None and _another(call, entry)
 
     def _begin(self, entry: Entry) -> Call:
         call = Call(entry.index, entry.custom)
@@ -227,6 +229,11 @@ class ToolCalls:
             out.append(ToolCallDelta("".join(call.waiting), self._choice, block))
             call.waiting.clear()
         return block
+
+
+def _another(call: Call, entry: Entry) -> bool:
+    """Whether *entry* opens an object where *call* has a complete one (Q38). Free text is never complete."""
+    return call.balance.complete and entry.arguments.lstrip().startswith("{")
 
 
 def _word(value: Any) -> str | None:

@@ -52,8 +52,10 @@ class Hub:
 
     #: How often retention and packing look around, seconds.
     TICK = 0.25
-    #: Share of a tick that packing may take: it saves memory, and no token may wait for it.
-    PACK_FRAMES_PER_TICK = 4096
+    #: Packing saves memory and costs about a microsecond a frame: not begun below this share of the bound …
+    PACK_FROM = 1 / 16
+    #: … and done in portions, for no token may wait for it.
+    PACK_FRAMES_PER_TICK = 2048
 
     def __init__(self, clock: Clock, retention: Retention | None = None) -> None:
         self.clock = clock
@@ -147,8 +149,9 @@ class Hub:
 
     def _tick(self) -> None:
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
-        self._pack_some()
-        self._bytes = sum(stream.log.size for stream in self._streams.values())
+        self._bytes = sum([stream.log.size for stream in self._streams.values()])
+        if self._bytes > self.retention.max_bytes * self.PACK_FROM:
+            self._pack_some()
         cutoff = self.clock.now_ns() - int(self.retention.ended_seconds * 1e9)
         for stream in list(self._ended.values()):
             if stream.ended_ns is None or stream.ended_ns > cutoff:

@@ -15,22 +15,28 @@ if TYPE_CHECKING:
 class Ingest:
     """Feeds one streaming answer. ``body`` is the hot path and is called once per network read."""
 
-    __slots__ = ("_cutter", "_now_ns", "_stream")
+    __slots__ = ("_append_one", "_cut", "_cutter", "_now_ns", "_stream")
 
     def __init__(self, stream: Stream, limit: int = MAX_FRAME) -> None:
         self._stream = stream
         self._cutter = Cutter(limit)
+        # Bound once: they are called per token.
+        self._cut = self._cutter.feed
+        self._append_one = stream.append_one
         self._now_ns = stream.clock.now_ns
 
     def body(self, data: bytes, chunk: bytes | None = None) -> None:
         """Body bytes as they came; *chunk*: the same bytes as the one HTTP/1.1 chunk that carried them, if so."""
         try:
-            frames = self._cutter.feed(data)
+            frames = self._cut(data)
         except EventTooLarge as error:
             self._stream.fail(Failed(code="event_too_large", message=str(error)))
             return
-        if frames:
-            self._stream.append(frames, self._now_ns(), chunk if frames[0] is data else None)
+        if len(frames) == 1:
+            frame = frames[0]
+            self._append_one(frame, self._now_ns(), chunk if frame is data else None)
+        elif frames:
+            self._stream.append(frames, self._now_ns())
 
     def end(self) -> None:
         """The body ended where HTTP says it may."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.dialects.base import Mark
@@ -37,7 +37,6 @@ class LogStatistics(NamedTuple):
     entries: int
     packed_entries: int
     bytes_held: int
-    bytes_received: int
 
 
 class Log:
@@ -51,8 +50,12 @@ class Log:
         arrivals_ns: CLOCK_MONOTONIC arrival of each entry, in order.
     """
 
+    #: A log of so few plain frames is not worth learning its envelope for.
+    FEW = 32
+
     __slots__ = (
         "_codec",
+        "_make_codec",
         "_packed",
         "_runs",
         "_starts",
@@ -63,40 +66,35 @@ class Log:
         "epoch",
         "last",
         "notable",
-        "received",
         "size",
         "terminal",
     )
 
-    def __init__(self, codec: Codec | None = None, epoch: int = 1) -> None:
+    def __init__(self, codec: Callable[[], Codec] | None = None, epoch: int = 1) -> None:
         self._runs: list[Packed] = []
         self._starts: list[int] = []  # entries before each run
         self._packed = 0  # entries in all runs
         self._tail: list[bytes] = []
-        self._codec = codec
+        self._make_codec = codec
+        self._codec: Codec | None = None  # made when first needed: short logs never are packed
         self.arrivals_ns = array("q")
         self.attempts: list[Attempt] = []
         self.done_seq: int | None = None
         self.epoch = epoch
         self.last = 0
-        self.notable: dict[int, Mark] = {}
-        self.received = 0
+        self.notable: dict[int, int] = {}
         self.size = 0
         self.terminal: Terminal | None = None
 
     def append(self, frame: bytes, arrival_ns: int) -> int:
-        """Add one frame; returns its number. Raises ``StreamClosed`` after the terminal."""
-        if self.terminal is not None:
-            raise StreamClosed(self.terminal.state)
+        """Add one frame; returns its number. The caller looks at ``terminal`` first: this is called per token."""
         self._tail.append(frame)
         self.arrivals_ns.append(arrival_ns)
-        size = len(frame)
-        self.size += size
-        self.received += size
+        self.size += len(frame)
         self.last = last = self.last + 1
         return last
 
-    def mark(self, seq: int, mark: Mark) -> None:
+    def mark(self, seq: int, mark: int) -> None:
         """Remember that entry *seq* is more than plain text."""
         self.notable[seq] = mark
         if mark & Mark.DONE and self.done_seq is None:
@@ -139,6 +137,8 @@ class Log:
 
     def pack(self) -> int:
         """Pack all but the newest run (after the terminal: all); returns the bytes saved."""
+        if self._codec is None and self._make_codec is not None:
+            self._codec = self._make_codec()
         codec = self._codec
         keep = RUN if self.terminal is None else 0
         before = self.size
@@ -156,8 +156,10 @@ class Log:
     def packable(self) -> int:
         """Frames that ``pack`` would pack now."""
         plain = len(self._tail)
-        return plain if self.terminal is not None else max(0, (plain - RUN) // RUN * RUN)
+        if self.terminal is not None:
+            return plain if plain > self.FEW else 0
+        return max(0, (plain - RUN) // RUN * RUN)
 
     def statistics(self) -> LogStatistics:
         """Frozen figures."""
-        return LogStatistics(self.last, self._packed, self.size, self.received)
+        return LogStatistics(self.last, self._packed, self.size)

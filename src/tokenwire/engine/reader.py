@@ -71,6 +71,7 @@ class Reader:
         "started",
         "stream",
         "view",
+        "write",
         "wrote_ns",
     )
 
@@ -78,6 +79,7 @@ class Reader:
         self.stream = stream
         self.view = view
         self.sink = sink
+        self.write = sink.write  # bound once: called per token
         self.cursor = cursor
         self.fold: Fold | None = None
         self.live = False

@@ -90,6 +90,7 @@ async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,
         log_level="warning",
         server_header=False,
         backlog=4096,

@@ -211,6 +211,8 @@ class Attempt:
         self._stream.begin(unary=unary)
         if not unary:
             self._ingest = Ingest(self._stream, self._max_event)
+            if self._connection is not None:
+                self._connection.body_to(self._ingest.body)
         if self._on_head is not None:
             self._on_head(self._status, self._headers)
 

@@ -31,46 +31,46 @@ class Cutter:
     ``feed`` raises ``EventTooLarge`` when one event passes *limit* bytes; the cutter is unusable afterwards.
     """
 
-    __slots__ = ("_begun", "_buffer", "_limit", "_searched", "_swallow")
+    __slots__ = ("_begun", "_buffer", "_clean", "_cr", "_limit", "_searched", "_swallow")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
         self._searched = 0  # nothing ends before this offset of the buffer
         self._limit = limit
+        self._clean = False  # begun, and between two events: the state in which the fast route may be taken
+        self._cr = False  # a CR was seen: lines may end in more than one way
         self._begun = False  # a leading byte-order mark can no longer come
         self._swallow = False  # the last frame ended in a lone CR: an LF that follows belongs to it
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that *data* completes, oldest first."""
-        # Nearly every read is exactly one LF-framed event of one data line. The general route below gives the same
-        # answer (tested); this one costs a sixth of it.
-        if (
-            not self._buffer
-            and data.startswith(b"data:")
-            and data.endswith(b"\n\n")
-            and data.count(b"\n") == 2
-            and b"\r" not in data
-        ):
-            self._begun = True
-            self._swallow = False
-            return [data]
+        # Nearly every read is one or a few whole LF-framed events of one data line each. The general route below gives
+        # the same answer (tested); this one costs a tenth of it.
+        if self._clean and data.endswith(b"\n\n") and data.startswith(b"data:") and b"\r" not in data:
+            if data.count(b"\n") == 2:
+                return [data]
+            frames = [
+                line + b"\n\n" for line in data[:-2].split(b"\n\n") if line.startswith(b"data:") and b"\n" not in line
+            ]
+            if 2 * len(frames) == data.count(b"\n"):
+                return frames
         return self._feed(data)
 
     def _feed(self, data: bytes) -> list[bytes]:
         buffer = self._buffer
         buffer += data
+        self._cr = self._cr or b"\r" in data
         if not self._begun and not self._skip_bom():
             return []
         frames: list[bytes] = []
         start = 0
         while True:
             start = self._skip_blank(start)
-            end = _END.search(buffer, max(start, self._searched - 3))
-            if end is None:
+            end = self._find_end(max(start, self._searched - 3))
+            if end < 0:
                 break
-            block = bytes(buffer[start : end.end()])
-            start = end.end()
-            self._searched = start
+            block = bytes(buffer[start:end])
+            start = self._searched = end
             if block.endswith(b"\r"):
                 self._swallow = True
                 # Known before it arrives: in CRLF framing an LF follows. Waiting for it would hold the event back.
@@ -81,6 +81,7 @@ class Cutter:
                 frames.append(frame)
         del buffer[:start]
         self._searched = len(buffer)
+        self._clean = not buffer and not self._swallow
         if len(buffer) > self._limit:
             self._buffer = bytearray()
             raise EventTooLarge("an upstream event", self._limit)
@@ -100,6 +101,14 @@ class Cutter:
     def pending(self) -> int:
         """Bytes held of an event that has not ended."""
         return len(self._buffer)
+
+    def _find_end(self, start: int) -> int:
+        """Where the event ends that *start* is in, -1 if that has not come."""
+        if not self._cr:  # a plain search is ten times as fast as the pattern
+            at = self._buffer.find(b"\n\n", start)
+            return at + 2 if at >= 0 else -1
+        match = _END.search(self._buffer, start)
+        return match.end() if match else -1
 
     def _skip_bom(self) -> bool:
         """Drop one leading byte-order mark; False while it may still be incomplete."""

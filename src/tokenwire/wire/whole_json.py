@@ -1,4 +1,4 @@
-"""Whether a text that may have been cut off is one whole JSON value. For the ends of streams, see `sse` and `ndjson`."""
+"""Whether a text that may have been cut off is one whole JSON value: for the ends of streams, in `sse` and `ndjson`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 from msgspec import Raw
-from msgspec.json import Decoder as JSONDecoder
+from msgspec.json import Decoder
 
-# `Raw` makes msgspec walk the value without building it: 16 MB of "[],[]," would be half a gigabyte of lists.
-_WALK: Final = JSONDecoder(Raw)
+# `Raw` makes msgspec walk over the value without building it: 16 MB of "[],[]," would be half a gigabyte of lists.
+_WALKER: Final = Decoder(Raw)
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -22,9 +22,9 @@ def is_whole_json(text: str) -> bool:
     if text.rstrip(" \t\r\n")[-1:].isdigit():
         return False
     try:
-        # RFC 8259 allows lone surrogate escapes, and models cut emoji between tokens; msgspec refuses them. Which
-        # character is meant makes no difference here, so they are all turned into harmless ones.
-        _WALK.decode(_SURROGATE.sub(r"\\u00", text))
+        # RFC 8259 allows escapes of lone surrogates, and models do cut emoji in two; msgspec refuses them. Which
+        # character is meant makes no difference here, so all of them are turned into harmless ones.
+        _WALKER.decode(_SURROGATE.sub(r"\\u00", text))
     except (ValueError, RecursionError):
         return False
     return True

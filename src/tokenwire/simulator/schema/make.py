@@ -10,7 +10,6 @@ from tokenwire.simulator.schema.check import (
     Schema,
     SchemaError,
     UnsatisfiableError,
-    dependencies,
     matches,
     same,
     schemas_of_property,
@@ -257,7 +256,7 @@ def _is_map(core: dict[str, Any]) -> bool:
 
 def _with_needs(core: dict[str, Any], names: list[str]) -> list[str]:
     """*names* and what they depend on (``dependentRequired``), in order of appearance."""
-    needs = dependencies(core)
+    needs = core.get("dependentRequired", {})
     found: list[str] = []
     todo = list(reversed(names))
     while todo:

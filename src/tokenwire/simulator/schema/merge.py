@@ -41,6 +41,7 @@ class Flat:
 # Keywords that are taken apart here, or say nothing about the value.
 _STRUCTURE = {
     "$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$defs", "definitions",
+    "dependencies",
     "dependentSchemas",
 }  # fmt: skip
 _NOTES = {
@@ -55,6 +56,7 @@ _NOTES = {
     "readOnly",
 }
 _PROPERTY_KEYS = {"properties", "patternProperties", "additionalProperties"}
+_ITEM_KEYS = {"prefixItems", "items"}
 
 
 def flatten(schema: Schema, root: Schema) -> Flat:
@@ -97,7 +99,9 @@ def _collect(schema: Schema, root: Schema, flat: Flat, followed: frozenset[str])
             flat.choices.append([{"required": [name], "allOf": [needed]}, {"not": {"required": [name]}}])
     if not {"not", "contains", "dependentRequired", "dependencies"}.isdisjoint(schema):
         flat.check = True
-    merge(flat, _modern({key: value for key, value in schema.items() if key not in _STRUCTURE}))
+    own = {key: value for key, value in schema.items() if key not in _STRUCTURE}
+    needs = {name: needed for name, needed in dependencies(schema).items() if isinstance(needed, list)}
+    merge(flat, _modern({**own, "dependentRequired": needs} if needs else own))
 
 
 def _modern(schema: dict[str, Any]) -> dict[str, Any]:
@@ -131,14 +135,16 @@ def merge(flat: Flat, new: dict[str, Any]) -> None:
     """Tighten ``flat.core`` by the assertions of *new*."""
     old = flat.core
     merged = {**old, **new}
-    for key in old.keys() & new.keys() - _PROPERTY_KEYS - _NOTES:
+    for key in old.keys() & new.keys() - _PROPERTY_KEYS - _ITEM_KEYS - _NOTES:
         if key in _MERGE:
             merged[key] = _MERGE[key](old[key], new[key])
         elif old[key] != new[key]:
             # Two patterns, two `contains`: build by the newer one, and check the older one afterwards.
             flat.check = True
-    if "prefixItems" in merged and "items" in old.keys() | new.keys() and old and new:
-        flat.check = True  # the rest of one may be the prefix of the other
+    if "prefixItems" in merged and old.keys() & _ITEM_KEYS and new.keys() & _ITEM_KEYS:
+        merged.update(_merge_items(old, new))
+    elif "items" in old and "items" in new:
+        merged["items"] = _both(old["items"], new["items"])
     if old.keys() & _PROPERTY_KEYS and new.keys() & _PROPERTY_KEYS:
         merged.update(_merge_properties(old, new))
     flat.core = merged
@@ -161,6 +167,15 @@ def _merge_properties(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any
         },
         "additionalProperties": _both(old.get("additionalProperties", True), new.get("additionalProperties", True)),
     }
+
+
+def _merge_items(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Position by position; beyond its own prefix each side rules by ``items``."""
+    (mine, my_rest), (theirs, their_rest) = item_schemas(old), item_schemas(new)
+    longest = max(len(mine), len(theirs))
+    mine = [*mine, *[my_rest] * (longest - len(mine))]
+    theirs = [*theirs, *[their_rest] * (longest - len(theirs))]
+    return {"prefixItems": list(map(_both, mine, theirs)), "items": _both(my_rest, their_rest)}
 
 
 def _common_types(old: Any, new: Any) -> list[str]:
@@ -193,6 +208,10 @@ def _union(a: list[str], b: list[str]) -> list[str]:
     return [*a, *(name for name in b if name not in a)]
 
 
+def _all_needs(a: dict[str, list[str]], b: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: _union(a.get(name, []), b.get(name, [])) for name in [*a, *(n for n in b if n not in a)]}
+
+
 def _either(a: bool, b: bool) -> bool:
     return a or b
 
@@ -209,8 +228,8 @@ _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "const": _const,
     "enum": _enum,
     "required": _union,
+    "dependentRequired": _all_needs,
     "uniqueItems": _either,
-    "items": _both,
     "propertyNames": _both,
     "multipleOf": _multiple,
     **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"), max),

@@ -13,9 +13,13 @@ from tokenwire.simulator.answer import Call, Choice, compact
 
 _BASE62 = string.digits + string.ascii_letters
 
-# Padding is cut out of one long random string: drawing 8 letters per token would cost more than the rest of
-# the chunk.
-_PADDING = "".join(random.Random(0).choices(_BASE62, k=4096 + 32)).encode()
+# Ends of a chunk with padding, made beforehand: drawing the letters anew would cost more than the rest of the chunk.
+_PLAIN_ENDS = (b"}\n\n",)
+_PADDED_ENDS = tuple(
+    b',"obfuscation":"%b"}\n\n' % "".join(source.choices(_BASE62, k=source.randint(1, 16))).encode()
+    for source in [random.Random(0)]
+    for _ in range(1024)
+)
 
 # Alternatives for top_logprobs; what they are doesn't matter, that they differ does.
 _ALTERNATIVES = (" the", " a", " of", "\n", " and", ",", " to", ".", " in", "é", " is", " that", "流", " it", " for")
@@ -65,7 +69,8 @@ class ChunkWriter:
     ) -> None:
         self.id = new_id("chatcmpl-", 29, rng)
         self._rng = rng
-        self._padding = padding
+        self._ends = _PADDED_ENDS if padding else _PLAIN_ENDS
+        self._bits = (len(self._ends) - 1).bit_length()
         self._logprobs = logprobs
         base = {
             "id": self.id,
@@ -77,6 +82,9 @@ class ChunkWriter:
         }
         self._base = b"data: " + to_json(base)[:-1]
         self._usage = b',"usage":null' if usage else b""
+        self._index = -1
+        self._before = b""
+        self._behind = b'},"logprobs":null,"finish_reason":null}]' + self._usage
 
     def start(self, index: int, choice: Choice) -> bytes:
         """The event that opens a choice; a single tool call is opened along with it."""
@@ -88,8 +96,13 @@ class ChunkWriter:
         return self._chunk(index, to_json(delta), logprobs)
 
     def text(self, index: int, piece: str) -> bytes:
-        logprobs = b"null" if self._logprobs is None else to_json(self.logprobs([piece]))
-        return self._chunk(index, b'{"content":%b}' % json_string(piece), logprobs)
+        if self._logprobs is not None:
+            return self._chunk(index, b'{"content":%b}' % json_string(piece), to_json(self.logprobs([piece])))
+        # Nearly all chunks are these, so what never changes is put together once: 0.6 us less for each.
+        if index != self._index:
+            self._index = index
+            self._before = b'%b,"choices":[{"index":%d,"delta":{"content":' % (self._base, index)
+        return self._before + json_string(piece) + self._behind + self._end()
 
     def call(self, index: int, number: int, call: Call) -> bytes:
         """The event that opens the call *number* of a choice: id and name, no arguments yet."""
@@ -138,11 +151,7 @@ class ChunkWriter:
         )
 
     def _end(self) -> bytes:
-        if not self._padding:
-            return b"}\n\n"
-        bits = self._rng.getrandbits(16)
-        start = bits & 0xFFF
-        return b',"obfuscation":"%b"}\n\n' % _PADDING[start : start + 1 + (bits >> 12)]
+        return self._ends[self._rng.getrandbits(self._bits)]
 
 
 def _token(text: str, logprob: float) -> dict[str, Any]:

@@ -39,9 +39,11 @@ def invalid(message: str, param: str | None, code: str | None = None) -> ApiErro
 
 
 def server_error(status: int = 500) -> ApiError:
-    """The simulated failure of the vendor."""
+    """The simulated failure of the vendor; a status that is no HTTP error becomes 500."""
+    if 400 <= status < 500:
+        return ApiError(status, "The request was refused (simulated).")
     message = "The server had an error while processing your request (simulated)."
-    return ApiError(status, message, type="server_error")
+    return ApiError(status if 500 <= status < 600 else 500, message, type="server_error")
 
 
 def overloaded() -> ApiError:

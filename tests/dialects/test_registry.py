@@ -1,0 +1,32 @@
+"""The dialects by name, and the ends in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenwire import dialects
+from tokenwire.dialects.deltas import Failed, Terminal
+from tokenwire.dialects.endings import failure_of
+from tokenwire.errors import RequestRefused
+
+
+def test_every_name_has_a_dialect_of_that_name() -> None:
+    assert dialects.names() == sorted(dialects.names())
+    assert {"native", "openai.chat"} <= set(dialects.names())
+    for name in dialects.names():
+        assert dialects.get(name).name == name
+        assert dialects.get(name) is dialects.get(name)
+
+
+@pytest.mark.parametrize("name", ["", "openai", "../errors", "base"])
+def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(RequestRefused, match="native") as caught:
+        dialects.get(name)
+    assert (caught.value.status, caught.value.code) == (400, "unknown_dialect")
+
+
+def test_ends_in_words() -> None:
+    said = Failed("x", "y")
+    assert failure_of(Terminal("failed", error=said)) is said
+    assert failure_of(Terminal("cancelled")) == Failed("cancelled", "the stream was cancelled")
+    assert failure_of(Terminal("orphaned")).retryable
