@@ -6,10 +6,13 @@ import json
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+
+from bench.toolchain import MissingProgramError, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,11 +55,9 @@ def pair(low: float | None, high: float | None) -> str:
 def machine() -> dict[str, str]:
     """What the figures were made on, as far as it matters to a reader of the JSON file."""
     nginx = "none"
-    try:
-        shown = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False)
-        nginx = shown.stderr.strip().removeprefix("nginx version: ")
-    except OSError:
-        pass
+    with suppress(MissingProgramError):
+        shown = subprocess.run([find("nginx", "nginx"), "-v"], capture_output=True, text=True, check=False)
+        nginx = shown.stderr.strip().rpartition("/")[2]
     return {
         "cores": str(len(os.sched_getaffinity(0))),
         "machine": platform.machine(),

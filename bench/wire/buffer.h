@@ -27,7 +27,7 @@ static inline size_t buffer_length(const struct buffer *b) { return b->end - b->
 /* Makes room for n more bytes, moving what is held to the front first. Returns where to write them. */
 static inline char *buffer_reserve(struct buffer *b, size_t n)
 {
-    if (b->room - b->end < n) {
+    if (b->room - b->end < n && b->start > 0) {
         memmove(b->data, b->data + b->start, buffer_length(b));
         b->end -= b->start;
         b->start = 0;

@@ -208,7 +208,8 @@ static int listen_on(int port)
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof at;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&at, size) || listen(fd, 65535) || getsockname(fd, (struct sockaddr *)&at, &size)) {
+    struct sockaddr *address = (struct sockaddr *)&at;
+    if (bind(fd, address, size) || listen(fd, 65535) || getsockname(fd, address, &size)) {
         perror("paced: cannot listen");
         exit(1);
     }

@@ -9,8 +9,24 @@ import pytest
 
 from tokenwire.dialects.base import Frame
 from tokenwire.dialects.deltas import (
-    Citation, Delta, Failed, Finished, FinishReason, Logprobs, Opaque, ReasoningDelta, ReasoningSignature, RefusalDelta,
-    Started, Terminal, TerminalState, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted, Usage,
+    Citation,
+    Delta,
+    Failed,
+    Finished,
+    FinishReason,
+    Logprobs,
+    Opaque,
+    ReasoningDelta,
+    ReasoningSignature,
+    RefusalDelta,
+    Started,
+    Terminal,
+    TerminalState,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    Usage,
 )  # fmt: skip
 from tokenwire.dialects.openai_chat import Encoder, fold_response
 from tokenwire.dialects.transcript import Transcript
@@ -198,9 +214,8 @@ def test_an_unfinished_choice_is_finished_by_the_terminal() -> None:
     made = encoder()
     made.feed(TextDelta("a"))
     made.feed(ToolCallStarted("a", "f", 1))
-    assert [choice["finish_reason"] for choice in choices(made.copy().close(Terminal("completed", reason="length")))] == [
-        "length", "length",
-    ]  # fmt: skip
+    cut = choices(made.copy().close(Terminal("completed", reason="length")))
+    assert [choice["finish_reason"] for choice in cut] == ["length", "length"]
     frames = made.close(Terminal("completed"))
     assert [(choice["index"], choice["finish_reason"]) for choice in choices(frames)] == [
         (0, "stop"),
@@ -248,8 +263,10 @@ def test_the_providers_own_error_object_is_kept() -> None:
 def test_a_prefix_is_one_chunk_for_each_run() -> None:
     fold = Transcript()
     deltas: list[Delta] = [
-        Started("x", "m", 1.0), ReasoningDelta("a"), ReasoningDelta("b"), TextDelta("c", block=1), TextDelta("d", block=1),
-        ToolCallStarted("i", "f", block=2), ToolCallDelta("{", block=2), ToolCallDelta("}", block=2), ToolCallEnded(block=2),
+        Started("x", "m", 1.0), ReasoningDelta("a"), ReasoningDelta("b"), TextDelta("c", block=1),
+        TextDelta("d", block=1),
+        ToolCallStarted("i", "f", block=2), ToolCallDelta("{", block=2), ToolCallDelta("}", block=2),
+        ToolCallEnded(block=2),
         Finished("tool_use"), Usage(1, 2),
     ]  # fmt: skip
     for delta in deltas:

@@ -256,9 +256,8 @@ def test_q25_usage_wherever_it_stands_and_the_last_good_one_wins(feed: Feed, chu
     inside = chunk({"content": "a"}, usage=usage(1))
     groq = {**chunk(), "x_groq": {"id": "r", "usage": usage(2)}}
     top = {**chunk(finish_reason="stop"), "x_groq": {"usage": usage(0)}, "usage": usage(3)}
-    erased: list[Any] = [
-        {"choices": [], "usage": bad} for bad in (None, {}, {"prompt_tokens": None}, {"trafficType": "X"}, [])
-    ]
+    empty: list[Any] = [None, {}, {"prompt_tokens": None}, {"trafficType": "X"}, []]
+    erased = [{"choices": [], "usage": it} for it in empty]
     folds = [fold(feed(*some)).usage for some in ([inside], [inside, groq], [inside, groq, top], [top, *erased])]
     assert [use and use.output for use in folds] == [1, 2, 3, 3]
     assert folds[-1] is not None
@@ -375,7 +374,9 @@ def test_filter_results_are_kept_when_they_say_something(feed: Feed, chunk: Chun
     assert kept == [hit, broken, 5]
 
 
-@pytest.mark.parametrize("value", [{"type": "ping"}, [1, 2], 5, "text", True, {"object": "thread.run", "message": "x"}])
+@pytest.mark.parametrize(
+    "value", [{"type": "ping", "message": "x"}, [1, 2], 5, "text", True, {"object": "thread.run", "message": "x"}]
+)
 def test_unknown_shapes_are_opaque_whole(feed: Feed, value: Any) -> None:
     assert feed(json.dumps(value), "[DONE]") == [Opaque("openai.chat", value)]
 
@@ -415,6 +416,7 @@ MESSAGE = "it broke"
         ),
         ({"message": MESSAGE, "request_id": "r"}, "upstream_error", None, True),
         ({"detail": MESSAGE}, "upstream_error", None, True),
+        ({"message": MESSAGE, "type": "invalid_request_error"}, "invalid_request_error", 400, False),
         ({"errors": [{"message": MESSAGE, "code": 7001}]}, "upstream_error", None, True),
         (
             {"choices": [{"index": 0, "delta": {}, "error": {"message": MESSAGE, "code": 502}}]},

@@ -72,7 +72,10 @@ def test_what_is_wrong_is_named(body: bytes, code: str, param: str | None) -> No
 
 
 def test_only_the_model_changes() -> None:
-    body = b'{ "seed":1.0e2, "model":"a", "messages":[ {"role":"user","content":"\\u00e9\\/ \xc3\xa9"} ],"x":{"b":1,"a":12345678901234567890}}'
+    body = (
+        b'{ "seed":1.0e2, "model":"a", "messages":[ {"role":"user","content":"\\u00e9\\/ \xc3\xa9"} ],'
+        b'"x":{"b":1,"a":12345678901234567890}}'
+    )
     assert rewrite(parse_request(body), model="b/ü", include_usage=True) == (
         b'{"seed":1.0e2,"model":"b/\xc3\xbc","messages":[ {"role":"user","content":"\\u00e9\\/ \xc3\xa9"} ],'
         b'"x":{"b":1,"a":12345678901234567890}}'

@@ -65,7 +65,7 @@ PLAIN = (
         (PLAIN % b"a").replace(b"\n\n", b"\r\n\r\n"),
         (PLAIN % b"a").removesuffix(b"\n\n"),
         b"event: message\n" + PLAIN % b"a",
-        b'data: {"choices":[{"index":0,"delta":{"content":"a","role":"assistant"}}],"system_fingerprint":"f"}\n\n',  # xAI
+        b'data: {"choices":[{"index":0,"delta":{"content":"a","role":"assistant"}}],"created":1}\n\n',  # xAI
         b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"","index":0}]}\n\n',
         b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]},"index":0}]}\n\n',
         b'data: {"choices":[{"delta":{"content":"a"},"index":0},{"delta":{"content":"b"},"index":1}],"error":null}\n\n',

@@ -10,8 +10,20 @@ import openai
 import pytest
 
 from tokenwire.dialects.deltas import (
-    Citation, Delta, Failed, Finished, Logprobs, Opaque, ReasoningDelta, ReasoningSignature, RefusalDelta, TextDelta,
-    ToolCallDelta, ToolCallEnded, ToolCallStarted, Usage,
+    Citation,
+    Delta,
+    Failed,
+    Finished,
+    Logprobs,
+    Opaque,
+    ReasoningDelta,
+    ReasoningSignature,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    Usage,
 )  # fmt: skip
 from tokenwire.dialects.openai_chat import DIALECT, Encoder, fold_response
 from tokenwire.dialects.transcript import Transcript
@@ -42,13 +54,15 @@ def client() -> Iterator[Client]:
 def everything() -> list[Delta]:
     return [
         ReasoningDelta("Let me"), ReasoningDelta(" see"), ReasoningSignature("S1"), ReasoningSignature("S2"),
-        TextDelta("Hello", block=1), TextDelta(" wörld\n", block=1), Logprobs([{"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": []}]),
+        TextDelta("Hello", block=1), TextDelta(" wörld\n", block=1),
+        Logprobs([{"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": []}]),
         Logprobs([{"token": "b", "logprob": -0.25, "bytes": None, "top_logprobs": []}]),
         ToolCallStarted("call_a", "f", block=2), ToolCallStarted("call_b", "g", block=3),
         ToolCallDelta('{"x":', block=2), ToolCallDelta('{"y":2}', block=3), ToolCallDelta("1}", block=2),
         Citation({"url": "https://a.example"}), Citation({"url": "https://b.example"}),
         Opaque("openai.chat", {"choices": [{"index": 0, "delta": {}, "content_filter_offsets": {"start_offset": 1}}]}),
-        ToolCallEnded(block=2), ToolCallEnded(block=3), Finished("tool_use"), Usage(10, 20, cached_input=3, reasoning=4),
+        ToolCallEnded(block=2), ToolCallEnded(block=3), Finished("tool_use"),
+        Usage(10, 20, cached_input=3, reasoning=4),
     ]  # fmt: skip
 
 

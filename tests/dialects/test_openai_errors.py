@@ -18,9 +18,27 @@ M = "it broke"
 @pytest.mark.parametrize(
     ("body", "status", "code", "message", "retryable"),
     [
-        ({"error": {"message": M, "type": "invalid_request_error", "code": "model_not_found"}}, 404, "model_not_found", M, False),
-        ({"error": {"message": M, "type": "tokens", "code": "rate_limit_exceeded"}}, 429, "rate_limit_exceeded", M, True),
-        ({"error": {"message": M, "type": "insufficient_quota", "code": "insufficient_quota"}}, 429, "insufficient_quota", M, False),
+        (
+            {"error": {"message": M, "type": "invalid_request_error", "code": "model_not_found"}},
+            404,
+            "model_not_found",
+            M,
+            False,
+        ),
+        (
+            {"error": {"message": M, "type": "tokens", "code": "rate_limit_exceeded"}},
+            429,
+            "rate_limit_exceeded",
+            M,
+            True,
+        ),
+        (
+            {"error": {"message": M, "type": "insufficient_quota", "code": "insufficient_quota"}},
+            429,
+            "insufficient_quota",
+            M,
+            False,
+        ),
         ({"error": {"message": M, "code": "429"}}, 429, "rate_limit_exceeded", M, True),
         ({"error": {"message": M, "code": 402, "metadata": {"raw": "x"}}}, 402, "billing_error", M, False),
         ({"error": {"message": M, "type": "overloaded_error"}}, 529, "overloaded_error", M, True),
@@ -28,10 +46,22 @@ M = "it broke"
         ({"code": "Some sentence.", "error": M}, 400, "invalid_request_error", M, False),
         ({"error": M}, 500, "server_error", M, True),
         ([{"error": {"code": 400, "message": M, "status": "INVALID_ARGUMENT"}}], 400, "INVALID_ARGUMENT", M, False),
-        ({"object": "error", "message": M, "type": "invalid_request_message_order", "code": "3051"}, 400, "invalid_request_message_order", M, False),
+        (
+            {"object": "error", "message": M, "type": "invalid_request_message_order", "code": "3051"},
+            400,
+            "invalid_request_message_order",
+            M,
+            False,
+        ),
         ({"message": M, "request_id": "r"}, 401, "invalid_api_key", M, False),
         ({"detail": M}, 403, "permission_denied", M, False),
-        ({"detail": [{"msg": M, "loc": ["body"]}]}, 422, "upstream_error", '[{"msg":"it broke","loc":["body"]}]', False),
+        (
+            {"detail": [{"msg": M, "loc": ["body"]}]},
+            422,
+            "upstream_error",
+            '[{"msg":"it broke","loc":["body"]}]',
+            False,
+        ),
         ({"errors": [{"msg": M}]}, 408, "timeout", M, True),
         ({"errors": [M]}, 409, "upstream_error", "the upstream gave no reason", True),
         ({"error": {"code": "odd_word"}}, 500, "odd_word", "odd_word", True),
@@ -40,7 +70,7 @@ M = "it broke"
         ({}, 503, "overloaded", "the upstream gave no reason", True),
         ({"ok": True}, 500, "server_error", 'malformed JSON from the upstream: {"ok": true}', True),
     ],
-)  # fmt: skip
+)
 def test_json_bodies(body: Any, status: int, code: str, message: str, retryable: bool) -> None:
     failure = describe_error(json.dumps(body).encode(), status)
     assert (failure.code, failure.message, failure.retryable, failure.upstream_status) == (

@@ -32,7 +32,7 @@ Make = Callable[..., dict[str, Any]]
 def calls(
     feed: Feed, chunk: Make, fold: Callable[[list[Delta]], Transcript]
 ) -> Callable[..., list[tuple[str, str, str]]]:
-    """(id, name, arguments) of the calls in chunks of one entry each, ended with *finish*; ids that we made are ``*``."""
+    """(id, name, arguments) of the calls in chunks of one entry each, ended with *finish*; ids of ours are ``*``."""
 
     def run(*entries: Any, finish: str = "tool_calls") -> list[tuple[str, str, str]]:
         chunks = [chunk({"tool_calls": entry if isinstance(entry, list) else [entry]}) for entry in entries]
@@ -282,7 +282,10 @@ def test_custom_tools_take_free_text(feed: Feed, chunk: Make, fold: Callable[[li
     other = {"index": 0, "id": "b", "type": "custom", "custom": {"name": "sql", "input": ""}}
     folded = fold(feed(*(chunk({"tool_calls": [entry]}) for entry in (first, more, other)), "[DONE]"))
     calls = folded.choice().tool_calls.values()
-    assert [(call.id, call.arguments) for call in calls] == [("a", "SELECT {} {} FROM"), ("b", "")]
+    assert [(call.id, call.arguments, call.ended) for call in calls] == [
+        ("a", "SELECT {} {} FROM", True),
+        ("b", "", True),
+    ]
     assert folded.failed is None
 
 

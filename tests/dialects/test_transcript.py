@@ -33,9 +33,11 @@ Fold = Callable[[list[Delta]], Transcript]
 
 EVERYTHING: list[Delta] = [
     Started("c1", None, None), ReasoningDelta("Hm"), ReasoningSignature("S"), ReasoningSignature("T"),
-    TextDelta("a", block=1), TextDelta("b", block=1), ToolCallStarted("i", "f", block=2), ToolCallDelta('{"x"', block=2),
+    TextDelta("a", block=1), TextDelta("b", block=1), ToolCallStarted("i", "f", block=2),
+    ToolCallDelta('{"x"', block=2),
     Started("c2", "m", 5.0, 1), TextDelta("other", 1), TextDelta("c", block=3), ToolCallDelta(":1}", block=2),
-    ToolCallEnded(block=2), RefusalDelta("No.", block=4), Citation({"url": "u"}), Logprobs([1], None), Logprobs([2], [3]),
+    ToolCallEnded(block=2), RefusalDelta("No.", block=4), Citation({"url": "u"}), Logprobs([1], None),
+    Logprobs([2], [3]),
     Opaque("x", {}), Usage(1, 2, raw={"a": 1}), Usage(output=3, cached_input=1), Finished("stop", "end"),
     Finished("length", None), Failed("x", "y"), Failed("z", "w"),
 ]  # fmt: skip

@@ -72,7 +72,8 @@ class Wire:
         return "".join(each["delta"].get("content") or "" for each in choices if each["index"] == index)
 
     def _dechunked(self) -> tuple[list[bytes], bool]:
-        found, rest = [], self.rest
+        found: list[bytes] = []
+        rest = self.rest
         while True:
             size, line, rest = rest.partition(b"\r\n")
             try:

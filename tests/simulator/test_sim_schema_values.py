@@ -19,6 +19,20 @@ TREE = {
     "required": ["value"],
     "additionalProperties": False,
 }
+# A value ends only through the last alternative, which is the simplest.
+NESTED = {
+    "$defs": {
+        "expression": {
+            "anyOf": [
+                {"type": "object", "properties": {"not": {"$ref": "#/$defs/expression"}}, "required": ["not"]},
+                {"type": "array", "items": {"$ref": "#/$defs/expression"}, "minItems": 2},
+                {"allOf": [{"type": "array"}], "items": {"$ref": "#/$defs/expression"}, "minItems": 1},
+                {"const": "x"},
+            ]
+        }
+    },
+    "$ref": "#/$defs/expression",
+}
 LIST = {
     "$ref": "#/$defs/node",
     "$defs": {
@@ -97,6 +111,8 @@ SCHEMAS: list[Any] = [
     {"type": "string", "pattern": "x$", "minLength": 40},
     {"type": "string", "pattern": "^[^a-z]\\S\\s\\W\\D\\w?.?$"},
     {"type": "string", "pattern": "^(\\d{4})-(\\d{2})\\2$"},
+    {"type": "string", "pattern": "^(?>ab|a)x(?:c){2,}?[^b]q[^ -~]$"},
+    {"type": "string", "pattern": "^[^\\n\\t]{3}a.b$"},
     {"type": "string", "pattern": "^\\d{3}$", "format": "uuid"},
     {"type": "string", "format": "uuid", "maxLength": 5},
     {"type": "string", "format": "nobody-knows"},
@@ -124,6 +140,17 @@ SCHEMAS: list[Any] = [
         "properties": {"a": {"type": "integer"}},
         "required": ["a"],
         "dependentSchemas": {"a": {"properties": {"b": {"type": "null"}}, "required": ["b"]}},
+    },
+    {
+        "type": "object",
+        "dependentRequired": {"a": ["b"]},
+        "allOf": [{"dependentRequired": {"a": ["c"], "c": ["d"]}, "required": ["a"]}],
+    },
+    {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1, "maximum": 2},
+        "uniqueItems": True,
+        "allOf": [{"uniqueItems": False}],
     },
     # several at once
     SHAPES,
@@ -175,6 +202,7 @@ SCHEMAS: list[Any] = [
     # references
     TREE,
     LIST,
+    NESTED,
     {"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"type": "integer"}}, "minimum": 4},
     {"allOf": [{"type": "null"}, {"$ref": "#/allOf/0"}]},
     {"type": "object", "properties": {f"p{n}": {"$ref": "#"} for n in range(12)}},
@@ -246,6 +274,7 @@ def test_every_format_gives_a_string() -> None:
         False,
         {"type": "number", "minimum": 3, "maximum": 1},
         {"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 4},
+        {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.10000000000000002},
         {"type": "string", "minLength": 5, "maxLength": 2},
         {"type": "string", "minLength": 10**9},
         {"type": "array", "minItems": 10**9},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRUCTURE = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'["\\]')
 _SPACE = " \t\r\n"
+
+#: JSON values that say nothing. Zero and false say something.
+NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -14,10 +14,10 @@ from tokenwire.dialects.deltas import (
     RefusalDelta,
     TextDelta,
 )
-from tokenwire.dialects.json_text import mend
+from tokenwire.dialects.json_text import NOTHING, mend
 from tokenwire.dialects.numbering import Blocks, Ids
 from tokenwire.dialects.openai_parts import content_parts, reasoning_details
-from tokenwire.dialects.openai_tools import Entry, ToolCalls
+from tokenwire.dialects.openai_tools import End, Entry, ToolCalls
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, FinishReason
@@ -43,10 +43,9 @@ _DELTA = frozenset({
     "tool_calls", "function_call", "annotations", "index", "token_id",
 })  # fmt: skip
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"})
-NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 
 
-class Choice:
+class ChoiceDecoder:
     """One choice of a stream, with the *ids* that all its choices share.
 
     ``finished`` is set by the first finish_reason; what still comes after it is accepted (Q24).
@@ -65,8 +64,8 @@ class Choice:
         self._held: dict[str, str] = {}  # half characters, by the kind of text that they ended
         self._rest: dict[str, Any] = {}  # unknown members as last seen: said again only when they change
 
-    def copy(self, ids: Ids) -> Choice:
-        twin = Choice(self.index, ids)
+    def copy(self, ids: Ids) -> ChoiceDecoder:
+        twin = ChoiceDecoder(self.index, ids)
         twin.calls, twin.finished, twin.torn = self.calls.copy(), self.finished, self.torn
         twin._blocks, twin._held = self._blocks.copy(), dict(self._held)
         twin._refused, twin._rest = self._refused, self._rest
@@ -103,7 +102,8 @@ class Choice:
         """The stream is over. Returns False if it broke off in the midst of a tool call's arguments."""
         self._flush(out)
         cut = not self.finished and self.calls.incomplete()
-        out += self.calls.finish(self._blocks, self._ids, "none" if broken or cut else "complete")
+        over: End = "none" if broken or cut else "complete" if self.finished else "all"
+        out += self.calls.finish(self._blocks, self._ids, over)
         if not (self.finished or broken or cut):  # Q11: [DONE], and nobody said why
             self.finished = True
             out.append(Finished("tool_use" if self.calls else "unknown", None, self.index))
@@ -130,7 +130,8 @@ class Choice:
             self._calls("tool_calls", calls, unknown, out)
         if function := delta.get("function_call"):
             self._calls("function_call", {"function": function}, unknown, out)
-        for source in delta.get("annotations") or ():
+        sources = delta.get("annotations")
+        for source in sources if isinstance(sources, list) else ():
             if isinstance(source, dict):
                 self.cite({name: value for name, value in source.items() if name != "index"}, out)
         return unknown
@@ -157,9 +158,8 @@ class Choice:
         for kind, value in parts:
             if kind == "signature":
                 block = self._blocks.last.get("reasoning")
-                out.append(
-                    ReasoningSignature(value, self.index, self._blocks.run("reasoning") if block is None else block)
-                )
+                block = self._blocks.run("reasoning") if block is None else block
+                out.append(ReasoningSignature(value, self.index, block))
             elif kind == "citation":
                 self.cite(value, out)
             elif kind == "unknown":

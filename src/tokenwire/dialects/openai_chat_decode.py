@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokenwire.dialects.deltas import Failed, Finished, Opaque, Started, Usage
-from tokenwire.dialects.json_text import loads, scrub, scrub_fields, whole
+from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, whole
 from tokenwire.dialects.numbering import Ids
-from tokenwire.dialects.openai_chat_choice import NAME, NOTHING, Choice
+from tokenwire.dialects.openai_chat_choice import NAME, ChoiceDecoder
 from tokenwire.dialects.openai_errors import describe_text, failed, find_error
 from tokenwire.dialects.openai_usage import read_usage
 from tokenwire.errors import TruncatedStream
@@ -39,7 +39,7 @@ class Decoder:
     __slots__ = ("_choices", "_cited", "_closed", "_done", "_failed", "_ids", "_rest", "_started", "_torn")
 
     def __init__(self) -> None:
-        self._choices: dict[int, Choice] = {}
+        self._choices: dict[int, ChoiceDecoder] = {}
         self._started = Started()
         self._ids = Ids()
         self._cited: set[str] = set()
@@ -127,8 +127,7 @@ class Decoder:
         choices = chunk.get("choices")
         for position, fields in enumerate(choices if isinstance(choices, list) else ()):  # Q17, Q29
             if isinstance(fields, dict):
-                index = fields.get("index")
-                self._choice(index if isinstance(index, int) else position, out).read(fields, out)
+                self._choice(fields.get("index"), position, out).read(fields, out)
                 usage = read_usage(fields.get("usage")) or usage
                 error = fields.get("error") or error
         usage = read_usage(chunk.get("usage")) or read_usage(groq.get("usage")) or usage  # Q25
@@ -157,10 +156,12 @@ class Decoder:
             if self._choices:  # said too early, without this
                 out.append(Started(new.id, new.model, new.created, next(iter(self._choices))))
 
-    def _choice(self, index: int, out: list[Delta]) -> Choice:
+    def _choice(self, named: Any, position: int, out: list[Delta]) -> ChoiceDecoder:
+        """The choice of that index; of its place in the list if it has none."""
+        index = named if isinstance(named, int) and not isinstance(named, bool) and named >= 0 else position
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = Choice(index, self._ids)
+            choice = self._choices[index] = ChoiceDecoder(index, self._ids)
             said = self._started
             out.append(Started(said.id, said.model, said.created, index))
         choice.torn = self._torn
@@ -174,7 +175,7 @@ class Decoder:
                 continue
             self._cited.add(address)
             cited = source if isinstance(source, dict) else {"url": address}
-            self._choice(0, out).cite({"type": "url_citation", "url_citation": cited}, out)
+            self._choice(None, 0, out).cite({"type": "url_citation", "url_citation": cited}, out)
 
     def _unknown(self, chunk: dict[str, Any], out: list[Delta]) -> None:
         rest = {name: value for name, value in chunk.items() if name not in _CHUNK and value not in NOTHING}

@@ -97,17 +97,16 @@ def _split(body: bytes) -> dict[str, Raw]:
             raise
     text = body.decode()
     decoder = json.JSONDecoder(parse_constant=_no_constant)
-    decoder.decode(text)  # from here on it is JSON, an object, and only the places are looked for
+    if not isinstance(decoder.decode(text), dict):
+        raise msgspec.ValidationError("not an object")
     fields: dict[str, Raw] = {}
-    position = _after_space(text, 0)
-    while text[position := _after_space(text, position + 1)] == '"':
-        name, position = decoder.raw_decode(text, position)
+    position = _after_space(text, 0)  # the brace; it is an object and not empty, so only places are looked for
+    while text[position] != "}":
+        name, position = decoder.raw_decode(text, _after_space(text, position + 1))
         start = _after_space(text, _after_space(text, position) + 1)
         _, end = decoder.raw_decode(text, start)
         fields[whole(name)] = Raw(text[start:end].encode())
         position = _after_space(text, end)  # a comma, or the end
-        if text[position] == "}":
-            break
     return fields
 
 

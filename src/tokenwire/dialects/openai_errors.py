@@ -71,9 +71,8 @@ def find_error(value: Any) -> Any:
         return value
     if isinstance(errors := value.get("errors"), list) and errors:
         return errors[0] if isinstance(errors[0], dict) else value
-    if "object" not in value and "type" not in value and (value.get("detail") or isinstance(value.get("message"), str)):
-        return value
-    return None
+    told = value.get("detail") or isinstance(value.get("message"), str)
+    return value if told and "object" not in value and "error" in str(value.get("type", "error")).lower() else None
 
 
 def failed(error: Any, status: int | None = None) -> Failed:

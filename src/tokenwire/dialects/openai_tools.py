@@ -9,31 +9,24 @@ name is known and its id, or else an argument; until then its arguments wait.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from tokenwire.dialects.deltas import Delta, ToolCallDelta, ToolCallEnded, ToolCallStarted
-from tokenwire.dialects.json_text import Balance, mend, scrub
+from tokenwire.dialects.json_text import NOTHING, Balance, mend, scrub
 from tokenwire.dialects.numbering import Blocks, Ids
+
+#: Which open calls an end closes: see ``ToolCalls.finish``.
+End: TypeAlias = Literal["all", "complete", "none"]
 
 
 class Call:
     """A call in the making. ``id`` is the provider's own; ``block`` is set once the call was announced."""
 
     __slots__ = (
-        "balance",
-        "block",
-        "custom",
-        "ended",
-        "held",
-        "id",
-        "index",
-        "name",
-        "place",
-        "sent",
-        "waiting",
-    )
+        "balance", "block", "custom", "ended", "held", "id", "index", "name", "place", "sent", "waiting",
+    )  # fmt: skip
 
     def __init__(self, index: int | None, custom: bool) -> None:
         self.index = index
@@ -78,11 +71,10 @@ class Entry:
         self.index = _index(fields.get("index"))
         self.arguments = _text(body.get("input" if self.custom else "arguments"))
         self.place = 0
-        self.rest = {name: value for name, value in fields.items() if name not in _KNOWN and value not in _NOTHING}
+        self.rest = {name: value for name, value in fields.items() if name not in _KNOWN and value not in NOTHING}
 
 
 _KNOWN = frozenset({"index", "id", "type", "function", "custom"})
-_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 class ToolCalls:
@@ -124,7 +116,7 @@ class ToolCalls:
         entry.place = call.place
         return out
 
-    def finish(self, blocks: Blocks, ids: Ids, end: Literal["all", "complete", "none"]) -> list[Delta]:
+    def finish(self, blocks: Blocks, ids: Ids, end: End) -> list[Delta]:
         """The choice or the stream is over: announce what still waits, and end calls.
 
         *all* after a normal end (then no arguments mean ``{}``); those whose JSON is *complete* where the answer was

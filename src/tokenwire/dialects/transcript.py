@@ -102,7 +102,8 @@ class Transcript:
             self._at(delta.choice).say("signature", delta.block, delta.signature)
         elif isinstance(delta, Citation):
             self._at(delta.choice).cite(delta)
-        elif isinstance(delta, Opaque):
+        else:
+            assert isinstance(delta, Opaque)
             self.opaque += 1
 
     def _at(self, index: int) -> Choice:

@@ -28,16 +28,17 @@ _BOM = b"\xef\xbb\xbf"
 class Cutter:
     """Body bytes in, frames out; cut anywhere, in linear time.
 
+    ``clean`` says that the next byte begins an event: whoever knows *data* to be one whole event need not feed it.
     ``feed`` raises ``EventTooLarge`` when one event passes *limit* bytes; the cutter is unusable afterwards.
     """
 
-    __slots__ = ("_begun", "_buffer", "_clean", "_cr", "_limit", "_searched", "_swallow")
+    __slots__ = ("_begun", "_buffer", "_cr", "_limit", "_searched", "_swallow", "clean")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
         self._searched = 0  # nothing ends before this offset of the buffer
         self._limit = limit
-        self._clean = False  # begun, and between two events: the state in which the fast route may be taken
+        self.clean = False  # begun, and between two events: the state in which the fast routes may be taken
         self._cr = False  # a CR was seen: lines may end in more than one way
         self._begun = False  # a leading byte-order mark can no longer come
         self._swallow = False  # the last frame ended in a lone CR: an LF that follows belongs to it
@@ -46,7 +47,7 @@ class Cutter:
         """The frames that *data* completes, oldest first."""
         # Nearly every read is one or a few whole LF-framed events of one data line each. The general route below gives
         # the same answer (tested); this one costs a tenth of it.
-        if self._clean and data.endswith(b"\n\n") and data.startswith(b"data:") and b"\r" not in data:
+        if self.clean and data.endswith(b"\n\n") and data.startswith(b"data:") and b"\r" not in data:
             if data.count(b"\n") == 2:
                 return [data]
             frames = [
@@ -81,7 +82,7 @@ class Cutter:
                 frames.append(frame)
         del buffer[:start]
         self._searched = len(buffer)
-        self._clean = not buffer and not self._swallow
+        self.clean = not buffer and not self._swallow
         if len(buffer) > self._limit:
             self._buffer = bytearray()
             raise EventTooLarge("an upstream event", self._limit)
