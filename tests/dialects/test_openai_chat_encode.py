@@ -150,6 +150,12 @@ def test_what_only_this_dialect_knows_goes_back_to_its_place() -> None:
     assert chunk["choices"] == [{"finish_reason": None, "index": 2, "audio": 1, "delta": {"tool_calls": entries[:1]}}]
     (frame,) = encoder().feed(Opaque("openai.chat", {"choices": [{"index": 0, "delta": {"tool_calls": entries[1:]}}]}))
     assert choices([frame]) == [{"finish_reason": None, "index": 0, "delta": {}}]
+    odd = {"choices": ["x", {"index": 1, "delta": []}], "object": "thread.run", "id": "theirs"}
+    (frame,) = encoder().feed(Opaque("openai.chat", odd))
+    assert json.loads(frame.data)["object"] == "chat.completion.chunk"
+    assert choices([frame]) == [{"finish_reason": None, "index": 1, "delta": {}}]
+    (frame,) = encoder().feed(Opaque("openai.chat", {"choices": 5}))
+    assert choices([frame]) == []
 
 
 @pytest.mark.parametrize(

@@ -223,14 +223,17 @@ class Encoder:
         """Members that the decoder did not know, in their places in a chunk again (after a failover, say). Entries of
         tool calls that have a function were not understood for a reason, and would be understood here."""
         choices: list[Any] = []
-        for choice in data.get("choices") or ():
-            delta = dict(choice.get("delta") or {})
+        found = data.get("choices")
+        for choice in found if isinstance(found, list) else ():
+            if not isinstance(choice, dict):
+                continue
+            delta = dict(delta) if isinstance(delta := choice.get("delta"), dict) else {}
             delta.pop("function_call", None)
             if isinstance(entries := delta.pop("tool_calls", None), list):
                 kept = [entry for entry in entries if isinstance(entry, dict) and "function" not in entry]
                 delta |= {"tool_calls": kept} if kept else {}
             choices.append({"finish_reason": None, **choice, "delta": delta})
-        return Frame(None, _json({**self._identity, **data, "choices": choices}).decode())
+        return Frame(None, _json({**data, **self._identity, "choices": choices}).decode())
 
     def _finish(self, index: int, reason: FinishReason) -> list[Frame]:
         frames, state = self._open(index)
