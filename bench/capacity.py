@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FOREVER = 1_000_000
 _RAMP_US = 1_000  # a thousand clients a second: arriving is not what is measured
-_REST_MS = 2_000  # between the last arrival and the window
+_REST_MS = 2_000  # between the answer to the last of them and the window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,11 @@ class Level:
 
 def hold_level(line: Line, streams: int, seconds: int) -> Level:
     """Carry *streams* streams through a window of *seconds*."""
-    start_ms = streams * _RAMP_US // 1000 + _REST_MS
     load = Load(
         streams=streams,
         concurrency=streams,
         ramp_us=_RAMP_US,
-        window_ms=(start_ms, start_ms + seconds * 1000),
+        window_ms=(_REST_MS, seconds * 1000),
         **line.post(Pace(tokens=_FOREVER)),
     )
     relay, upstream = line.cpu_seconds(), line.upstream_cpu_seconds()
@@ -80,6 +79,7 @@ def run(session: Session) -> Section:
             "longest gap ms",
             "slowest/median",
             "broken",
+            "silent",
             "relay cores",
             "harness cores",
         ),
@@ -107,7 +107,8 @@ def run(session: Session) -> Section:
                     number(level.tokens_per_s / peak if peak else None),
                     milliseconds(level.longest_gap_us),
                     number(level.slowest_share),
-                    str(level.broken + level.silent),
+                    str(level.broken),
+                    str(level.silent),
                     number(level.relay_cores),
                     number(level.harness_cores),
                 ]

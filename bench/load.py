@@ -75,7 +75,7 @@ class Load:
     ramp_us: int = 200
     limit_s: int = 120
     window_ms: tuple[int, int] | None = None
-    """Measure rates and gaps in this part of the run only, and end with it."""
+    """Once every reader was answered, wait and then measure rates and gaps for so long, and end (both in ms)."""
     stop_reading: int | None = None
     """Readers go deaf after so many tokens."""
     leave: Leave | None = None

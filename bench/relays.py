@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 Dialect = Literal["chat", "messages"]
 
 _HERE = Path(__file__).resolve().parent
+_PROVIDERS: Mapping[Dialect, Mapping[str, str]] = {
+    # The base URL as the vendor's SDK takes it: OpenAI's ends in the version, Anthropic's does not.
+    "chat": {"dialect": "openai.chat", "base": "/v1"},
+    "messages": {"dialect": "anthropic", "base": ""},
+}
 _SCRIPTS = Path(sys.executable).parent  # of the environment that runs us
 
 
@@ -23,7 +28,8 @@ class Relay:
     """One row of a table.
 
     In ``command``, ``environment`` and ``files``, ``{port}`` stands for the port to listen on, ``{upstream}``
-    for the port of the provider, ``{dir}`` for a directory of this run. No command is the direct line.
+    for the port of the provider, ``{dir}`` for a directory of this run; ``{dialect}`` and ``{base}`` for what
+    the provider speaks, and under which path. No command is the direct line.
     """
 
     name: str
@@ -48,9 +54,11 @@ class Relay:
         if self.command and Path(self.command[0]).is_absolute() and not Path(self.command[0]).exists():
             raise toolchain.MissingProgramError(self.command[0], "not installed in this environment")
 
-    def prepare(self, *, port: int, upstream: int, directory: Path) -> tuple[list[str], dict[str, str]]:
+    def prepare(
+        self, *, port: int, upstream: int, directory: Path, dialect: Dialect = "chat"
+    ) -> tuple[list[str], dict[str, str]]:
         """Write this relay's files into *directory*; return its command and what its environment needs."""
-        values = {"port": str(port), "upstream": str(upstream), "dir": str(directory)}
+        values = {"port": str(port), "upstream": str(upstream), "dir": str(directory), **_PROVIDERS[dialect]}
         for name, text in self.files.items():
             (directory / name).write_text(fill(text, values))
         command = [fill(part, values) for part in self.command]
@@ -72,7 +80,7 @@ def _tokenwire(name: str, title: str, *, store: str = "memory://", headers: tupl
         command=(str(_SCRIPTS / "tokenwire"), "serve", "--config", "{dir}/tokenwire.toml"),
         files={"tokenwire.toml": settings},
         headers=headers,
-        models={"chat": "lab/gpt-4o", "messages": "lab-messages/claude-sonnet-4-5"},
+        models={"chat": "lab/gpt-4o", "messages": "lab/claude-sonnet-4-5"},
         native=True,
     )
 

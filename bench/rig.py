@@ -181,7 +181,7 @@ def open_line(
         process, port, began = None, upstream_port, time.monotonic()
         if relay.command:
             port = free_port()
-            process = _start_relay(relay, port, upstream_port, directory, relay_core)
+            process = _start_relay(relay, port, upstream_port, directory, dialect, relay_core)
             stack.callback(processes.end, process)
             _wait_until_serving(process, port, directory / "relay.log")
         line = Line(
@@ -215,8 +215,10 @@ def _start_upstream(
     return upstream, int(upstream.stdout.readline())
 
 
-def _start_relay(relay: Relay, port: int, upstream: int, directory: Path, core: int | None) -> subprocess.Popen[bytes]:
-    command, extra = relay.prepare(port=port, upstream=upstream, directory=directory)
+def _start_relay(
+    relay: Relay, port: int, upstream: int, directory: Path, dialect: Dialect, core: int | None
+) -> subprocess.Popen[bytes]:
+    command, extra = relay.prepare(port=port, upstream=upstream, directory=directory, dialect=dialect)
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     try:
         with (directory / "relay.log").open("wb") as log:

@@ -27,6 +27,7 @@ enum {
 };
 
 static struct reader *readers;
+static uint64_t start_ns;
 static uint32_t heard_count;
 static size_t tag_place; /* of the digits in options.request */
 static FILE *leave_log;
@@ -204,18 +205,30 @@ static void leave_those_due(uint64_t now)
 
 static bool running(uint64_t now)
 {
-    uint64_t over = 0, end = options.to_ns ? options.to_ns : options.limit_ns;
+    uint64_t over = 0;
     for (int i = 0; i < OUTCOMES; i++)
         over += report.outcome[i];
-    return !stopped && over < options.streams && now - start_ns < end;
+    return !stopped && over < options.streams && now < close_ns;
+}
+
+static void all_answered(uint64_t now)
+{
+    if (options.ready_file)
+        fclose(must(fopen(options.ready_file, "w")));
+    if (options.window_ns) {
+        open_ns = now + options.rest_ns;
+        close_ns = open_ns + options.window_ns;
+    }
 }
 
 static void run(void)
 {
     struct epoll_event events[BATCH];
     uint32_t dialled = 0, wanted = options.concurrency < options.streams ? options.concurrency : options.streams;
-    bool ready = options.ready_file == NULL;
+    bool answered = false;
     uint64_t now = start_ns;
+    close_ns = start_ns + options.limit_ns;
+    open_ns = options.window_ns ? close_ns : start_ns;
     for (; running(now); now = now_ns()) {
         for (; dialled < wanted && now >= start_ns + dialled * options.ramp_ns; dialled++)
             begin(&readers[dialled]);
@@ -224,14 +237,14 @@ static void run(void)
             handle(events[i].data.ptr, events[i].events);
         if (options.leave)
             leave_those_due(now_ns());
-        if (!ready && heard_count >= wanted) {
-            fclose(must(fopen(options.ready_file, "w")));
-            ready = true;
+        if (!answered && heard_count >= wanted) {
+            answered = true;
+            all_answered(now_ns());
         }
     }
     for (uint32_t i = 0; i < dialled; i++)
         if (readers[i].fd >= 0) {
-            if (options.to_ns)
+            if (options.window_ns)
                 note_gap(&readers[i], now); /* a stream that fell silent has a gap up to the end */
             finish(&readers[i], UNFINISHED, "");
         }

@@ -26,7 +26,8 @@ struct options {
     bool leave_by_reset;    /* RST, or FIN */
     const char *leave_log;  /* file for "TAG NS" lines: when each stream was left */
     int64_t stop_reading;   /* tokens after which a reader reads no more; -1: never stops */
-    uint64_t from_ns, to_ns; /* count rates and gaps in this part of the run only, and end there */
+    uint64_t rest_ns;       /* once every reader was answered, let this much pass ... */
+    uint64_t window_ns;     /* ... then count rates and gaps for so long, and end the run; 0: no window */
     const char *ready_file; /* is created once every reader has had a byte of its response */
     struct buffer request;
 };
@@ -34,7 +35,7 @@ struct options {
 static const char usage[] =
     "usage: load --port N [--method POST] [--path P] [--body FILE] [--header 'K: V']...\n"
     "            [--streams N] [--concurrency N] [--expect TOKENS] [--ramp-us N] [--limit-s N]\n"
-    "            [--window-ms FROM:TO] [--stop-reading TOKENS]\n"
+    "            [--window-ms REST:LENGTH] [--stop-reading TOKENS]\n"
     "            [--leave fin|rst] [--leave-tokens K] [--leave-ms N] [--leave-jitter-ms N] [--leave-log FILE]\n"
     "            [--first-tag N] [--ready-file FILE]\n";
 
@@ -89,8 +90,8 @@ static inline struct options options_of(int argc, char **argv)
         case 'r': o.ramp_ns = strtoull(optarg, NULL, 10) * 1000; break;
         case 'l': o.limit_ns = strtoull(optarg, NULL, 10) * 1000000000; break;
         case 'w':
-            o.from_ns = strtoull(optarg, NULL, 10) * 1000000;
-            o.to_ns = strtoull(optarg + strcspn(optarg, ":") + 1, NULL, 10) * 1000000;
+            o.rest_ns = strtoull(optarg, NULL, 10) * 1000000;
+            o.window_ns = strtoull(optarg + strcspn(optarg, ":") + 1, NULL, 10) * 1000000;
             break;
         case 's': o.stop_reading = strtoll(optarg, NULL, 10); break;
         case 'L': o.leave = true; o.leave_by_reset = strcmp(optarg, "rst") == 0; break;

@@ -22,15 +22,15 @@ struct reader {
 
 static struct options options;
 static struct report report;
-static uint64_t start_ns; /* of the run */
+/* When rates and gaps count. A window opens late, and its run would end by its limit if it never did. */
+static uint64_t open_ns, close_ns;
 
 static inline uint64_t jitter_ns(void) { return (uint64_t)(drand48() * (double)options.leave_jitter_ns); }
 
-/* Silence after the first token, up to `until`; of a run with a window, the part of it in the window. */
+/* Silence after the first token, up to `until`, as far as it counts. */
 static inline void note_gap(struct reader *r, uint64_t until)
 {
-    uint64_t window = start_ns + options.from_ns;
-    uint64_t since = r->last_ns > window ? r->last_ns : window;
+    uint64_t since = r->last_ns > open_ns ? r->last_ns : open_ns;
     if (r->last_ns && until > since && until - since > r->longest_gap_ns)
         r->longest_gap_ns = until - since;
 }
@@ -53,7 +53,7 @@ static inline void take_token(struct reader *r, uint32_t index, uint64_t written
     }
     note_gap(r, arrived);
     r->last_ns = arrived;
-    if (arrived >= start_ns + options.from_ns && arrived < start_ns + options.to_ns)
+    if (arrived >= open_ns && arrived < close_ns)
         r->in_window++;
     if (options.leave && options.leave_tokens == r->next)
         r->leave_at_ns = arrived + jitter_ns();
@@ -74,8 +74,8 @@ static inline void summarise(struct reader *r)
         series_add(&report.ttft_us, (double)(r->first_ns - r->sent_ns) / 1e3);
         series_add(&report.longest_gap_us, (double)r->longest_gap_ns / 1e3);
     }
-    if (options.to_ns)
-        series_add(&report.tokens_per_s, r->in_window / ((double)(options.to_ns - options.from_ns) / 1e9));
+    if (options.window_ns)
+        series_add(&report.tokens_per_s, r->in_window / ((double)options.window_ns / 1e9));
     else if (r->next > 1)
         series_add(&report.tokens_per_s, (r->next - 1) / ((double)(r->last_ns - r->first_ns + 1) / 1e9));
 }

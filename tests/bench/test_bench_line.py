@@ -103,11 +103,11 @@ def test_a_deaf_reader_leaves_the_rest_unread(direct: Line) -> None:
 
 def test_a_window_ends_the_run_and_counts_what_falls_into_it(direct: Line) -> None:
     report = direct.run(
-        Load(streams=2, concurrency=2, window_ms=(50, 150), **direct.post(Pace(tokens=10_000, gap_us=1_000)))
+        Load(streams=2, concurrency=2, window_ms=(20, 100), **direct.post(Pace(tokens=10_000, gap_us=1_000)))
     )
     assert report.unfinished == 2
     assert len(report.tokens_per_s) == 2
-    silent = direct.run(Load(streams=1, concurrency=1, window_ms=(10, 20), **direct.post(Pace(head_ms=60_000))))
+    silent = direct.run(Load(streams=1, concurrency=1, window_ms=(10, 20), **direct.post(Pace(first_ms=60_000))))
     assert silent.tokens_per_s == [0.0]
     assert silent.longest_gap_us == []
 

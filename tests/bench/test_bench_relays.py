@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bench.load import Leave, Load, Pace, request_body
-from bench.relays import KNOWN, Relay
+from bench.relays import KNOWN, Dialect, Relay
 from bench.rig import RelayFailedError
 
 from bench import relays, session, toolchain
@@ -29,16 +29,23 @@ def test_templates_leave_other_braces_alone() -> None:
         ("tokenwire-sqlite", "sqlite://{dir}/tokenwire.db"),
     ],
 )
-def test_tokenwire_is_configured_for_both_dialects(name: str, store: str, tmp_path: Path) -> None:
-    command, _ = KNOWN[name].prepare(port=4000, upstream=5000, directory=tmp_path)
+@pytest.mark.parametrize(
+    ("dialect", "name_of_it", "base_url"),
+    [("chat", "openai.chat", "http://127.0.0.1:5000/v1"), ("messages", "anthropic", "http://127.0.0.1:5000")],
+)
+def test_tokenwire_is_configured(
+    name: str, store: str, dialect: Dialect, name_of_it: str, base_url: str, tmp_path: Path
+) -> None:
+    relay = KNOWN[name]
+    command, _ = relay.prepare(port=4000, upstream=5000, directory=tmp_path, dialect=dialect)
     assert command[1:] == ["serve", "--config", str(tmp_path / "tokenwire.toml")]
     settings = tomllib.loads((tmp_path / "tokenwire.toml").read_text())
-    assert settings["server"] == {"host": "127.0.0.1", "port": 4000}
-    assert settings["store"]["url"] == store.replace("{dir}", str(tmp_path))
-    assert settings["upstreams"]["lab"]["base_url"] == "http://127.0.0.1:5000/v1"
-    for dialect, model in KNOWN[name].models.items():
-        upstream = model.partition("/")[0]
-        assert settings["upstreams"][upstream]["dialect"] == {"chat": "openai.chat", "messages": "anthropic"}[dialect]
+    assert settings == {
+        "server": {"host": "127.0.0.1", "port": 4000},
+        "store": {"url": store.replace("{dir}", str(tmp_path))},
+        "upstreams": {"lab": {"dialect": name_of_it, "base_url": base_url, "api_key": "x"}},
+    }
+    assert relay.models[dialect].startswith("lab/")
 
 
 def test_nginx_is_told_its_ports_and_its_directory(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_capacity_compares_each_level_with_the_peak(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     session = canned("nginx", "tutorial", nginx=[[level(1000, 50_000.0), level(2000, 40_000.0)]])
     section = capacity.run(session)
-    assert section.rows[1] == ["nginx", "2000", "40000", "0.80", "50.00", "0.90", "2", "1.00", "0.50"]
+    assert section.rows[1] == ["nginx", "2000", "40000", "0.80", "50.00", "0.90", "1", "1", "1.00", "0.50"]
     assert "1 core(s)" in section.notes[0]
 
 

@@ -220,3 +220,12 @@ def test_feed_never_raises_on_any_text(datas: list[str]) -> None:
 def test_nesting_beyond_all_bounds_is_opaque_text() -> None:
     (opaque,) = Decoder().feed(sse.Event(data="[" * 100_000))
     assert opaque == Opaque("openai.chat", "[" * 100_000)
+
+
+@pytest.mark.parametrize("depth", [100, 400, 600, 800, 900, 950, 1000])
+@pytest.mark.parametrize("inner", ['"\\ud83c"', "1", '{"error":{"message":"\\ud83c"}}'])
+def test_nesting_up_to_the_bounds_never_raises(depth: int, inner: str) -> None:
+    text = "[" * depth + inner + "]" * depth
+    for data in (text, '{"error":%s}' % text, '{"choices":[{"delta":{"x":%s}}]}' % text):  # noqa: UP031
+        assert Decoder().feed(sse.Event(data=data))
+        assert Decoder().feed(sse.Event("error", data))

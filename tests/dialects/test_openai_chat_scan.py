@@ -166,6 +166,10 @@ def test_nesting_beyond_all_bounds_is_opaque() -> None:
     assert scan(b"data: " + b"[" * 100_000 + b"\n\n") == Mark.NOTABLE
 
 
+def test_a_frame_of_any_size_is_looked_at() -> None:
+    assert scan(b"data:[DONE]" + b" " * (17 * 1024 * 1024)) == Mark.DONE
+
+
 def test_comments_and_nothing_are_plain() -> None:
     assert scan(b": hb\n\n") == scan(b"") == scan(b"\n\n") == Mark.PLAIN
 

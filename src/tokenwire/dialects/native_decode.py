@@ -187,9 +187,9 @@ def read_failure(fields: dict[str, Any]) -> Failed:
 def _data(text: str) -> Any:
     try:
         value, torn = loads(text)
+        return scrub(value) if torn else value
     except (ValueError, RecursionError):
         return whole(text)
-    return scrub(value) if torn else value
 
 
 def _reader(form: type[W], build: Callable[[W], list[Delta]]) -> Callable[[str], list[Delta]]:

@@ -53,21 +53,10 @@ class Decoder:
         if self._done:
             return []  # Q10: a second [DONE], or data after the first
         data = event.data.strip()
-        out: list[Delta] = []
-        if data.startswith("[DONE]"):
-            self._done = True
-            self._end(out)
-            return out
         try:
-            value, self._torn = loads(data)
-        except ValueError:
-            if data:
-                self._fail(describe_text(data), out)  # Q15
-            return out
-        except RecursionError:
+            return self._feed(data, event.event)
+        except RecursionError:  # nested a thousand levels deep: nobody's chunk
             return [Opaque(NAME, whole(data))]
-        self._read(value, event.event, out)
-        return [scrub_fields(delta) for delta in out] if self._torn else out
 
     def close(self) -> list[Delta]:
         out: list[Delta] = []
@@ -84,6 +73,21 @@ class Decoder:
         twin._cited = set(self._cited)
         twin._done, twin._failed, twin._closed = self._done, self._failed, self._closed
         return twin
+
+    def _feed(self, data: str, kind: str) -> list[Delta]:
+        out: list[Delta] = []
+        if data.startswith("[DONE]"):
+            self._done = True
+            self._end(out)
+            return out
+        try:
+            value, self._torn = loads(data)
+        except ValueError:
+            if data:
+                self._fail(describe_text(data), out)  # Q15
+            return out
+        self._read(value, kind, out)
+        return [scrub_fields(delta) for delta in out] if self._torn else out
 
     def _end(self, out: list[Delta]) -> None:
         """[DONE], or the end of the bytes. Usage may come after the last finish_reason, so nothing ends before."""

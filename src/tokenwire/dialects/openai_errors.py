@@ -49,6 +49,7 @@ _NEVER_LIFTED: Final = frozenset(
     {"insufficient_quota", "insufficient_credits", "billing_error", "billing_hard_limit_reached"}
 )
 
+_NO_REASON: Final = "the upstream gave no reason"
 _A_WORD = re.compile(r"[A-Za-z][\w.:-]{0,63}\Z", re.ASCII)
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -59,8 +60,8 @@ def find_error(value: Any) -> Any:
 
     The result is what the provider means by it: the inner object where there is one, else the flat object itself.
     """
-    if isinstance(value, list):
-        return find_error(value[0]) if value else None  # Gemini's compatible endpoint wraps errors in an array
+    if isinstance(value, list) and value:
+        value = value[0]  # Gemini's compatible endpoint wraps errors in an array
     if not isinstance(value, dict):
         return None
     if error := value.get("error"):
@@ -87,15 +88,14 @@ def failed(error: Any, status: int | None = None) -> Failed:
 
 def describe_text(text: str, status: int | None = None) -> Failed:
     """A failure told in plain text or HTML, or in damaged JSON: a short excerpt, and what the status implies."""
-    text = whole(text[: 16 * EXCERPT])
+    text = whole(text[: 8 * EXCERPT])
     excerpt = text
     if "<" in text:
         title = _TITLE.search(text)
         excerpt = (title.group(1) if title else "").strip() or _UNSEEN.sub(" ", text)
     elif text.lstrip().startswith(("{", "[")):
         excerpt = f"malformed JSON from the upstream: {text}"
-    excerpt = " ".join(excerpt.split())[:EXCERPT] or "the upstream gave no reason"
-    return failed(excerpt, status)
+    return failed(_excerpt(excerpt), status)
 
 
 def describe_error(body: bytes, status: int) -> Failed:
@@ -112,9 +112,7 @@ def describe_error(body: bytes, status: int) -> Failed:
     except (ValueError, RecursionError):
         return describe_text(text, known)
     error = find_error(value)
-    if error is None:
-        return describe_text(text if value else "", known)
-    return failed(error, known)
+    return failed(_excerpt(text if value else "") if error is None else error, known)
 
 
 def error_object(failure: Failed, status: int | None = None) -> dict[str, Any]:
@@ -145,6 +143,10 @@ def _type(status: int | None, code: str) -> str:
     if status == 429:
         return "rate_limit_error"
     return "server_error" if status is None or status >= 500 else "invalid_request_error"
+
+
+def _excerpt(text: str) -> str:
+    return " ".join(text[: 8 * EXCERPT].split())[:EXCERPT] or _NO_REASON
 
 
 def _word(value: Any) -> str | None:
@@ -180,4 +182,4 @@ def _message(fields: dict[str, Any]) -> str:
         if value and not isinstance(value, str):  # FastAPI's list of complaints, or a nested object
             return msgspec.json.encode(value).decode()[:EXCERPT]
     code = fields.get("code")
-    return code if isinstance(code, str) and code else "the upstream gave no reason"
+    return code if isinstance(code, str) and code else _NO_REASON

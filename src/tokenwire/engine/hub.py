@@ -100,10 +100,9 @@ class Hub:
         return [stream for stream in self._streams.values() if stream.terminal is None]
 
     def forget(self, stream: Stream) -> None:
-        """Drop a stream and its bytes; a running one is cancelled first."""
+        """Drop a stream; a running one is cancelled first. Readers that are behind still get its end, and then its
+        bytes are free."""
         stream.cancel("deleted")
-        for reader in list(stream.readers):
-            reader.leave()
         self._streams.pop(stream.id, None)
         self._ended.pop(stream.id, None)
 

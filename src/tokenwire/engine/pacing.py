@@ -8,9 +8,12 @@ resuming it would cost two ``epoll_ctl`` calls and a wake-up per frame, which is
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from tokenwire.engine.clock import Clock, Handle
+
+log = logging.getLogger(__name__)
 
 #: Half of a 60 Hz display frame.
 FRAME_SECONDS = 0.008
@@ -49,9 +52,14 @@ class FrameClock:
         return len(self._paced)
 
     def _tick(self) -> None:
-        self._handle = None
         for connection in list(self._paced):
-            if connection in self._paced and not connection.poll():
+            if connection not in self._paced:
+                continue
+            try:
+                going_on = connection.poll()
+            except Exception:  # one stream's bug must not stop the reading of all others
+                log.exception("a paced read failed; its connection is not read any more")
+                going_on = False
+            if not going_on:
                 self.remove(connection)
-        if self._paced:
-            self._handle = self._clock.call_later(FRAME_SECONDS, self._tick)
+        self._handle = self._clock.call_later(FRAME_SECONDS, self._tick) if self._paced else None

@@ -170,6 +170,17 @@ class Reader:
             idle = 0.0
         self._idle_timer = self.stream.wheel.after(max(period - idle, period / 10), self._beat)
 
+    def change_view(self, view: View) -> None:
+        """Go on in *view*, another projection of the same log, from where this reader stands."""
+        live = self.live
+        if live:
+            self.live = False
+            self.cursor = EventId(self.stream.log.epoch, self.stream.log.last)
+        self.view.drop(self)
+        self.view = view
+        if live:
+            self.pump()
+
     # ------------------------------------------------------------------ ends
 
     def end(self, data: bytes) -> None:
@@ -192,12 +203,6 @@ class Reader:
             return
         self._end()
         self.stream.detach(self, finished=False)
-
-    def replaced(self) -> None:
-        """Another reader took over this one's sink."""
-        if not self.over:
-            self._end()
-            self.stream.detach(self, finished=True)
 
     def _end(self) -> None:
         self.over = True

@@ -165,6 +165,10 @@ class Stream:
         """The provider's answer begins (its head said yes)."""
         self._move(State.STREAMING)
         self.log.attempts.append(Attempt(self.log.last + 1, attempt, self.dialect.name, unary))
+        if unary:
+            # One JSON body is no event stream: who already follows in this very dialect needs it folded into events.
+            for reader in [each for each in self.readers if not each.view.folded]:
+                reader.change_view(self.view(reader.view.dialect, ids=reader.view.ids))
 
     def append(self, frames: Sequence[bytes], now_ns: int, chunk: bytes | None = None) -> None:
         """New frames of the provider, in order. *chunk* is a lone frame in the HTTP/1.1 chunk that carried it.

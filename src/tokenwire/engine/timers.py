@@ -82,8 +82,10 @@ class Wheel:
 
     def _tick(self) -> None:
         self._handle = None
-        self._armed_for = None
         now = self._clock.now_ns() // self._granularity
+        # What callbacks arm is due later than this, so none of it asks the clock: it is asked once, below, for the
+        # earliest of all that wait.
+        self._armed_for = now
         while self._order and self._order[0] <= now:
             for timer in self._buckets.pop(heapq.heappop(self._order)):
                 callback = timer.callback
@@ -94,5 +96,6 @@ class Wheel:
                     callback()
                 except Exception:
                     log.exception("a timer's callback failed")
-        if self._order and self._armed_for is None:
+        self._armed_for = None
+        if self._order:
             self._arm(self._order[0])

@@ -58,7 +58,7 @@ def passed(upstream: Sequence[tuple[bytes, bytes]]) -> Headers:
     return [
         (name, value)
         for name, value in upstream
-        if name in _PASSED or name.startswith((b"retry-after", b"openai-")) or b"ratelimit" in name
+        if name in _PASSED or name.startswith(b"retry-after") or b"ratelimit" in name
     ]
 
 
@@ -70,8 +70,13 @@ def status_of(failed: Failed) -> int:
     return _STATUS.get(failed.code, 502)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The request's body; None if the client left. Raises ``RequestRefused`` (413) above *limit* bytes."""
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """The request's body; None if the client left. Raises ``RequestRefused`` (413) above *limit* bytes, and before
+    the first one if the request says so itself: whoever sent ``Expect: 100-continue`` then need not send it."""
+    too_large = RequestRefused(413, "request_too_large", f"the request is larger than {limit} bytes")
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdecimal() and int(declared) > limit:
+        raise too_large
     parts: list[bytes] = []
     size = 0
     while True:
@@ -81,7 +86,7 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise RequestRefused(413, "request_too_large", f"the request is larger than {limit} bytes")
+            raise too_large
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -106,15 +111,38 @@ async def send_body(
     await send({"type": "http.response.body", "body": b"" if status == 204 else body})
 
 
+class MethodNotAllowed(RequestRefused):
+    """405: the route knows other methods only; *allowed* lists them (RFC 9110 section 15.5.6 wants them named)."""
+
+    def __init__(self, method: str, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(405, "method_not_allowed", f"{method[:20]} is not allowed here; allowed: {allowed}")
+
+
 async def send_refusal(send: Send, error: RequestRefused, dialect: Dialect) -> None:
-    """A refusal in the caller's dialect."""
+    """A refusal in the caller's dialect; 204 says all by itself."""
+    body = b"" if error.status == 204 else refusal_body(error, dialect)
+    await send_body(send, error.status, body, refusal_headers(error))
+
+
+def refusal_body(error: RequestRefused, dialect: Dialect) -> bytes:
+    raw = {"message": str(error), "param": error.param, "code": error.code}
+    raw["type"] = "server_error" if error.status >= 500 else "invalid_request_error"
+    failed = Failed(
+        code=error.code, message=str(error), retryable=error.status == 503, upstream_status=error.status, raw=raw
+    )
+    return dialect.error_body(failed, error.status)
+
+
+def refusal_headers(error: RequestRefused) -> Headers:
     headers: Headers = []
     if isinstance(error, NotResumable) and error.earliest is not None:
         headers.append((b"x-tokenwire-earliest", error.earliest.encode()))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
     if error.status == 503:
         headers.append((b"retry-after", b"1"))
-    failed = Failed(code=error.code, message=str(error), upstream_status=error.status, raw={"param": error.param})
-    await send_body(send, error.status, dialect.error_body(failed, error.status), headers)
+    return headers
 
 
 def header(scope: Scope, name: bytes) -> str | None:

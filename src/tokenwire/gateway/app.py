@@ -54,6 +54,11 @@ class Gateway:
         """No new streams from now on; the running ones go on."""
         self.draining = True
 
+    def busy(self) -> bool:
+        """Whether a stream runs, or a reader of an ended one has not got it all."""
+        figures = self.hub.statistics()
+        return figures.running > 0 or figures.readers > 0
+
     def cut(self) -> None:
         """End every stream that still runs, each told why."""
         for stream in self.hub.running():

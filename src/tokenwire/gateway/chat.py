@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request, rewrite
-from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import header, read_body, send_refusal
+from tokenwire.gateway.settings import PASSTHROUGH
 from tokenwire.upstream.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tokenwire.gateway.sinks import Receive, Scope, Send
 
 #: Request headers that go on to the provider (INTERFACES section 1).
-_FORWARDED = (b"openai-", b"traceparent")
+_FORWARDED = (b"openai-", b"anthropic-")
 
 
 async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,25 +27,23 @@ async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, sen
     dialect = dialects.get("openai.chat")
     try:
         owner = guard.admit(scope)
-        body = await read_body(receive, gateway.settings.limits.request_body)
+        key = header(scope, b"idempotency-key")
+        linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
+        body = await read_body(scope, receive, gateway.settings.limits.request_body)
         if body is None:
             return
         request = parse_request(body)
-        ids = header(scope, b"x-tokenwire-ids") == "1"
-        key = header(scope, b"idempotency-key")
         stream = gateway.keys.find(owner, key, body) if key else None
         if stream is None:
-            stream = start(gateway, scope, owner, request, linger=linger_of(scope, 15.0 if key else 0.0))
+            stream = start(gateway, scope, owner, request, linger=linger)
             if key:
                 gateway.keys.put(owner, key, body, stream)
         if request.stream:
-            await respond.follow(
-                stream, scope, receive, send, dialect=dialect, ids=ids, hold=gateway.settings.limits.hold
-            )
+            ids = header(scope, b"x-tokenwire-ids") == "1"
+            hold = gateway.settings.limits.hold
+            await respond.follow(stream, scope, receive, send, dialect=dialect, ids=ids, hold=hold)
         else:
             await respond.whole(stream, scope, receive, send, dialect=dialect)
-    except NotResumable as error:
-        await send_refusal(send, error, dialect)
     except RequestRefused as error:
         await send_refusal(send, error, dialect)
 
@@ -69,6 +68,8 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in scope["headers"]
         if name.startswith(_FORWARDED)
+        or name == b"traceparent"
+        or (name == b"authorization" and upstream.settings.api_key == PASSTHROUGH)
     ]
     extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
     attempt = Attempt(

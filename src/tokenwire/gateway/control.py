@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
 
 from tokenwire import dialects
-from tokenwire.dialects.deltas import Failed
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard
+from tokenwire.gateway.answers import MethodNotAllowed, refusal_body, refusal_headers
+from tokenwire.gateway.openapi import PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,6 +47,13 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
     async def refused(request: Request, error: RequestRefused) -> Response:
         return _refusal(error)
 
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        where = f"{request.method} {request.url.path[:80]}"
+        if error.status_code == 405:
+            return _refusal(MethodNotAllowed(request.method, (error.headers or {}).get("allow", "")))
+        return _refusal(RequestRefused(error.status_code, "no_such_route", f"no route {where}; GET / lists them"))
+
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """What this caller may use, in OpenAI's shape."""
@@ -69,10 +78,22 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
         names = gateway.directory.names()
         return HOME.format(version=version, base=request.base_url, model=names[0] if names else "UPSTREAM/MODEL")
 
+    @app.post("/v1/chat/completions", include_in_schema=False)
+    async def hot() -> None:
+        """Answered before FastAPI is asked; here so that another method gets 405 instead of 404."""
+
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generated()
+        schema["paths"] = {**PATHS, **schema["paths"]}
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 
 
 def _refusal(error: RequestRefused) -> Response:
-    failed = Failed(code=error.code, message=str(error), upstream_status=error.status, raw={"param": error.param})
-    body = dialects.get("openai.chat").error_body(failed, error.status)
-    return Response(body, error.status, media_type="application/json")
+    headers = {name.decode(): value.decode() for name, value in refusal_headers(error)}
+    body = refusal_body(error, dialects.get("openai.chat"))
+    return Response(body, error.status, headers, media_type="application/json")

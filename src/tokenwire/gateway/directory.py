@@ -13,7 +13,7 @@ import msgspec
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.errors import RequestRefused, TokenwireError, UnknownModel
-from tokenwire.gateway.settings import Settings, UpstreamSettings
+from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings
 from tokenwire.upstream.attempt import Request
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Origin, Pool, parse_base_url
@@ -44,7 +44,7 @@ class Upstream(NamedTuple):
         fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire")]
         if method == "POST":
             fields.append(("content-type", "application/json"))
-        if self.settings.api_key:
+        if self.settings.api_key and self.settings.api_key != PASSTHROUGH:
             fields.append(("authorization", f"Bearer {self.settings.api_key}"))
         fields += self.settings.headers.items()
         fields += extra

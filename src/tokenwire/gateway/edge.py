@@ -6,7 +6,7 @@ Why not stock uvicorn, where each difference is tested:
   While a reader is attached we keep reading, and hold further input unparsed, 64 KiB at most;
 - FIN from a client counts as leaving, at once: ``close()`` would first wait for a full socket to drain;
 - request heads have neither a size limit nor a deadline there, and slow bodies no deadline;
-- an HTTP/1.0 client cannot read chunks: its answers end with the connection.
+- an HTTP/1.0 client cannot read chunks: its answers end with the connection (``close_delimited``).
 
 The protocol offers its transport to the app as ``scope["extensions"]["tokenwire.port"]``. The app sends
 ``http.response.start`` and the final empty body by ``send`` and stays awaiting in between; only chunks go to the port.
@@ -14,12 +14,14 @@ The protocol offers its transport to the app as ``scope["extensions"]["tokenwire
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from tokenwire.gateway.close_delimited import CloseDelimited
+from tokenwire.gateway.sockets import set_user_timeout, tune
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,9 +35,10 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
     """Bounds of one client connection.
 
     Attributes:
-        head_bytes: request line and headers; nginx allows 32 KiB.
-        head_seconds: from a request's first byte to the end of its head.
-        body_seconds: longest silence within a body.
+        head_bytes: request line and headers, give or take one read; nginx allows 32 KiB.
+        head_seconds: from a request's first byte (of a new connection: from its beginning) to the end of its head.
+        body_seconds: longest silence within a body; and how long the rest of a body that was refused is taken and
+            thrown away, so that the client comes to read why.
         pipelined_bytes: input held unparsed while an answer streams; more is not a browser, and is cut off.
         user_timeout: seconds that sent bytes may stay unacknowledged (TCP_USER_TIMEOUT): clients that vanished.
         stalled_timeout: the same while a live client just does not read: past the reader's own time-out.
@@ -83,10 +86,6 @@ class Port:
         """The answer is complete but for its final ``send``: the connection goes back to ordinary HTTP."""
         self._protocol.release(self)
 
-    def disconnect(self) -> None:
-        """Drop the client now."""
-        self.transport.abort()
-
 
 class EdgeProtocol(HttpToolsProtocol):
     """Made per connection by the server; see the module's first lines."""
@@ -97,37 +96,36 @@ class EdgeProtocol(HttpToolsProtocol):
         self._wheel = wheel
         self._port: Port | None = None  # engaged: a reader is, or will be, attached
         self._held = bytearray()
-        self._head_bytes = 0
         self._in_head = False
         self._in_body = False
-        self._deadline: Timer | None = None
+        self._head_bytes = 0
+        self._read_bytes = 0
+        self._due: float | None = None  # loop time by which the client must have gone on
+        self._timer: Timer | None = None
+        self._timer_due = 0.0
         self._eof = False
 
     # ------------------------------------------------------------------ asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        _tune(transport.get_extra_info("socket"), self._limits)
-        # Even a client that never says a word has a deadline.
-        self._deadline = self._wheel.after(self._limits.head_seconds, self._too_slow)
+        tune(transport, unsent_bytes=self._limits.unsent_bytes, user_timeout=self._limits.user_timeout)
+        self._expect(self._limits.head_seconds)  # even a client that never says a word has a deadline
 
     def data_received(self, data: bytes) -> None:
-        if self._port is not None:
+        if self._port is not None or self._held:  # held input goes first, and may not have been parsed yet
             self._held += data
             if len(self._held) > self._limits.pipelined_bytes:
                 self.transport.abort()
             return
-        if not self._in_body:
-            if not self._in_head:
-                self._in_head = True
-                self._head_bytes = 0
-                self._arm(self._limits.head_seconds)
-            self._head_bytes += len(data)
-        elif self._deadline is not None and not self._deadline.active:
-            self._arm(self._limits.body_seconds)
+        if self._due is None:  # a request begins, or a blank line before one
+            self._expect(self._limits.head_seconds)
+        self._read_bytes = len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > self._limits.head_bytes:
-            self._refuse(431, "request head too large")
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.head_bytes:
+                self._refuse(431, "request head too large")
 
     def eof_received(self) -> None:
         self._eof = True
@@ -136,47 +134,58 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        self._due = None
+        if self._timer is not None:
+            self._timer.cancel()
         self._lose()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        set_user_timeout(self.transport, self._limits.stalled_timeout)
         if self._port is not None:
             self._port.writable = False
-            _user_timeout(self.transport, self._limits.stalled_timeout)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        set_user_timeout(self.transport, self._limits.user_timeout)
         port = self._port
-        if port is not None and not port.writable:
+        if port is not None and not port.writable and not port.lost:
             port.writable = True
-            _user_timeout(self.transport, self._limits.user_timeout)
             if port.on_writable is not None:
                 port.on_writable()
 
     # ------------------------------------------------------------------ httptools' callbacks
 
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = -self._read_bytes  # this read may hold the end of another request: it is not counted
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._in_body = True
-        self._arm(self._limits.body_seconds)
+        self._expect(self._limits.body_seconds)
         super().on_headers_complete()
         cycle = self.cycle
-        version = self.scope["http_version"]
-        if version == "1.0":
-            cycle.send = _CloseDelimited(cycle).send  # type: ignore[method-assign]
+        if self.expect_100_continue:
+            # Answered without its body being asked for, the client need not send it, and where the next request
+            # begins is anybody's guess (RFC 9110 section 10.1.1): such a connection is not used again.
+            cycle.keep_alive = False
+        if self.scope["http_version"] != "1.1":
+            cycle.send = CloseDelimited(cycle).send  # type: ignore[method-assign]
         elif self.scope["method"] != "HEAD":
             extensions: dict[str, Any] = {EXTENSION: Port(self, cycle, self.transport)}
             self.scope["extensions"] = extensions
 
     def on_body(self, body: bytes) -> None:
-        self._arm(self._limits.body_seconds)
+        if not self.cycle.response_complete:
+            self._expect(self._limits.body_seconds)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        self._disarm()
+        self._due = None
         super().on_message_complete()
 
     # ------------------------------------------------------------------ the port's side
@@ -184,8 +193,10 @@ class EdgeProtocol(HttpToolsProtocol):
     def engage(self, port: Port) -> bool:
         if self._eof or self.transport.is_closing():
             port.lost = True
+            port.cycle.disconnected = True
             return False
         self._port = port
+        self._due = None  # a request that was pipelined behind this one is not late: we are not reading it
         self.flow.resume_reading()  # a large body or a pipelined request had paused it: FIN must be seen
         return True
 
@@ -196,14 +207,18 @@ class EdgeProtocol(HttpToolsProtocol):
         if port.lost or self.transport.is_closing():
             return
         self.transport.set_write_buffer_limits()
+        if self._in_body:
+            self._expect(self._limits.body_seconds)
+        elif self._in_head:
+            self._expect(self._limits.head_seconds)
         if self._held:
             self.loop.call_soon(self._parse_held)
 
     def _parse_held(self) -> None:
         held, self._held = bytes(self._held), bytearray()
-        if self._port is not None:
+        if self._port is not None:  # the next request, parsed before, is being answered already
             self._held += held
-        elif held and not self.transport.is_closing():
+        elif not self.transport.is_closing():
             self.data_received(held)
 
     def _lose(self) -> None:
@@ -219,92 +234,38 @@ class EdgeProtocol(HttpToolsProtocol):
 
     # ------------------------------------------------------------------ deadlines
 
-    def _arm(self, seconds: float) -> None:
-        self._disarm()
-        self._deadline = self._wheel.after(seconds, self._too_slow)
+    def _expect(self, seconds: float) -> None:
+        """The client must have gone on within *seconds*. To move a deadline later costs no timer: one looks again."""
+        self._due = due = self.loop.time() + seconds
+        if self._timer is not None and self._timer.active:
+            if self._timer_due <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._wheel.after(seconds, self._check)
+        self._timer_due = due
 
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_slow(self) -> None:
-        if not self.transport.is_closing():
+    def _check(self) -> None:
+        due = self._due
+        if due is None or self.transport.is_closing():
+            return
+        left = due - self.loop.time()
+        if left > 0:
+            self._expect(left)
+        elif self._in_head or self._in_body:
             self._refuse(408, "request not complete in time")
+        else:
+            self.transport.close()  # a connection made for later, and left
 
     def _refuse(self, status: int, message: str) -> None:
         """An answer from below the app: the request never got there, or is not going to be finished."""
+        if self.transport.is_closing():
+            return
         cycle = self.cycle
-        if cycle is None or not cycle.response_started:
-            self.transport.write(
-                STATUS_LINE[status] + b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(message)
-                + b"connection: close\r\n\r\n" + message.encode()
-            )  # fmt: skip
+        if self._in_head:
+            mute = cycle is not None and not cycle.response_complete  # an earlier request is still being answered
+        else:
+            mute = bool(self.pipeline) or cycle.response_started
+        if not mute:
+            fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(message)
+            self.transport.write(STATUS_LINE[status] + fields + b"connection: close\r\n\r\n" + message.encode())
         self.transport.close()
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-
-
-class _CloseDelimited:
-    """``send`` for an HTTP/1.0 client: no chunks, the end of the connection is the end of the answer."""
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._send = cycle.send
-        self._plain = False
-
-    async def send(self, message: Any) -> None:
-        cycle = self._cycle
-        if message["type"] == "http.response.start":
-            names = {name.lower() for name, _ in message.get("headers", [])}
-            self._plain = b"content-length" not in names and message["status"] not in (204, 304)
-            if not self._plain or cycle.disconnected:
-                await self._send(message)
-                return
-            cycle.response_started = True
-            headers = [*cycle.default_headers, *message.get("headers", []), (b"connection", b"close")]
-            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            cycle.transport.write(STATUS_LINE[message["status"]] + lines + b"\r\n")
-        elif not self._plain:
-            await self._send(message)
-        elif not cycle.disconnected:
-            if cycle.flow.write_paused:
-                await cycle.flow.drain()
-            if cycle.scope["method"] != "HEAD":
-                cycle.transport.write(message.get("body", b""))
-            if not message.get("more_body", False):
-                cycle.response_complete = True
-                cycle.message_event.set()
-                cycle.transport.close()
-                cycle.on_response()
-
-
-def _tune(sock: socket.socket | None, limits: EdgeLimits) -> None:
-    """Vanished clients are noticed, and the kernel does not hide a slow one."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    tcp = socket.IPPROTO_TCP
-    options = [
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (tcp, getattr(socket, "TCP_KEEPIDLE", None), 30),
-        (tcp, getattr(socket, "TCP_KEEPINTVL", None), 10),
-        (tcp, getattr(socket, "TCP_NOTSENT_LOWAT", None), limits.unsent_bytes),
-        (tcp, getattr(socket, "TCP_USER_TIMEOUT", None), int(limits.user_timeout * 1000)),
-    ]
-    for level, name, value in options:
-        if name is not None:
-            try:
-                sock.setsockopt(level, name, value)
-            except OSError:  # a client that is already gone
-                return
-
-
-def _user_timeout(transport: asyncio.Transport, seconds: float) -> None:
-    sock = transport.get_extra_info("socket")
-    name = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if sock is not None and name is not None:
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, name, int(seconds * 1000))
-        except OSError:
-            pass

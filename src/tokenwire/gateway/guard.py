@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway.answers import header
-from tokenwire.gateway.settings import loopback
+from tokenwire.gateway.settings_check import loopback
 
 if TYPE_CHECKING:
     from tokenwire.gateway.sinks import Scope
@@ -46,10 +46,13 @@ def admit(scope: Scope) -> str:
 
 
 def _hostname(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # half a bracket
+        return ""
 
 
 def _own_origin(origin: str, host: str | None) -> bool:
     """Same origin as the address that was asked. Another port of this machine is another program's page."""
-    parts = urlsplit(origin)
-    return host is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    scheme, _, address = origin.partition("://")
+    return host is not None and scheme.lower() in ("http", "https") and address.lower() == host.lower()

@@ -48,7 +48,7 @@ class Keys:
             raise NotResumable(
                 410, "stream_expired", "the stream of this Idempotency-Key is no longer kept; use a new key"
             ) from error
-        if stream.state.value == "failed" and stream.generated_ns is None:
+        if stream.generated_ns is None and _failed(stream):
             del self._entries[owner, key]  # nothing was generated: the key is free for another try
             return None
         return stream
@@ -62,3 +62,9 @@ class Keys:
                 break
             del self._entries[oldest]
         self._entries[owner, key] = _Entry(hashlib.sha256(body).digest(), stream.id, now + KEPT_NS)
+
+
+def _failed(stream: Stream) -> bool:
+    """It ended, and neither well nor because somebody stopped it, which an SDK's automatic repeat must not undo."""
+    terminal = stream.terminal
+    return terminal is not None and terminal.error is not None and terminal.error.code != "cancelled"

@@ -11,7 +11,7 @@ from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
 from tokenwire.gateway.answers import Headers, passed, send_body, status_of, stream_headers
 from tokenwire.gateway.edge import EXTENSION
-from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, Scope, Send
+from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
 from tokenwire.wire import sse
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
 
 
-def sink_for(scope: Scope, receive: Receive) -> PortSink | AsgiSink:
+def sink_for(scope: Scope, receive: Receive) -> ResponseSink:
     """Straight to the transport where our own protocol offers it."""
-    port = scope.get("extensions", {}).get(EXTENSION)
+    port = (scope.get("extensions") or {}).get(EXTENSION)
     return AsgiSink(receive) if port is None else PortSink(port)
 
 
-async def opened(stream: Stream, sink: PortSink | AsgiSink, reader: Reader, hold: float, *, end: bool = False) -> bool:
+async def opened(stream: Stream, sink: ResponseSink, reader: Reader, hold: float, *, end: bool = False) -> bool:
     """Wait for the first generated event (with *end*: for the terminal), at most *hold* seconds.
 
     Returns False if the client left meanwhile: a held response still watches its client, and leaving now is leaving.
@@ -51,9 +51,6 @@ async def opened(stream: Stream, sink: PortSink | AsgiSink, reader: Reader, hold
         timer = None if hold == math.inf else stream.wheel.after(hold, wake)
         try:
             await waiting
-        except asyncio.CancelledError:
-            reader.leave()
-            raise
         finally:
             if timer is not None:
                 timer.cancel()
@@ -74,42 +71,45 @@ async def follow(
 ) -> None:
     """Answer one request with *stream* in *dialect*, from *after* (or *start*: start, snapshot, now) to its end.
 
-    With *hold*, the head waits for the first generated event, so that a failure before it is an HTTP error.
-    Raises ``NotResumable`` before anything is sent. Cancelling leaves the stream as the reader's leaving would.
+    With *hold*, the head waits for the first generated event, so that a failure before it is an HTTP error. HEAD is
+    answered at once, and is no reader. Raises ``NotResumable`` before anything is sent. Cancelling leaves the stream
+    as the reader's leaving would.
     """
+    view = stream.view(dialect, ids=ids)
+    cursor = None if after is None else view.position(after)
+    if (cursor is not None and view.over_at(cursor)) or (start == "now" and stream.terminal is not None):
+        raise NotResumable(204, "over", "nothing is left of this stream")
+    if scope["method"] == "HEAD":
+        await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
+        await send({"type": "http.response.body", "body": b""})
+        return
     sink = sink_for(scope, receive)
     reader = stream.attach(sink, dialect, ids=ids, after=after)
-    if (after is not None and reader.view.over_at(after)) or (start == "now" and stream.terminal is not None):
-        reader.finish()
-        raise NotResumable(204, "over", "nothing is left of this stream")
-    if not await opened(stream, sink, reader, hold):
-        return
-    terminal = stream.terminal
-    if hold and terminal is not None and terminal.error is not None and stream.generated_ns is None:
-        reader.finish()
-        sink.release()
-        await refuse(stream, send, dialect)
-        return
-    if stream.unary and not reader.view.folded:
-        # A stream was asked for and a whole answer came: this reader needs it folded into events.
-        fresh = stream.attach(sink, dialect, ids=ids)
-        reader.replaced()
-        reader = fresh
-        sink.watch(reader.leave, reader.resume)
-    preface = b""
-    if start != "start" and after is None:
-        reader.cursor = EventId(stream.log.epoch, stream.log.last_frame)
-        if start == "snapshot":
-            preface = _prefix(stream.encoder(dialect).prefix(stream.transcript()), reader.cursor)
-    if dialect.name == "native" and not preface:
-        preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no dispatch: no data)
-    upstream = stream.meta.get("headers")
-    headers = stream_headers(stream.id, upstream if isinstance(upstream, list) else [])
     try:
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if not await opened(stream, sink, reader, hold):
+            return
+        terminal = stream.terminal
+        if hold and terminal is not None and terminal.error is not None and stream.generated_ns is None:
+            reader.finish()
+            sink.release()
+            await refuse(stream, send, dialect)
+            return
+        preface = b""
+        if start != "start" and after is None:
+            reader.cursor = EventId(stream.log.epoch, stream.log.last_frame)
+            if start == "snapshot":
+                preface = _prefix(stream.encoder(dialect).prefix(stream.transcript()), reader.cursor)
+        if dialect.name == "native" and not preface:
+            preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
+        await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
         sink.started()
         reader.start(preface)
         await sink.run(send)
+        sink.release()
+        if not sink.lost:
+            await send({"type": "http.response.body", "body": _farewell(stream, sink, dialect), "more_body": False})
+    except OSError:  # newer servers raise when the client is gone, others drop the bytes
+        pass
     finally:
         reader.leave()
         sink.release()
@@ -132,9 +132,9 @@ async def whole(stream: Stream, scope: Scope, receive: Receive, send: Send, *, d
         body = stream.log.frame(1) if stream.unary else dialect.fold_response(
             stream.transcript(), stream.id, stream.created, stream.model
         )  # fmt: skip
-        upstream = stream.meta.get("headers")
-        extra: Headers = [(b"x-tokenwire-stream", stream.id.encode())]
-        await send_body(send, 200, body, extra + passed(upstream if isinstance(upstream, list) else []))
+        await send_body(send, 200, body, [_name(stream), *passed(_given(stream))])
+    except OSError:
+        pass
     finally:
         reader.leave()
         sink.release()
@@ -146,15 +146,32 @@ async def refuse(stream: Stream, send: Send, dialect: Dialect) -> None:
     assert terminal is not None
     assert terminal.error is not None
     refused = stream.meta.get("refused")
-    extra: Headers = [(b"x-tokenwire-stream", stream.id.encode())]
+    status = status_of(terminal.error)
+    body = dialect.error_body(terminal.error, status)
+    headers: Headers = [_name(stream)]
     if isinstance(refused, UpstreamStatus):
-        extra += passed(refused.headers)
+        headers += passed(refused.headers)
         kind = dict(refused.headers).get(b"content-type", b"").lower()
         if dialect is stream.dialect and kind.startswith(b"application/json") and refused.body:
-            await send_body(send, refused.status or 502, refused.body, extra)
-            return
-    status = status_of(terminal.error)
-    await send_body(send, status, dialect.error_body(terminal.error, status), extra)
+            body = refused.body
+    await send_body(send, status, body, headers)
+
+
+def _given(stream: Stream) -> Headers:
+    """The provider's response headers, as far as its answer has begun."""
+    headers = stream.meta.get("headers")
+    return headers if isinstance(headers, list) else []
+
+
+def _name(stream: Stream) -> tuple[bytes, bytes]:
+    return b"x-tokenwire-stream", stream.id.encode()
+
+
+def _farewell(stream: Stream, sink: ResponseSink, dialect: Dialect) -> bytes:
+    """What only this reader is told: it was detached although the stream goes on, and how to resume."""
+    if sink.terminal is None or sink.terminal is stream.terminal:
+        return b""
+    return encode(stream.encoder(dialect).close(sink.terminal), None)
 
 
 def _prefix(frames: Sequence[Frame], cursor: EventId) -> bytes:

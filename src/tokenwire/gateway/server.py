@@ -6,7 +6,6 @@ import asyncio
 import errno
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -34,19 +33,20 @@ class Server(uvicorn.Server):
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A first signal drains, a second one of any kind ends at once."""
+        """A first signal drains, a second one of any kind ends at once.
+
+        Stock uvicorn raises them again in the end, and so dies of them: what is ``finally`` done after it would not be,
+        and a planned end would look like an accident.
+        """
         if self.should_exit:
             self.force_exit = True
-        self._captured_signals.append(signal.Signals(sig))
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         gateway = self._gateway
-        gateway.drain()
-        for server in self.servers:
-            server.close()  # no new connections
+        gateway.drain()  # new streams are refused with 503 from now on, and /readyz says so: the socket stays open
         deadline = gateway.clock.now_ns() + int(self._drain_seconds * 1e9)
-        while gateway.hub.running() and not self.force_exit and gateway.clock.now_ns() < deadline:
+        while gateway.busy() and not self.force_exit and gateway.clock.now_ns() < deadline:
             await asyncio.sleep(0.02)
         gateway.cut()
         await asyncio.sleep(0)  # the readers' tasks send their last words
@@ -95,6 +95,7 @@ async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[
         server_header=False,
         backlog=4096,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=75,  # longer than clients keep idle connections: else one dies as its next request is sent
     )
     server = Server(config, gateway, settings.limits.drain)
     # Long-lived objects are many and never garbage: keep the collector from walking them while tokens wait.

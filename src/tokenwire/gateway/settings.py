@@ -7,24 +7,24 @@ beside it, here or where the struct is defined.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
-from tokenwire import dialects
 from tokenwire.engine.hub import Retention
 from tokenwire.engine.stream import Policy
-from tokenwire.errors import ConfigError, RequestRefused
+from tokenwire.errors import ConfigError
 from tokenwire.gateway.edge import EdgeLimits
+from tokenwire.gateway.settings_check import check
 from tokenwire.upstream.attempt import Deadlines
-from tokenwire.upstream.pool import parse_base_url
 from tokenwire.wire.frames import MAX_FRAME
+
+_T = TypeVar("_T")
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +94,10 @@ class DeadlineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Deadlines(**msgspec.structs.asdict(self))
 
 
+#: As an upstream's ``api_key``: the caller's own Authorization is sent on.
+PASSTHROUGH = "passthrough"
+
+
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider. ``models`` lists its models where it has no list of its own (or to restrict it)."""
 
@@ -135,6 +139,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error}") from error
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -143,14 +149,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def from_mapping(raw: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Settings from parsed TOML; ``${NAME}`` is replaced from *environ*."""
+    """Settings from parsed TOML; ``${NAME}`` is replaced from *environ*. Raises ``ConfigError`` as ``load`` does."""
     expanded = _expand(raw, environ, "")
     _refuse_unknown(expanded, Settings, "")
-    try:
-        settings = msgspec.convert(expanded, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(str(error).replace("`", "").replace("$.", "")) from error
-    return check(settings)
+    for section, kind in (("upstreams", UpstreamSettings), ("models", ModelSettings)):
+        tables = expanded.get(section)
+        for name, table in tables.items() if isinstance(tables, dict) else ():
+            _convert(table, kind, f"{section}.{name}")  # one by one: msgspec names no key in its messages
+    return check(_convert(expanded, Settings, ""))
 
 
 def from_environment(environ: Mapping[str, str], simulator: str | None) -> Settings:
@@ -160,63 +166,29 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
         if environ.get(key):
             upstreams[name] = UpstreamSettings(base_url=environ.get(url_variable) or url, api_key=environ[key])
     if environ.get("OLLAMA_HOST"):
-        host = environ["OLLAMA_HOST"]
-        host = host if "://" in host else f"http://{host}"
-        upstreams["ollama"] = UpstreamSettings(base_url=host.rstrip("/") + "/v1")
+        upstreams["ollama"] = UpstreamSettings(base_url=_ollama(environ["OLLAMA_HOST"]) + "/v1")
     if simulator is not None:
         upstreams["sim"] = UpstreamSettings(base_url=simulator)
     return check(Settings(upstreams=upstreams))
 
 
-def check(settings: Settings) -> Settings:
-    """The rules that types cannot say. Returns *settings*; raises ``ConfigError``."""
-    if not 0 <= settings.server.port <= 65535:
-        raise ConfigError(f"{settings.server.port} is no port", where="server.port")
-    if not loopback(settings.server.host):
-        raise ConfigError(
-            f"{settings.server.host!r} can be reached by others, and this release knows no keys for them yet: "
-            "bind 127.0.0.1 and put an authenticating proxy in front",
-            where="server.host",
-        )
-    if settings.store.url != "memory://":
-        raise ConfigError(f"{settings.store.url!r}: this release has memory:// only", where="store.url")
-    for name, upstream in settings.upstreams.items():
-        where = f"upstreams.{name}"
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            raise ConfigError("an upstream's name has letters, digits, '_', '.' and '-' only", where=where)
-        try:
-            parse_base_url(upstream.base_url)
-        except ConfigError as error:
-            raise ConfigError(str(error), where=f"{where}.base_url") from error
-        try:
-            dialects.get(upstream.dialect)
-        except RequestRefused as error:
-            raise ConfigError(str(error), where=f"{where}.dialect") from error
-        for header in upstream.headers:
-            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header):
-                raise ConfigError(f"{header!r} is no header name", where=f"{where}.headers")
-    for name, model in settings.models.items():
-        for target in model.route:
-            if target.partition("/")[0] not in settings.upstreams:
-                known = ", ".join(settings.upstreams) or "none"
-                raise ConfigError(f"{target!r} names no configured upstream ({known})", where=f"models.{name}.route")
-        if not model.route:
-            raise ConfigError("a route needs at least one UPSTREAM/MODEL", where=f"models.{name}.route")
-    for limit, value in msgspec.structs.asdict(settings.limits).items():
-        if value <= 0:
-            raise ConfigError("must be above 0", where=f"limits.{limit}")
-    return settings
+def _ollama(host: str) -> str:
+    """OLLAMA_HOST as Ollama's own client reads it: scheme, port and even the host may be missing."""
+    scheme, separator, rest = host.strip().rstrip("/").rpartition("://")
+    if separator:
+        return f"{scheme}://{rest}"
+    name, colon, port = rest.rpartition(":")
+    if not colon or rest.endswith("]"):
+        name, port = rest, "11434"
+    return f"http://{name or '127.0.0.1'}:{port}"
 
 
-def loopback(host: str) -> bool:
-    """Whether *host* (a name or address, without a port) can be reached from this machine only."""
-    name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
+def _convert(value: Any, kind: type[_T], where: str) -> _T:
     try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).replace("`", "").partition(" - at $")
+        raise ConfigError(message, where=(where + path).lstrip(".") or None) from error
 
 
 def _expand(value: Any, environ: Mapping[str, str], where: str) -> Any:

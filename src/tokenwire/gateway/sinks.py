@@ -1,6 +1,7 @@
 """Where a reader's bytes go: straight to uvicorn's transport, or through any server's plain ASGI ``send``.
 
-Both end alike: ``done`` is set when the log has nothing more for this reader, or when the client is gone.
+Both end alike: ``run`` returns when the reader closed its sink and all before it was passed on, or when the client is
+gone. The final empty body is the caller's to send.
 """
 
 from __future__ import annotations
@@ -23,11 +24,23 @@ HIGH_WATER = 64 * 1024
 
 
 class ResponseSink(Protocol):
-    """A sink that also carries the HTTP response around the frames."""
+    """A ``engine.reader.Sink`` that also knows its client.
+
+    Attributes:
+        lost: the client is gone.
+        terminal: what the reader was closed with; None before.
+    """
 
     lost: bool
+    terminal: Terminal | None
 
-    def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool: ...
+    def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
+        """Be told of the client's leaving from now on. False if it is gone already."""
+        ...
+
+    def started(self) -> None:
+        """``http.response.start`` was sent."""
+        ...
 
     def write(self, data: bytes, chunk: bytes | None = None) -> bool: ...
 
@@ -36,27 +49,26 @@ class ResponseSink(Protocol):
     @property
     def unsent(self) -> int: ...
 
-    async def run(self, send: Send) -> None:
-        """After ``http.response.start`` was sent: returns when the answer is complete or the client is gone."""
-        ...
+    async def run(self, send: Send) -> None: ...
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """No more watching; the connection goes back to its server. Idempotent."""
+        ...
 
 
 class PortSink:
     """HTTP/1.1 chunks into the transport that our own protocol offers: no task, no await per token."""
 
-    __slots__ = ("_done", "_port", "_transport", "lost")
+    __slots__ = ("_done", "_port", "_transport", "lost", "terminal")
 
     def __init__(self, port: Port) -> None:
         self._port = port
         self._transport = port.transport
         self._done = asyncio.get_running_loop().create_future()
         self.lost = False
+        self.terminal: Terminal | None = None
 
     def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
-        """Be told of the client's leaving from now on. False if it is gone already."""
-
         def lost() -> None:
             self.lost = True
             self._finish()
@@ -76,6 +88,7 @@ class PortSink:
         return self._port.writable
 
     def close(self, terminal: Terminal | None) -> None:
+        self.terminal = terminal
         self._finish()
 
     @property
@@ -84,9 +97,6 @@ class PortSink:
 
     async def run(self, send: Send) -> None:
         await self._done
-        self.release()
-        if not self.lost:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def started(self) -> None:
         self._port.unbuffered()
@@ -104,6 +114,7 @@ class AsgiSink:
 
     __slots__ = (
         "_closed",
+        "_full",
         "_on_lost",
         "_on_writable",
         "_parts",
@@ -112,6 +123,7 @@ class AsgiSink:
         "_wake",
         "_watcher",
         "lost",
+        "terminal",
     )
 
     def __init__(self, receive: Receive) -> None:
@@ -119,11 +131,13 @@ class AsgiSink:
         self._parts: list[bytes] = []
         self._size = 0
         self._closed = False
+        self._full = False
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._on_lost: Callable[[], None] | None = None
         self._on_writable: Callable[[], None] | None = None
         self.lost = False
+        self.terminal: Terminal | None = None
 
     def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
         self._on_lost = on_lost
@@ -138,9 +152,11 @@ class AsgiSink:
         self._parts.append(data)
         self._size += len(data)
         self._wake.set()
-        return self._size < HIGH_WATER
+        self._full = self._size >= HIGH_WATER
+        return not self._full
 
     def close(self, terminal: Terminal | None) -> None:
+        self.terminal = terminal
         self._closed = True
         self._wake.set()
 
@@ -152,25 +168,22 @@ class AsgiSink:
         """Nothing to prepare."""
 
     async def run(self, send: Send) -> None:
-        try:
-            while not self.lost:
-                await self._wake.wait()
-                self._wake.clear()
-                closed = self._closed
-                while self._parts and not self.lost:
-                    parts, self._parts = self._parts, []
-                    was_full = self._size >= HIGH_WATER
-                    await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
-                    self._size = sum(map(len, self._parts))
-                    if was_full and self._size < HIGH_WATER and self._on_writable is not None:
-                        self._on_writable()
-                if closed and not self._parts:
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-        except OSError:  # newer servers raise when the client is gone, others drop the bytes
-            self._lose()
-        finally:
-            self.release()
+        while not self.lost:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._parts and not self.lost:
+                await self._pass_on(send)
+            if self._closed and not self._parts:
+                return
+
+    async def _pass_on(self, send: Send) -> None:
+        parts, self._parts = self._parts, []
+        await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+        self._size = sum(map(len, self._parts))
+        if self._full and self._size < HIGH_WATER and not self.lost:  # it may have filled up during that wait
+            self._full = False
+            if self._on_writable is not None:
+                self._on_writable()
 
     def release(self) -> None:
         if self._watcher is not None:

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenwire import dialects
-from tokenwire.dialects.openai_chat_request import parse_request
+from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
-from tokenwire.gateway.answers import header, query, read_body, send_body, send_json, send_refusal
+from tokenwire.gateway.answers import (
+    MethodNotAllowed,
+    header,
+    query,
+    read_body,
+    send_body,
+    send_json,
+    send_refusal,
+)
 from tokenwire.gateway.chat import linger_of, parse_linger, start
 
 if TYPE_CHECKING:
@@ -45,7 +53,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             elif method == "GET":
                 await send_json(send, 200, {"streams": [describe(stream) for stream in gateway.hub.mine(owner)]})
             else:
-                raise _not_allowed(method, "GET, POST")
+                raise MethodNotAllowed(method, "GET, POST")
             return
         match = _PATH.fullmatch(path)
         if match is None:
@@ -53,7 +61,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         stream = gateway.hub.get(match.group(1), owner)
         action = match.group(2)
         if action == "events" and method in ("GET", "HEAD"):
-            await _follow(stream, scope, receive, send)
+            await _follow(gateway, stream, scope, receive, send)
         elif action == "cancel" and method == "POST":
             stream.cancel()
             await send_json(send, 200, describe(stream))
@@ -63,12 +71,14 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             gateway.hub.forget(stream)
             await send_body(send, 204, b"")
         else:
-            raise _not_allowed(method, {"events": "GET", "cancel": "POST", None: "GET, DELETE"}[action])
+            raise MethodNotAllowed(method, {"events": "GET", "cancel": "POST", None: "GET, DELETE"}[action])
     except RequestRefused as error:
-        if error.status == 204:
-            await send_body(send, 204, b"")
-        else:
-            await send_refusal(send, error, dialects.get("native"))
+        await send_refusal(send, error, dialects.get("native"))
+
+
+def as_stream(request: ChatRequest) -> ChatRequest:
+    """What this route starts is a stream, whether or not the body says so."""
+    return msgspec.structs.replace(request, stream=True, fields={**request.fields, "stream": msgspec.Raw(b"true")})
 
 
 def describe(stream: Stream) -> dict[str, Any]:
@@ -120,19 +130,18 @@ def _wall(stream: Stream, monotonic_ns: int) -> float:
 
 
 async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, owner: str) -> None:
-    body = await read_body(receive, gateway.settings.limits.request_body)
+    body = await read_body(scope, receive, gateway.settings.limits.request_body)
     if body is None:
         return
     try:
         wanted = msgspec.json.decode(body, type=StartRequest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RequestRefused(400, "bad_request", f"the body of POST /v1/streams: {error}") from error
     if wanted.dialect != "openai.chat":
         dialects.get(wanted.dialect)
         raise RequestRefused(400, "unsupported_dialect", "requests are taken in openai.chat", param="dialect")
-    request = parse_request(bytes(wanted.request))
-    default = gateway.settings.limits.linger
-    linger = parse_linger(wanted.on_disconnect, linger_of(scope, default))
+    request = as_stream(parse_request(bytes(wanted.request)))
+    linger = parse_linger(wanted.on_disconnect, linger_of(scope, gateway.settings.limits.linger))
     key = header(scope, b"idempotency-key")
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
@@ -149,19 +158,18 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
     await send_json(send, 201, answer, [(b"location", location), (b"x-tokenwire-stream", stream.id.encode())])
 
 
-async def _follow(stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
     parameters = query(scope)
     name = parameters.get("dialect") or header(scope, b"x-tokenwire-dialect") or "native"
     dialect = dialects.get(name)
-    where = parameters.get("after") or header(scope, b"last-event-id")
-    after = parse_event_id(where) if where else None
     begin = parameters.get("from", "start")
     if begin not in ("start", "snapshot", "now"):
         raise RequestRefused(400, "bad_from", f"from is start, snapshot or now, not {begin[:40]!r}", param="from")
-    if after is not None and "from" in parameters:
-        raise RequestRefused(400, "bad_from", "say either after (or Last-Event-ID) or from, not both", param="from")
-    await respond.follow(stream, scope, receive, send, dialect=dialect, ids=True, after=after, start=begin)
-
-
-def _not_allowed(method: str, allowed: str) -> RequestRefused:
-    return RequestRefused(405, "method_not_allowed", f"{method} is not allowed here; allowed: {allowed}")
+    if parameters.get("after") and "from" in parameters:
+        raise RequestRefused(400, "bad_from", "say either after or from, not both", param="from")
+    # A browser's EventSource reconnects to the address that it was given, and adds Last-Event-ID: the header is the
+    # newer of the two, and what the address says was for the first time.
+    where = header(scope, b"last-event-id") or parameters.get("after")
+    after = parse_event_id(where) if where else None
+    hold = 0.0 if dialect.name == "native" else gateway.settings.limits.hold
+    await respond.follow(stream, scope, receive, send, dialect=dialect, ids=True, hold=hold, after=after, start=begin)

@@ -101,13 +101,14 @@ def _choice(ask: Ask, variant: int) -> Choice:
         value = value_for(ask.schema, ask.seed + variant, Hints(ask.prompt[:_HINT]))
         return _limited(pieces(compact(value)), ask)
     if ask.echo:
-        return _limited(pieces(ask.prompt), ask)
-    if ask.results:
-        return _limited(pieces(report_results(ask.results)), ask)
-    said = pick(ask.prompt, variant=variant).pieces
-    if ask.tokens is None:
-        return _limited(list(said), ask)
-    return _limited(list(itertools.islice(itertools.cycle(said), ask.tokens)), ask)
+        said = pieces(ask.prompt)
+    elif ask.results:
+        said = pieces(report_results(ask.results))
+    else:
+        said = list(pick(ask.prompt, variant=variant).pieces)
+    if ask.tokens is not None:
+        said = list(itertools.islice(itertools.cycle(said), ask.tokens))
+    return _limited(said, ask)
 
 
 def _calls(ask: Ask, variant: int) -> list[Call]:
@@ -136,13 +137,8 @@ def _limited(parts: list[str], ask: Ask) -> Choice:
 
 def _first(parts: list[str], length: int) -> list[str]:
     """The parts of the first *length* characters; the last one is cut if need be."""
-    kept: list[str] = []
-    for part in parts:
-        if length <= 0:
-            break
-        kept.append(part[:length])
-        length -= len(part)
-    return kept
+    starts = itertools.accumulate(map(len, parts), initial=0)
+    return [part[: length - start] for part, start in zip(parts, starts, strict=False) if start < length]
 
 
 def _limited_calls(calls: list[Call], ask: Ask) -> Choice:

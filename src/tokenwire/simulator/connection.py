@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Request] = deque()
         self._playback: Playback | None = None
         self._transport: asyncio.Transport
+        self._paused = False  # the client does not read
         self._last = False  # nothing more comes, or nothing that could be understood
         self._begin()
 
@@ -105,10 +106,12 @@ class Connection(asyncio.Protocol):
             self._playback.leave(lost=True)
 
     def pause_writing(self) -> None:
+        self._paused = True
         if self._playback is not None:
             self._playback.pause()
 
     def resume_writing(self) -> None:
+        self._paused = False
         if self._playback is not None:
             self._playback.resume()
 
@@ -161,6 +164,8 @@ class Connection(asyncio.Protocol):
 
     def _play(self, reply: Reply) -> None:
         self._playback = Playback(reply, self._transport, self._ticker, self._stats, self._ended)
+        if self._paused:
+            self._playback.pause()
         self._playback.start()
 
     def _ended(self, keep_alive: bool) -> None:

@@ -153,8 +153,8 @@ def _slow_headers(frames: Frames, scene: Scene) -> Frames:
 def _endless_header(frames: Frames, scene: Scene) -> Frames:
     opening = next(frames)
     yield opening._replace(data=opening.data.removesuffix(b"\r\n"))
-    for i in itertools.count():
-        yield Frame(Mark.RAW, b"x-filler-%d: %b\r\n" % (i, _FILLER), delay=_FILLER_DELAY)
+    lines = (b"x-filler-%d: %b\r\n" % (i, _FILLER) for i in itertools.count())
+    yield from (Frame(Mark.RAW, line, delay=_FILLER_DELAY) for line in lines)
 
 
 def _stall_first(frames: Frames, scene: Scene) -> Frames:

@@ -28,6 +28,9 @@ BATCH = 64
 # So many writes are remembered to tell which tokens a leaving client did not get; older ones are estimated.
 _REMEMBERED = 32
 
+# Sums of delays are not exact: what is due within a microsecond is due (or we would be woken for it for ever).
+_SLACK = 1e-6
+
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -77,7 +80,7 @@ class Playback:
         return self._reply.deaf
 
     def start(self) -> None:
-        """Begin: what is due at once goes out before this returns."""
+        """Begin: what is due at once goes out before this returns (unless the reply is held back already)."""
         if self._pending is not None and self._pending.delay:
             self._due += self._pending.delay
             self._ticker.at(self._due, self.wake)
@@ -95,6 +98,7 @@ class Playback:
             raise
 
     def _send_due(self, now: float) -> None:
+        now += _SLACK
         frame = self._pending
         out: list[bytes] = []
         tokens = 0

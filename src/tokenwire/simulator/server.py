@@ -48,7 +48,7 @@ class Simulator:
         self._random = random.Random(seed)
         self._ticker = Ticker(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server
 
     @property
     def url(self) -> str:
@@ -63,8 +63,7 @@ class Simulator:
 
     async def close(self) -> None:
         """Stop listening and drop every connection. May be called again."""
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
         self._ticker.close()
         for connection in tuple(self._connections):
             connection.abort()

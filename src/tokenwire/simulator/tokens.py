@@ -78,6 +78,5 @@ def split_surrogates(parts: Iterable[str]) -> list[str]:
             if "\ud800" <= unit <= "\udbff":
                 halves.append(text)
                 text = ""
-        if text:
-            halves.append(text)
+        halves.append(text)
     return halves

@@ -43,8 +43,7 @@ class _Interpreter:
 
     def process(self, line: str) -> None:
         name, _, value = line.partition(":")
-        if value.startswith(" "):
-            value = value[1:]
+        value = value.removeprefix(" ")
         if name == "event":
             self.event_type = value
         elif name == "data":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.ingest import Ingest
-from tokenwire.errors import ConnectFailed, RemoteProtocolError, UpstreamStatus
+from tokenwire.errors import ConnectFailed, LocalProtocolError, RemoteProtocolError, UpstreamStatus
 from tokenwire.upstream.pool import Origin, Pool
 from tokenwire.wire.frames import MAX_FRAME
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 #: An error body worth keeping; longer ones are pages, not messages.
 MAX_ERROR_BODY = 1024 * 1024
+
+# How an event stream may begin: told from JSON and HTML by these, where it comes under another label.
+_BOM = b"\xef\xbb\xbf"
+_STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")
+# Nothing else may stand in a request's head (RFC 9110 section 5.5): a line end that came in with a key would end the
+# line, and what follows would be a header of its own.
+_NO_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
 class Deadlines(Struct, frozen=True, kw_only=True):
@@ -38,7 +46,10 @@ class Deadlines(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What is sent: *head_fields* are ready header lines besides Host and Content-Length."""
+    """What is sent: *fields* are the header fields besides Host and Content-Length.
+
+    Raises ``LocalProtocolError`` for a path or field that no HTTP head can hold.
+    """
 
     origin: Origin
     path: str
@@ -46,7 +57,15 @@ class Request(Struct, frozen=True, kw_only=True):
     body: bytes
     method: str = "POST"
 
+    def __post_init__(self) -> None:
+        for name, value in (("path", self.path), *self.fields):
+            if _NO_FIELD.search(name) or _NO_FIELD.search(value):
+                raise LocalProtocolError(
+                    f"{name!r}: a line end, a control or a non-Latin character in a request's head"
+                )
+
     def encode(self) -> bytes:
+        """Head and body."""
         lines = [f"{self.method} {self.path} HTTP/1.1", f"host: {self.origin.header}"]
         lines += [f"{name}: {value}" for name, value in self.fields]
         lines.append(f"content-length: {len(self.body)}")
@@ -86,6 +105,7 @@ class Attempt:
         self._headers: Headers = []
         self._whole: list[bytes] | None = None  # a body that must be read whole: an error, or an answer not streamed
         self._whole_size = 0
+        self._undecided = b""  # the first bytes of an unlabelled body, while they do not tell what it is
         self._sent_ns = 0
         self._paused_ns: int | None = None
         self._resumed_ns = 0
@@ -99,7 +119,6 @@ class Attempt:
     def start(self) -> None:
         """Send the request over an idle connection now, or connect first."""
         self._stream.connecting(self)
-        self._sent_ns = self._stream.clock.now_ns()
         connection = self._pool.take(self._request.origin)
         if connection is not None:
             self._reused = True
@@ -108,15 +127,12 @@ class Attempt:
             self._task = asyncio.get_running_loop().create_task(self._connect())
 
     def abort(self) -> None:
-        over, self._over = self._over, True
-        if self._timer is not None:
-            self._timer.cancel()
-        if over:
-            return  # the answer has ended: its connection is the pool's again, or closed
+        self._over = True
         if self._task is not None:
             self._task.cancel()
-        if self._connection is not None:
-            self._connection.abort()
+        connection = self._release()  # None when the answer has ended
+        if connection is not None:
+            connection.abort()
 
     def pause(self) -> None:
         self._paused_ns = self._stream.clock.now_ns()
@@ -160,7 +176,7 @@ class Attempt:
         if self._ingest is not None:
             self._ingest.end()
             return
-        body = b"".join(self._whole or ())
+        body = self._undecided + b"".join(self._whole or ())
         if self._status >= 300:
             self._refused(body)
         elif self._streaming:
@@ -175,12 +191,14 @@ class Attempt:
             # A kept-alive connection that the server had already closed: nothing came back, so nothing was begun
             # (RFC 9112 section 9.3.1 allows the repeat for that case), and a fresh connection is asked.
             self._reused = False
-            self._connection = None
+            self._release()
             self._task = asyncio.get_running_loop().create_task(self._connect())
             return
         self._end()
         if self._ingest is not None:
             self._ingest.lost(str(error))
+        elif self._status >= 300:  # it had said no already: that counts, not how it left
+            self._refused(b"".join(self._whole or ()))
         else:
             self._fail("upstream_closed" if not self._status else "bad_answer", str(error))
 
@@ -190,11 +208,11 @@ class Attempt:
         try:
             connection = await self._pool.connect(self._request.origin, self._deadlines.connect)
         except ConnectFailed as error:
+            self._task = None  # the end of the stream aborts its source: not us, who tell it
             self._end()
             self._fail(error.code, str(error))
             return
-        finally:
-            self._task = None
+        self._task = None
         if self._over:
             connection.abort()
         else:
@@ -203,9 +221,12 @@ class Attempt:
     def _send(self, connection: Connection) -> None:
         self._connection = connection
         connection.send(self, self._request.encode(), pacing=self._pacing)
-        self._arm(self._deadlines.total)
+        self._sent_ns = self._stream.clock.now_ns()
+        self._standing_ns = 0
         if self._paused_ns is not None:
+            self._paused_ns = self._sent_ns
             connection.pause()
+        self._arm(self._deadlines.total)
 
     def _begin(self, *, unary: bool) -> None:
         self._stream.begin(unary=unary)
@@ -217,33 +238,36 @@ class Attempt:
             self._on_head(self._status, self._headers)
 
     def _collect(self, data: bytes) -> None:
+        """A piece of a body that is not labelled an event stream."""
         assert self._whole is not None
-        self._whole.append(data)
-        self._whole_size += len(data)
-        if self._status < 300 and self._streaming:
-            begin = b"".join(self._whole).lstrip()
-            if begin.startswith((b"data:", b"event:", b":", b"id:")):  # an event stream under another label
+        if self._status < 300 and self._streaming and not self._whole:
+            begin = (self._undecided + data).lstrip()
+            if begin.removeprefix(_BOM).startswith(_STREAM):
                 self._whole = None
                 self._begin(unary=False)
                 assert self._ingest is not None
                 self._ingest.body(begin)
                 return
+            if any(start.startswith(begin.removeprefix(_BOM)) for start in _STREAM) or _BOM.startswith(begin):
+                self._undecided = begin
+                return
+            data, self._undecided = begin, b""
+        self._whole.append(data)
+        self._whole_size += len(data)
         limit = MAX_ERROR_BODY if self._status >= 300 or self._streaming else self._max_event
         if self._whole_size > limit:
+            self.abort()
             if self._status >= 300:
-                self._abandon()
                 self._refused(b"".join(self._whole)[:limit])
             else:
-                self._abandon()
                 self._fail("bad_answer", f"the upstream's answer is larger than {limit} bytes and is no event stream")
 
     def _refused(self, body: bytes) -> None:
         """An HTTP error: the provider's own words, in the terminal and (same dialect) to the reader as they came."""
         if self._status < 400:
-            self._fail(
-                "redirected",
-                f"the upstream redirects ({self._status}); set base_url to where it points",
-            )
+            where = dict(self._headers).get(b"location", b"somewhere").decode("latin-1")[:200]
+            message = f"the upstream redirects ({self._status}) to {where}: set base_url to where it points"
+            self._fail("redirected", message, retryable=False)
             return
         failed = self._stream.dialect.describe_error(body, self._status)
         self._stream.meta["refused"] = UpstreamStatus(self._status, self._headers, body, failed.message)
@@ -264,23 +288,24 @@ class Attempt:
         self._stream.append_unary(body, self._stream.clock.now_ns())
         self._stream.finish()
 
-    def _fail(self, code: str, message: str) -> None:
-        self._stream.fail(Failed(code=code, message=message, retryable=True))
+    def _fail(self, code: str, message: str, *, retryable: bool = True) -> None:
+        self._stream.fail(Failed(code=code, message=message, retryable=retryable))
 
     def _end(self) -> None:
         self._over = True
+        self._release()
+
+    def _release(self) -> Connection | None:
+        """The connection is no longer ours to time, pause or abort: it may serve another already."""
         if self._timer is not None:
             self._timer.cancel()
-
-    def _abandon(self) -> None:
-        self._end()
-        if self._connection is not None:
-            self._connection.abort()
+        connection, self._connection = self._connection, None
+        return connection
 
     # ------------------------------------------------------------------ deadlines
 
     def _arm(self, seconds: float) -> None:
-        """Look again after *seconds*, but within the shortest limit: a phase that begins meanwhile is then not missed."""
+        """Look again after *seconds*, but within the shortest limit: no phase that begins meanwhile is then missed."""
         limits = self._deadlines
         soonest = min(seconds, limits.headers, limits.first_token, limits.between_tokens)
         self._timer = self._stream.wheel.after(max(soonest, 0.001), self._check)
@@ -307,5 +332,5 @@ class Attempt:
         if left > 0:
             self._arm(left)
             return
-        self._abandon()
+        self.abort()
         self._fail("upstream_timeout", f"nothing from the upstream within {limit:g} s ({phase.replace('_', ' ')})")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 import os
 import re
 import socket
@@ -23,9 +24,12 @@ from tokenwire.errors import EventTooLarge, RemoteProtocolError
 if TYPE_CHECKING:
     from tokenwire.engine.pacing import FrameClock
 
+log = logging.getLogger(__name__)
+
 Headers = list[tuple[bytes, bytes]]
 
-#: Header bytes of one response. nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate limits fit twice.
+#: Header bytes of one response, and trailer bytes: nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate
+#: limits fit twice. Looked at once per read, so one read more may come.
 MAX_HEAD = 64 * 1024
 #: Every so many reads: look at the pace, and ask for delayed ACKs again.
 CHECK_EVERY = 16
@@ -80,13 +84,13 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_boundary",
-        "_chunked",
         "_exchange",
         "_framed",
         "_head_bytes",
         "_headers",
         "_keep",
         "_mark_ns",
+        "_may_pace",
         "_now_ns",
         "_on_body",
         "_pacing",
@@ -118,9 +122,9 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._answered = False
         self._boundary = False  # llhttp stands between two chunks
-        self._chunked = False
         self._framed = False  # the body says where it ends; otherwise the end of the connection is its end
         self._keep = False
+        self._may_pace = False
         self._paused = False
         self._reads = 0
         self._units = 0
@@ -142,7 +146,8 @@ class Connection(asyncio.Protocol):
         self._answered = False
         self._head_bytes = 0
         self._headers = []
-        self._reads = 0 if pacing and self._pacing is not None else -(1 << 62)
+        self._reads = 0
+        self._may_pace = pacing and self._pacing is not None
         self._transport.write(request)
 
     @property
@@ -161,7 +166,8 @@ class Connection(asyncio.Protocol):
         self._close()
 
     def pause(self) -> None:
-        if not self._paused and self._transport is not None and self._phase is not Phase.CLOSED:
+        """Read no more until ``resume``; what is read already is delivered. Idempotent."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = True
             if self.paced:
                 assert self._pacing is not None
@@ -170,7 +176,7 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._paused and self._transport is not None and self._phase is not Phase.CLOSED:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             if self.paced:
                 assert self._pacing is not None
@@ -228,6 +234,10 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ httptools' callbacks
 
+    def on_message_begin(self) -> None:
+        if self._phase is not Phase.HEAD:  # nobody asked for a second answer (RFC 9112 section 9.2)
+            raise RemoteProtocolError("bytes after the end of the answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase is Phase.HEAD:  # later ones are trailers: they say nothing that a reader could use
             self._headers.append((name.lower(), value))
@@ -239,9 +249,9 @@ class Connection(asyncio.Protocol):
                 raise RemoteProtocolError("the upstream switched protocols (101), which nobody asked for")
             return
         names = dict(self._headers)
-        self._chunked = names.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip() == b"chunked"
-        self._framed = self._chunked or b"content-length" in names or status in (204, 304)
-        self._boundary = self._chunked
+        coding = names.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
+        self._framed = coding == b"chunked" or b"content-length" in names or status in (204, 304)
+        self._head_bytes = 0
         self._keep = self._framed and self._parser.should_keep_alive()  # llhttp knows only until the message ends
         self._phase = Phase.BODY
         exchange = self._exchange
@@ -249,6 +259,7 @@ class Connection(asyncio.Protocol):
             exchange.on_head(status, self._headers)
 
     def on_chunk_header(self) -> None:
+        self._framed = True  # whatever we made of the header: to llhttp the body is chunked
         self._boundary = False
 
     def on_chunk_complete(self) -> None:
@@ -267,30 +278,32 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ inside
 
     def _parse(self, data: bytes) -> None:
-        if self._phase is Phase.HEAD:
-            self._answered = True
-            self._head_bytes += len(data)
+        self._answered = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._protocol_error(cause if isinstance(cause, RemoteProtocolError) else RemoteProtocolError(str(cause)))
-            return
-        except httptools.HttpParserUpgrade:
-            self._protocol_error(RemoteProtocolError("the upstream switched protocols, which nobody asked for"))
-            return
         except httptools.HttpParserError as error:
+            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+            if cause is not None and not isinstance(cause, RemoteProtocolError):
+                raise cause from None  # a bug of ours, or of the exchange: the loop reports it and closes
             # What came whole before the nonsense is still the answer's: deliver it first.
             self._flush()
-            self._protocol_error(RemoteProtocolError(f"the upstream does not speak HTTP/1.1 here: {error}"))
+            if self._phase is Phase.IDLE:  # the answer was whole: what follows it costs only the connection
+                self._keep = False
+                self._ended()
+            else:
+                self._protocol_error(
+                    cause or RemoteProtocolError(f"the upstream does not speak HTTP/1.1 here: {error}")
+                )
             return
         if self._boundary and not data.endswith(b"\r\n"):
-            self._boundary = False
-        elif self._phase is Phase.BODY and self._chunked and not self._boundary:
-            pass  # inside a chunk: llhttp goes on
-        if self._phase is Phase.HEAD and self._head_bytes > MAX_HEAD:
-            self._protocol_error(EventTooLarge("the head of the upstream's answer", MAX_HEAD))
-            return
+            self._boundary = False  # llhttp has begun with the next chunk's size
+        if self._phase is Phase.HEAD or not self._parts:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:  # a head, a trailer or a chunk extension without an end
+                self._protocol_error(EventTooLarge("the head of the upstream's answer", MAX_HEAD))
+                return
+        else:
+            self._head_bytes = 0
         self._flush()
         if self._phase is Phase.IDLE:
             self._ended()
@@ -340,7 +353,7 @@ class Connection(asyncio.Protocol):
                 self._socket = None
         fast = now - self._mark_ns < _FAST_NS
         self._mark_ns = now
-        if fast and not self.paced and self._pacing is not None and self._phase is Phase.BODY and not self._paused:
+        if fast and self._may_pace and not self.paced and self._phase is Phase.BODY and not self._paused:
             self._pace(now)
 
     def _pace(self, now: int) -> None:
@@ -365,20 +378,28 @@ class Connection(asyncio.Protocol):
                 transport.resume_reading()
 
     def poll(self) -> bool:
-        """One frame's reads, by hand. At the end of the stream, or on any error, the loop takes over and tells."""
-        assert self._socket is not None
-        while self.paced:
+        """One frame's reads, by hand. At the end of the stream the loop takes over and tells."""
+        sock = self._socket
+        assert sock is not None
+        while self.paced and not self._paused:
             try:
-                data = os.read(self._socket.fileno(), _READ)
-            except (BlockingIOError, InterruptedError):
+                data = os.read(sock.fileno(), _READ)
+            except BlockingIOError:
                 break
-            except OSError:
-                data = b""
+            except OSError as error:  # said once: the loop's next read would take it for a plain end
+                self._broken(error)
+                break
             if not data:
                 self._unpace()
-                return False
-            self._units += data.count(b"\n\n")
-            self.data_received(data)
+                break
+            # CRLF framing, too, has one of these at the end of an event; in LF framing it would count the chunks again.
+            self._units += data.count(b"\n\n") or data.count(b"\n\r\n")
+            try:
+                self.data_received(data)
+            except Exception as error:  # as the transport does it: one connection's bug must not stop the frame clock
+                log.exception("reading a paced upstream failed")
+                self._broken(error)
+                break
             if len(data) < _READ:
                 break
         now = self._now_ns()
@@ -388,6 +409,11 @@ class Connection(asyncio.Protocol):
             self._units = 0
             self._mark_ns = now
         return self.paced
+
+    def _broken(self, error: Exception) -> None:
+        """What the transport would tell us, had it been the one who read."""
+        self.connection_lost(error)
+        self._close()
 
 
 def _whole_chunks(data: bytes) -> list[bytes] | None:

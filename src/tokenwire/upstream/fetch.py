@@ -21,6 +21,7 @@ class _Whole:
 
     def __init__(self) -> None:
         self.result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.over = False  # the connection is its pool's again, or gone
         self._status = 0
         self._headers: Headers = []
         self._parts: list[bytes] = []
@@ -38,6 +39,7 @@ class _Whole:
             self._parts.append(data)
 
     def on_end(self) -> None:
+        self.over = True
         body = b"".join(self._parts)
         if self._status != 200:
             self._fail(UpstreamStatus(self._status, self._headers, body, f"status {self._status}"))
@@ -45,6 +47,7 @@ class _Whole:
             self.result.set_result(body)
 
     def on_lost(self, error: RemoteProtocolError, *, answered: bool) -> None:
+        self.over = True
         self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -56,7 +59,8 @@ async def fetch(pool: Pool, request: Request, *, timeout: float) -> bytes:
     """The body of a 200 answer.
 
     Raises ``ConnectFailed``, ``UpstreamTimeout``, ``UpstreamStatus`` or ``RemoteProtocolError``. Always asks over a
-    new connection (a kept one may be stale, and this is rare). Cancelling closes the connection.
+    new connection (a kept one may be stale, and this is rare). *timeout* (seconds) is for connecting, and once more for
+    the answer. Cancelling closes the connection.
     """
     connection = await pool.connect(request.origin, timeout)
     whole = _Whole()
@@ -67,5 +71,5 @@ async def fetch(pool: Pool, request: Request, *, timeout: float) -> bytes:
     except TimeoutError as error:
         raise UpstreamTimeout("total", timeout) from error
     finally:
-        if not connection.usable:
+        if not whole.over:
             connection.abort()

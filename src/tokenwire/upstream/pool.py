@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -18,6 +20,8 @@ from tokenwire.upstream.connection import Connection
 
 #: RFC 8305 section 5: the recommended wait before the other address family is tried as well.
 HAPPY_EYEBALLS_DELAY = 0.25
+#: What would end the request line early, or is no byte of one.
+_NO_PATH = re.compile(r"[^\x21-\x7e]")
 
 
 class Origin(NamedTuple):
@@ -41,7 +45,11 @@ def parse_base_url(url: str) -> tuple[Origin, str]:
 
     Raises ``ConfigError`` saying what is wrong.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{url!r}: {error}") from error
     if parts.scheme not in ("http", "https"):
         raise ConfigError(f"{url!r} must begin with http:// or https://")
     if not parts.hostname:
@@ -50,10 +58,10 @@ def parse_base_url(url: str) -> tuple[Origin, str]:
         raise ConfigError("credentials do not belong into a base_url; use api_key")
     if parts.query or parts.fragment:
         raise ConfigError(f"{url!r} must have no query and no fragment")
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:
-        raise ConfigError(f"{url!r}: {error}") from error
+    if _NO_PATH.search(parts.path):
+        raise ConfigError(f"{url!r}: the path must be percent-encoded ASCII")
+    if port is None:
+        port = 443 if parts.scheme == "https" else 80
     return Origin(parts.scheme, parts.hostname, port), parts.path.rstrip("/")
 
 
@@ -65,7 +73,16 @@ class PoolStatistics(NamedTuple):
 
 
 class Pool:
-    """Connections of one process. ``idle_seconds`` is below the 60–75 s after which common servers close."""
+    """Connections of one process.
+
+    Args:
+        now_ns: CLOCK_MONOTONIC, nanoseconds.
+        pacing: where fast connections are read in frames; None: nowhere.
+        idle_seconds: a connection that was idle for so long is not used again; below the 60–75 s after which common
+            servers close.
+        max_idle: idle connections kept for one origin.
+        ssl_context: trust and ALPN for every https origin; default: the system's CAs.
+    """
 
     def __init__(
         self,
@@ -74,6 +91,7 @@ class Pool:
         *,
         idle_seconds: float = 45.0,
         max_idle: int = 1024,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._now_ns = now_ns
         self._pacing = pacing
@@ -83,7 +101,7 @@ class Pool:
         self._all: set[Connection] = set()
         self._opened = 0
         self._reused = 0
-        self._context: ssl.SSLContext | None = None
+        self._context = ssl_context
 
     def take(self, origin: Origin) -> Connection | None:
         """An idle connection to *origin*, at once; None if there is none."""
@@ -100,6 +118,10 @@ class Pool:
     async def connect(self, origin: Origin, timeout: float) -> Connection:
         """A new connection. Raises ``ConnectFailed`` naming host, phase and cause. Cancelling closes what was open."""
         loop = asyncio.get_running_loop()
+        # Ours to follow from its first moment: a server may close it before the code below is told that it stands.
+        connection = Connection(self._now_ns, self._pacing)
+        connection.on_idle = lambda idle: self._give_back(origin, idle)
+        connection.on_closed = lambda closed: self._gone(origin, closed)
         phase = "resolve"
         sock: socket.socket | None = None
         try:
@@ -112,8 +134,8 @@ class Pool:
                 if origin.scheme == "https":
                     phase = "TLS handshake"
                     context = self._tls()
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self._now_ns, self._pacing),
+                await loop.create_connection(
+                    lambda: connection,
                     sock=sock,
                     ssl=context,
                     server_hostname=origin.host if context is not None else None,
@@ -121,13 +143,13 @@ class Pool:
                 sock = None
         except TimeoutError as error:
             raise ConnectFailed(str(origin), phase, f"no answer within {timeout:g} s") from error
-        except OSError as error:  # certificates that do not verify are among them
-            raise ConnectFailed(str(origin), phase, error.strerror or str(error)) from error
+        except (OSError, RuntimeError, UnicodeError) as error:  # the latter: uvloop's sockets, and names that are none
+            raise ConnectFailed(str(origin), phase, _cause(error)) from error
         finally:
             if sock is not None:
                 sock.close()
-        connection.on_idle = lambda idle: self._give_back(origin, idle)
-        connection.on_closed = self._gone
+        if not connection.usable:
+            raise ConnectFailed(str(origin), phase, "the server closed the connection at once")
         self._all.add(connection)
         self._opened += 1
         return connection
@@ -158,8 +180,21 @@ class Pool:
         while idle and (idle[0].idle_since_ns < oldest or len(idle) > self._max_idle):
             idle.pop(0).abort()
 
-    def _gone(self, connection: Connection) -> None:
+    def _gone(self, origin: Origin, connection: Connection) -> None:
         self._all.discard(connection)
+        idle = self._idle.get(origin, ())
+        if connection in idle:  # the server's own idle time-out
+            self._idle[origin].remove(connection)
+
+
+def _cause(error: Exception) -> str:
+    """The reason in words. Loops word the same errno differently, and asyncio leaves it out."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate was not accepted: {error.verify_message}"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, (ssl.SSLError, socket.gaierror)):
+        return os.strerror(error.errno)
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or str(error) or "the server closed the connection"
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[aiohappyeyeballs.AddrInfoType]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 
 from tokenwire.errors import EventTooLarge
+from tokenwire.wire import sse
+from tokenwire.wire.whole_json import is_whole_json
 
 #: Providers send images and whole responses as single lines: reference/wire-formats.md, Q7.
 MAX_FRAME = 16 * 1024 * 1024
@@ -29,10 +31,13 @@ class Cutter:
     """Body bytes in, frames out; cut anywhere, in linear time.
 
     ``clean`` says that the next byte begins an event: whoever knows *data* to be one whole event need not feed it.
-    ``feed`` raises ``EventTooLarge`` when one event passes *limit* bytes; the cutter is unusable afterwards.
+
+    Args:
+        limit: the most bytes of an unfinished event that are held. A larger event is ``EventTooLarge``, raised by
+            ``feed`` or ``close`` after the frames before it were returned, and again by every later call.
     """
 
-    __slots__ = ("_begun", "_buffer", "_cr", "_limit", "_searched", "_swallow", "clean")
+    __slots__ = ("_begun", "_buffer", "_cr", "_failed", "_limit", "_searched", "_swallow", "clean")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
@@ -42,6 +47,7 @@ class Cutter:
         self._cr = False  # a CR was seen: lines may end in more than one way
         self._begun = False  # a leading byte-order mark can no longer come
         self._swallow = False  # the last frame ended in a lone CR: an LF that follows belongs to it
+        self._failed = False  # an event passed the limit
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that *data* completes, oldest first."""
@@ -59,7 +65,8 @@ class Cutter:
 
     def _feed(self, data: bytes) -> list[bytes]:
         buffer = self._buffer
-        buffer += data
+        if not self._failed:
+            buffer += data
         self._cr = self._cr or b"\r" in data
         if not self._begun and not self._skip_bom():
             return []
@@ -84,19 +91,38 @@ class Cutter:
         self._searched = len(buffer)
         self.clean = not buffer and not self._swallow
         if len(buffer) > self._limit:
-            self._buffer = bytearray()
+            self._failed = True
+            self.clean = False
+            buffer.clear()
+        if self._failed and not frames:  # with frames before it, the error waits for the next call
             raise EventTooLarge("an upstream event", self._limit)
         return frames
 
     def close(self) -> list[bytes]:
-        """The body ended: the pending event, if it is whole but for its blank line (some servers end like that)."""
+        """The body ended: the pending event, if it is whole but for its blank line (some servers end like that).
+
+        Whole is what ``sse.Decoder.close(lenient=True)`` takes for whole: a connection may break off anywhere, and
+        half an event must not be passed on as one.
+        """
+        if self._failed:
+            raise EventTooLarge("an upstream event", self._limit)
         block = bytes(self._buffer)
         self._buffer = bytearray()
-        if not block.strip():
-            return []
+        lines = [line for line in _LINE.findall(block) if line]
+        is_cut = not block.endswith((b"\n", b"\r"))
+        has_data = any(_name(line) == b"data" for line in lines)
+        if is_cut and has_data and not lines[-1].startswith(b"data:"):
+            del lines[-1]  # whatever it was going to be, it is no part of the data
         end = b"\r\n" if b"\r\n" in block else b"\r" if b"\r" in block else b"\n"
+        block = b"".join(lines)
         frame = _frame(block + (end if block.endswith((b"\n", b"\r")) else end + end))
-        return [] if frame is None else [frame]
+        if frame is None:
+            return []
+        if is_cut or not has_data:
+            data = sse.Decoder(len(frame)).feed(frame)[0].data
+            if data != "[DONE]" and not is_whole_json(data):
+                return []
+        return [frame]
 
     @property
     def pending(self) -> int:
@@ -143,24 +169,34 @@ def _frame(block: bytes) -> bytes | None:
     has_data = False
     for line in lines:
         name = line.rstrip(b"\r\n").partition(b":")[0]
-        if name in (b"data", b"event"):
-            has_data = has_data or name == b"data"
-            kept.append(line)
-        elif line.lstrip()[:1] in (b"{", b"[") or (name == b"error" and b"{" in line):
-            foreign = True
-        elif not line.strip():
-            kept.append(line)  # the blank line that ends the block, with its own line end
-        elif name and name not in (b"id", b"retry"):
-            kept.append(line)  # a field that the standard ignores; not ours to drop
+        if name == b"data":
+            has_data = True
+        elif name in (b"id", b"retry") or line.startswith(b":"):
+            continue
+        elif name != b"event":
+            foreign = foreign or _is_foreign(line)
+        kept.append(line)  # fields that the standard ignores, too: they are not ours to drop
     if has_data:
         return block if len(kept) == len(lines) else b"".join(kept)
-    return _adopt(lines) if foreign else None
+    return _adopt(kept) if foreign else None
+
+
+def _is_foreign(line: bytes) -> bool:
+    """Whether JSON begins here that lacks its ``data:``."""
+    return line.lstrip()[:1] in (b"{", b"[") or (line.startswith(b"error:") and b"{" in line)
 
 
 def _adopt(lines: list[bytes]) -> bytes:
     """Unprefixed JSON as an event of its own; ``error: {…}`` as the error object that was meant."""
-    text = [line.rstrip(b"\r\n") for line in lines if line.strip()]
+    head = b""
+    text: list[bytes] = []
+    for line in lines:
+        bare = line.rstrip(b"\r\n")
+        if bare.startswith(b"event:"):
+            head = bare + b"\n"
+        elif bare and (text or _is_foreign(line)):
+            text.append(bare)
     if text[0].startswith(b"error:"):
         text[0] = b'{"error":' + text[0][6:].strip()
         text[-1] += b"}"
-    return b"".join(b"data: " + line + b"\n" for line in text) + b"\n"
+    return head + b"".join(b"data: " + line + b"\n" for line in text) + b"\n"

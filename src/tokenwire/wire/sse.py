@@ -20,10 +20,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
-
 from tokenwire.errors import EventTooLarge, LocalProtocolError
-from tokenwire.wire.sse_encode import RETRY_DIGITS, comment, encode
+from tokenwire.wire.sse_encode import comment, encode
+from tokenwire.wire.sse_event import Event, interpret
 from tokenwire.wire.whole_json import is_whole_json
 
 # A `response.completed` event repeats the whole answer, and images come as base64 in one line, so that megabytes
@@ -40,22 +39,6 @@ _BLANK: Final = b"\n\n"
 _DATA_FIRST: Final = b"\n\ndata: "
 _TYPE_FIRST: Final = b"\n\nevent: "
 _CR: Final = 13
-
-
-class Event(Struct, frozen=True, gc=False):
-    """One dispatched event. Compares by value.
-
-    Attributes:
-        event: the event type; ``message`` where the block names none.
-        data: the data lines, joined by LF.
-        id: the last event id in force at dispatch, from this block or an earlier one; None until one was set.
-        retry: the reconnection time in milliseconds, on the event that comes with or after a retry field.
-    """
-
-    event: str = "message"
-    data: str = ""
-    id: str | None = None
-    retry: int | None = None
 
 
 class Decoder:
@@ -75,8 +58,8 @@ class Decoder:
     )  # fmt: skip
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1 byte, not {limit}")
+        if limit < len(_BOM):  # which may have to be held
+            raise ValueError(f"limit must be at least {len(_BOM)} bytes, not {limit}")
         self._limit = limit
         # The unfinished block (at the start, perhaps a piece of a BOM) after the two LF of the blank line before
         # it, so that all blocks look alike, the first one too; and what later chunks have added to it.
@@ -150,11 +133,8 @@ class Decoder:
         if self._failed:
             raise EventTooLarge(_WHAT, self._limit)
         self._closed = True
-        self._plain = False
-        self._room, self._lead = -1, b""
         pending = (self._pending + self._more)[len(_BLANK) :]
-        self._pending = b""
-        self._more.clear()
+        self._shut()
         return self._rescue(pending.decode("utf-8", "replace")) if lenient else []
 
     def _feed(self, chunk: bytes) -> list[Event]:
@@ -262,59 +242,32 @@ class Decoder:
             if len(block) >= self._limit and len(block.strip(b"\n")) >= self._limit:  # lacks its last line end
                 self._fail()
                 break
-            event = self._interpret_block(block.decode("utf-8", "replace"))
+            event, self._last_event_id, self._retry = interpret(
+                block.decode("utf-8", "replace"), self._last_event_id, self._retry
+            )
             if event is not None:
                 events.append(event)
         return events
-
-    def _interpret_block(self, block: str) -> Event | None:
-        """One block, line by line: the rules of the standard. None if it dispatches nothing, having no data."""
-        kind = ""
-        data: list[str] = []
-        start = 0
-        while start < len(block):  # not `split`: millions of short lines in one list take 20 times the limit
-            end = block.find("\n", start)
-            if end < 0:
-                end = len(block)
-            name, _, value = block[start:end].partition(":")  # a comment is a line whose name is empty
-            start = end + 1
-            value = value.removeprefix(" ")
-            if name == "data":
-                data.append(value)
-            elif name == "event":
-                kind = value
-            elif name == "id":
-                if "\0" not in value:
-                    self._last_event_id = value
-            elif name == "retry":
-                self._take_retry(value)
-        if not data:
-            return None
-        retry, self._retry = self._retry, None
-        return Event(kind or "message", "\n".join(data), self._last_event_id, retry)
-
-    def _take_retry(self, value: str) -> None:
-        # ASCII digits only: `int` would also take "+5", " 5", "1_000" and the digits of other scripts.
-        if value.isascii() and value.isdigit():
-            digits = value.lstrip("0") or "0"
-            if len(digits) <= RETRY_DIGITS:
-                self._retry = int(digits)
 
     def _rescue(self, block: str) -> list[Event]:
         """The event of a block that the end of the bytes cut off, if it is whole all the same."""
         lines, _, last_line = block.rpartition("\n")
         if not last_line.startswith("data:"):
             block = lines  # whatever the last line was going to be, it is no part of the data
-        last_event_id = self._last_event_id
-        event = self._interpret_block(block)
-        if event is not None and (not last_line or event.data == "[DONE]" or is_whole_json(event.data)):
-            return [event]
+        event, last_event_id, _ = interpret(block, self._last_event_id, self._retry)
+        if event is None or not (last_line == "" or event.data == "[DONE]" or is_whole_json(event.data)):
+            return []
         self._last_event_id = last_event_id
-        return []
+        return [event]
 
     def _fail(self) -> None:
         self._failed = True
+        self._shut()
+
+    def _shut(self) -> None:
+        """Leave only the general route open, which says why nothing more is read; hold nothing."""
         self._plain = False
+        self._room, self._lead = -1, b""
         self._pending = b""
         self._more.clear()
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-# Longer reconnection times are neither written nor read, as browsers ignore what overflows them. 15 digits are
-# what every client holds exactly, JavaScript's numbers included; `int` of a million digits would stop the world.
-RETRY_DIGITS: Final = 15
+from tokenwire.wire.sse_event import RETRY_DIGITS
 
 
 def encode(data: str, event: str | None = None, id: str | None = None, retry: int | None = None) -> bytes:
@@ -63,4 +59,4 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-__all__ = ["RETRY_DIGITS", "comment", "encode"]
+__all__ = ["comment", "encode"]

@@ -1,0 +1,187 @@
+"""engine/log: numbers, marks, the end, and packed runs that read like plain ones."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenwire.dialects import openai_chat
+from tokenwire.dialects.base import Mark
+from tokenwire.dialects.deltas import Terminal
+from tokenwire.engine.log import RUN, Attempt, Log, LogStatistics
+from tokenwire.errors import StreamClosed
+from tokenwire.testing import chat_frames as chat
+from tokenwire.wire.envelope import Codec
+
+DONE = Terminal(state="completed")
+
+
+def filled(count: int, *, packs: bool = True) -> tuple[Log, list[bytes]]:
+    """A log of *count* frames, and these."""
+    log = Log((lambda: Codec(openai_chat.DIALECT.holes)) if packs else None)
+    frames = [chat.text(f"word {number} ") for number in range(1, count + 1)]
+    for number, frame in enumerate(frames):
+        log.append(frame, number * 10)
+    return log, frames
+
+
+def read(log: Log, seq: int = 0, limit: int = 1024) -> list[bytes]:
+    """Everything after *seq*, page by page."""
+    frames: list[bytes] = []
+    while page := log.after(seq, limit):
+        assert len(page) <= limit
+        frames += page
+        seq += len(page)
+    return frames
+
+
+# -- numbering and arrival
+
+
+def test_entries_are_numbered_from_one_without_gaps_with_their_arrival() -> None:
+    log = Log()
+    assert (log.last, log.last_frame, list(log.after(0))) == (0, 0, [])
+    assert [log.append(b"data: %d\n\n" % number, 100 + number) for number in range(3)] == [1, 2, 3]
+    assert (log.last, log.last_frame, log.size, log.epoch) == (3, 3, 27, 1)
+    assert list(log.arrivals_ns) == [100, 101, 102]
+    assert [log.frame(seq) for seq in (1, 2, 3)] == [b"data: 0\n\n", b"data: 1\n\n", b"data: 2\n\n"]
+
+
+def test_after_gives_what_follows_up_to_the_limit() -> None:
+    log, frames = filled(5)
+    assert log.after(0) == frames
+    assert log.after(2, 2) == frames[2:4]
+    assert log.after(4) == frames[4:]
+    assert list(log.after(5)) == list(log.after(99)) == []
+
+
+@pytest.mark.parametrize("seq", [0, 6, 100])
+def test_there_is_no_frame_where_no_entry_is(seq: int) -> None:
+    log, _ = filled(5)
+    with pytest.raises(IndexError):
+        log.frame(seq)
+
+
+def test_the_terminal_is_an_entry_without_a_frame_and_the_first_one_wins() -> None:
+    log, frames = filled(2)
+    assert log.close(DONE, 77) == 3
+    assert (log.last, log.last_frame, log.terminal, list(log.arrivals_ns)) == (3, 2, DONE, [0, 10, 77])
+    assert read(log) == frames
+    with pytest.raises(StreamClosed, match="completed"):
+        log.close(Terminal(state="cancelled"), 78)
+    assert (log.last, log.terminal) == (3, DONE)
+
+
+# -- marks and attempts
+
+
+def test_only_marked_entries_are_notable_and_the_first_end_marker_counts() -> None:
+    log, _ = filled(5)
+    log.mark(2, Mark.NOTABLE)
+    assert (log.notable, log.done_seq) == ({2: Mark.NOTABLE}, None)
+    log.mark(4, Mark.DONE)
+    log.mark(5, Mark.DONE | Mark.NOTABLE)
+    assert log.done_seq == 4
+    assert log.notable[5] == Mark.DONE | Mark.NOTABLE
+
+
+def test_an_entry_belongs_to_the_attempt_that_began_last_before_it() -> None:
+    log, _ = filled(5)
+    first, second = Attempt(1, 1, "openai.chat"), Attempt(4, 2, "anthropic", True)
+    log.attempts += [first, second]
+    assert [log.attempt_at(seq) for seq in (1, 3, 4, 5)] == [first, first, second, second]
+    assert log.attempt_at(0) == first
+
+
+# -- packing
+
+
+def test_the_newest_run_stays_plain_and_whole_runs_before_it_are_packed() -> None:
+    log, frames = filled(2 * RUN - 1)
+    assert (log.packable, log.pack()) == (0, 0)
+    log, frames = filled(3 * RUN + 5)
+    assert log.packable == 2 * RUN
+    before = log.size
+    saved = log.pack()
+    assert log.size == before - saved
+    assert log.size < before / 2
+    assert log.statistics() == LogStatistics(3 * RUN + 5, 2 * RUN, log.size)
+    assert (log.packable, log.pack()) == (0, 0)
+    assert read(log) == frames
+
+
+def test_after_the_terminal_all_is_packed() -> None:
+    log, frames = filled(RUN + 7)
+    log.close(DONE, 0)
+    assert log.packable == RUN + 7
+    assert log.pack() > 0
+    assert log.statistics().packed_entries == RUN + 7
+    assert (log.packable, read(log)) == (0, frames)
+
+
+def test_a_short_log_is_not_worth_packing() -> None:
+    log, _ = filled(Log.FEW)
+    log.close(DONE, 0)
+    assert log.packable == 0
+    log, _ = filled(Log.FEW + 1)
+    log.close(DONE, 0)
+    assert log.packable == Log.FEW + 1
+
+
+def test_a_log_without_a_codec_stays_plain() -> None:
+    log, frames = filled(3 * RUN, packs=False)
+    assert (log.pack(), log.statistics().packed_entries, read(log)) == (0, 0, frames)
+
+
+def test_the_codec_is_made_when_it_is_first_needed_and_learns_for_good() -> None:
+    made: list[Codec] = []
+
+    def make() -> Codec:
+        made.append(Codec(openai_chat.DIALECT.holes))
+        return made[-1]
+
+    log = Log(make)
+    assert made == []
+    for _ in range(2):
+        for number in range(2 * RUN):
+            log.append(chat.text(str(number)), 0)
+        log.pack()
+    assert len(made) == 1
+    assert made[0].statistics().templates == 1
+
+
+def test_pages_go_on_across_runs_and_into_the_plain_tail() -> None:
+    log, frames = filled(3 * RUN + 5)
+    log.pack()
+    for seq in (0, 1, RUN - 1, RUN, RUN + 1, 2 * RUN - 1, 2 * RUN, 2 * RUN + 1, 3 * RUN + 4):
+        assert read(log, seq) == frames[seq:]
+        assert log.frame(seq + 1) == frames[seq]
+    assert read(log, RUN - 3, limit=2) == frames[RUN - 3 :]
+
+
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=5),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 1500), st.integers(1, 200)), max_size=10),
+)
+def test_packing_at_any_time_changes_nothing_that_is_read(
+    batches: list[int], over: bool, reads: list[tuple[int, int]]
+) -> None:
+    log = Log(lambda: Codec(openai_chat.DIALECT.holes))
+    frames: list[bytes] = []
+    for batch in batches:
+        for _ in range(batch):
+            # Every seventh is of another shape, and is kept as it came.
+            frame = chat.text(f"w{len(frames)}") if len(frames) % 7 else b": odd %d\n\n" % len(frames)
+            frames.append(frame)
+            log.append(frame, 0)
+        log.pack()
+    if over:
+        log.close(DONE, 0)
+        log.pack()
+    assert read(log) == frames
+    for seq, limit in reads:
+        assert read(log, seq, limit) == frames[seq:]
+        if seq < len(frames):
+            assert log.frame(seq + 1) == frames[seq]
