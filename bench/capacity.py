@@ -34,7 +34,9 @@ class Level:
     """Rate of the slowest stream over the median rate."""
     broken: int
     silent: int
-    """Streams without a token in the window."""
+    """Streams without a token in the window, though not broken."""
+    why: str
+    """Of the first broken stream."""
     relay_cores: float
     harness_cores: float
 
@@ -60,6 +62,7 @@ def hold_level(line: Line, streams: int, seconds: int) -> Level:
         slowest_share=min(rates) / middle if middle else None,
         broken=report.broken,
         silent=sum(rate == 0 for rate in rates),
+        why=report.why,
         relay_cores=relay / report.seconds,
         harness_cores=(upstream + report.cpu_seconds) / report.seconds,
     )
@@ -113,5 +116,7 @@ def run(session: Session) -> Section:
                     number(level.harness_cores),
                 ]
             )
+            if level.why:
+                section.notes.append(f"{relay.title}, {level.streams}: first broken stream: {level.why}")
         section.data.append({"relay": relay.name, "levels": [asdict(level) for level in found]})
     return section

@@ -115,7 +115,7 @@ static void finish(struct reader *r, enum outcome outcome, const char *why)
     if (outcome == BROKEN && report.outcome[BROKEN] == 0)
         snprintf(report.why, sizeof report.why, "%s (status %d, %u tokens)", why, r->response.status, r->next);
     report.outcome[outcome]++;
-    summarise(r);
+    summarise(r, outcome);
     if (outcome == UNFINISHED)
         return;
     if (outcome != COMPLETE || r->response.closes)

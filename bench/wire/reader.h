@@ -68,12 +68,15 @@ static inline void take_stamp(void *who, uint32_t index, uint64_t written_ns, ui
         take_token(r, index, written_ns, arrived);
 }
 
-static inline void summarise(struct reader *r)
+/* One figure each for the stream that is over. A broken one has no rate: it is counted as broken. */
+static inline void summarise(struct reader *r, enum outcome outcome)
 {
     if (r->first_ns) {
         series_add(&report.ttft_us, (double)(r->first_ns - r->sent_ns) / 1e3);
         series_add(&report.longest_gap_us, (double)r->longest_gap_ns / 1e3);
     }
+    if (outcome == BROKEN)
+        return;
     if (options.window_ns)
         series_add(&report.tokens_per_s, r->in_window / ((double)options.window_ns / 1e9));
     else if (r->next > 1)

@@ -163,6 +163,7 @@ def level(streams: int, rate: float) -> capacity.Level:
         slowest_share=0.9,
         broken=1,
         silent=1,
+        why="refused",
         relay_cores=1.0,
         harness_cores=0.5,
     )

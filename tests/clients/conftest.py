@@ -28,13 +28,16 @@ base_url = "{simulator}/v1"
 [upstreams.hasty]
 base_url = "{simulator}/v1"
 models = []
-deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4 }}
+deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4, total = 1.0 }}
 [upstreams.gone]
 base_url = "http://127.0.0.1:{closed}/v1"
 models = []
 [upstreams.script]
 base_url = "http://127.0.0.1:{free}/v1"
-models = []
+models = ["shared"]
+[upstreams.twin]
+base_url = "http://127.0.0.1:{free}/v1"
+models = ["shared"]
 [models.parrot]
 route = ["sim/echo"]
 """
@@ -132,7 +135,7 @@ class Sdk:
 
     def call(self, method: str, *arguments: Any, **fields: Any) -> Any:
         """The result of a method of the client, by its dotted name."""
-        return self._result(operator.attrgetter(method)(self.client)(*arguments, **fields))
+        return self.wait(operator.attrgetter(method)(self.client)(*arguments, **fields))
 
     def rest(self, stream: Any) -> list[Any]:
         """The chunks of a stream that has begun, or of the raw response of one."""
@@ -150,17 +153,18 @@ class Sdk:
     def close(self, stream: Any) -> None:
         """Close a stream, or a raw response, before its end."""
         response = getattr(stream, "http_response", stream)
-        self._result(response.aclose() if hasattr(response, "aclose") and self._async else response.close())
+        self.wait(response.aclose() if hasattr(response, "aclose") and self._async else response.close())
 
     @property
     def _async(self) -> bool:
         return isinstance(self.client, openai.AsyncOpenAI)
 
     def quit(self) -> None:
-        self._result(self.client.close())
+        self.wait(self.client.close())
         self._runner.close()
 
-    def _result(self, value: Any) -> Any:
+    def wait(self, value: Any) -> Any:
+        """What is awaited, where *value* is a promise of it."""
         return self._runner.run(_value(value)) if inspect.isawaitable(value) else value
 
 

@@ -17,7 +17,7 @@ import pytest
 from tokenwire.simulator import __main__ as command
 from tokenwire.simulator import run
 
-_LIMIT = 20
+_LIMIT = 60
 
 
 @pytest.fixture

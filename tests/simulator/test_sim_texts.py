@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.simulator.texts import library, pick
@@ -80,6 +80,7 @@ def test_alternatives_differ() -> None:
     assert pick("hi", variant=len(library())) is pick("hi")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_any_prompt_gets_a_text(prompt: str) -> None:
     assert pick(prompt).body

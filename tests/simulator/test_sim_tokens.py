@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.simulator.tokens import EXACT, count, pieces, split_surrogates
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_pieces_join_to_the_text(text: str) -> None:
     assert "".join(pieces(text)) == text
@@ -42,6 +43,7 @@ def test_a_huge_text_is_counted_by_its_beginning() -> None:
     assert count("word " * EXACT) == pytest.approx(len(pieces("word " * EXACT)), rel=0.01)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_split_surrogates_join_again_as_utf_16(text: str) -> None:
     halves = split_surrogates(pieces(text))

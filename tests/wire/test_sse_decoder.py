@@ -19,9 +19,9 @@ FIXTURES = sorted((Path(__file__).parents[1] / "fixtures").glob("*/*.sse"))
 pieces = st.one_of(
     st.sampled_from([
         b"\n", b"\r", b"\r\n", b"\n\n", b"\r\n\r\n", b"data: ", b"data:", b"data", b"event: ", b"id: ", b"id",
-        b"retry: ", b":", b" ", b"7", b"15", b"\0", b"x", b"{}", b"[DONE]", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"\xe2\x80\xa8",
-        b"\xf0\x9f", b"\xff", b"data: a\n\n", b"event: t\ndata: b\n\n", b"data: c\r\n\r\n", b"data: d\n", b": hb\n\n",
-        b"id: 1\ndata: e\n\n", b"retry: 9\n\n", b"event: \ndata: f\ndata: g\n\n", b"event: t\nid: 2\ndata: \n\n",
+        b":", b" ", b"retry: ", b"7", b"15", b"\0", b"x", b"{}", b"[DONE]", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"\xf0\x9f",
+        b"\xe2\x80\xa8", b"\xff", b"data: a\n\n", b"event: t\ndata: b\n\n", b"data: c\r\n\r\n", b"data: d\n",
+        b": hb\n\n", b"id: 1\ndata: e\n\n", b"retry: 9\n\n", b"event: \ndata: f\ndata: g\n\n", b"event: t\nid: 2\ndata: \n\n",
     ]),
     st.binary(max_size=4),
 )  # fmt: skip
@@ -29,7 +29,7 @@ chunkings = st.lists(st.lists(pieces, max_size=6).map(b"".join), max_size=12)
 
 
 @given(chunks=chunkings)
-@settings(derandomize=True, max_examples=400)
+@settings(derandomize=True, max_examples=250)
 def test_same_as_the_oracle_after_every_chunk(chunks: list[bytes]) -> None:
     decoder = Decoder()
     events: list[Event] = []
@@ -41,7 +41,7 @@ def test_same_as_the_oracle_after_every_chunk(chunks: list[bytes]) -> None:
 
 
 @given(chunks=chunkings, limit=st.integers(3, 40))
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=200)
 def test_same_as_the_oracle_under_a_limit(chunks: list[bytes], limit: int) -> None:
     decoder = Decoder(limit)
     events: list[Event] = []
@@ -57,7 +57,7 @@ def test_same_as_the_oracle_under_a_limit(chunks: list[bytes], limit: int) -> No
 
 
 @given(chunks=chunkings)
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=200)
 def test_same_as_the_oracle_at_a_lenient_end(chunks: list[bytes]) -> None:
     decoder = Decoder()
     for chunk in chunks:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenwire.wire.sse import Decoder, Event, comment, encode
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
-one_line = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"))
+one_line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))
 
 
 def as_read(text: str) -> str:
@@ -83,9 +83,9 @@ def test_a_comment_is_never_read(text: str) -> None:
 
 @pytest.mark.parametrize("forged", ["a\ndata: b", "a\rb", "a\r\nb", "\n", "a\0b", "\r"])
 def test_a_type_or_id_cannot_forge_lines(forged: str) -> None:
-    with pytest.raises(ValueError, match="^event must not contain CR, LF or NUL: "):
+    with pytest.raises(ValueError, match="event must not contain CR, LF or NUL"):
         encode("x", event=forged)
-    with pytest.raises(ValueError, match="^id must not contain CR, LF or NUL: "):
+    with pytest.raises(ValueError, match="id must not contain CR, LF or NUL"):
         encode("x", id=forged)
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.clock import Clock
 from tokenwire.engine.stream import Policy, Stream, StreamStatistics
-from tokenwire.engine.timers import Wheel
+from tokenwire.engine.timers import Timer, Wheel
 from tokenwire.errors import NotResumable, Overloaded
 from tokenwire.wire.envelope import Codec
 
@@ -23,8 +23,9 @@ class Retention(Struct, frozen=True, kw_only=True):
     """Bounds of the in-memory store.
 
     Attributes:
-        max_bytes: frames of all streams together. Ended streams go oldest first; when only running ones are left,
-            new streams are refused (503). A third of a small container's memory.
+        max_bytes: frames of all streams together. Ended streams go oldest first; when only running ones are left, the
+            part of their logs that every reader has had is trimmed (who comes later is told: 410), and new streams are
+            refused (503). A third of a small container's memory.
         ended_seconds: how long an ended stream can still be followed, at most.
         max_streams: running streams; doubling it doubles what a burst may cost (about 20 KiB each, and a socket).
     """
@@ -54,8 +55,9 @@ class Hub:
     TICK = 0.25
     #: Packing saves memory and costs about a microsecond a frame: not begun below this share of the bound …
     PACK_FROM = 1 / 16
-    #: … and done in portions, for no token may wait for it.
-    PACK_FRAMES_PER_TICK = 2048
+    #: … and done in portions of two milliseconds with pauses between them, for no token may wait for it.
+    PACK_FRAMES = 2048
+    PACK_PAUSE = 0.02
 
     def __init__(self, clock: Clock, retention: Retention | None = None) -> None:
         self.clock = clock
@@ -68,6 +70,7 @@ class Hub:
         self._refused = 0
         self._ends: dict[str, int] = {}
         self._bytes = 0
+        self._packing = Timer(None)
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
 
     def open(self, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide_usage: bool = False) -> Stream:
@@ -149,7 +152,7 @@ class Hub:
     def _tick(self) -> None:
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
         self._bytes = sum([stream.log.size for stream in self._streams.values()])
-        if self._bytes > self.retention.max_bytes * self.PACK_FROM:
+        if self._bytes > self.retention.max_bytes * self.PACK_FROM and not self._packing.active:
             self._pack_some()
         cutoff = self.clock.now_ns() - int(self.retention.ended_seconds * 1e9)
         for stream in list(self._ended.values()):
@@ -157,18 +160,28 @@ class Hub:
                 break
             if not stream.readers:
                 self._drop(stream)
-        if self._bytes > self.retention.max_bytes:
-            self._evict(self.retention.max_bytes)
+        if self._bytes > self.retention.max_bytes and not self._evict(self.retention.max_bytes):
+            self._trim(self._bytes - self.retention.max_bytes)
 
     def _pack_some(self) -> None:
-        left = self.PACK_FRAMES_PER_TICK
+        left = self.PACK_FRAMES
         for stream in self._streams.values():
             count = stream.log.packable
             if count:
                 stream.log.pack()
                 left -= count
                 if left <= 0:
+                    self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)
                     return
+
+    def _trim(self, excess: int) -> None:
+        """Only running streams are left: forget what all of their readers have had, from the largest logs first."""
+        for stream in sorted(self.running(), key=lambda each: each.log.size, reverse=True):
+            freed = stream.trim(stream.log.size // 2)
+            excess -= freed
+            self._bytes -= freed
+            if excess <= 0:
+                return
 
     def _evict(self, bound: int) -> bool:
         """Forget ended streams that nobody reads, oldest first, until *bound* holds."""

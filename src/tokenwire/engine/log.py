@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Frames packed at a time, and the fewest that stay plain: readers at the end of the log never touch packed ones.
 #: Packing costs under 1 us a frame; 128 frames are about 35 KiB plain, and packed a tenth of that.
 RUN = 128
+#: What a plain frame costs beside its bytes: the object's head, a place in the list, an arrival time.
+OVERHEAD = 50
 
 
 class Attempt(NamedTuple):
@@ -43,8 +45,9 @@ class Log:
     """Append-only; plain calls only, nothing here waits.
 
     Attributes:
+        first: number of the earliest entry held; above 1 when the beginning was trimmed.
         last: number of the newest entry, 0 when empty.
-        size: bytes of frames held, packed runs at their packed size.
+        size: bytes of memory held, packed runs at their packed size.
         notable: entry number -> mark, for the few entries that are more than plain text.
         done_seq: the entry that is the dialect's end marker; entries after it are logged and not relayed.
         arrivals_ns: CLOCK_MONOTONIC arrival of each entry, in order.
@@ -64,6 +67,7 @@ class Log:
         "attempts",
         "done_seq",
         "epoch",
+        "first",
         "last",
         "notable",
         "size",
@@ -81,6 +85,7 @@ class Log:
         self.attempts: list[Attempt] = []
         self.done_seq: int | None = None
         self.epoch = epoch
+        self.first = 1
         self.last = 0
         self.notable: dict[int, int] = {}
         self.size = 0
@@ -90,9 +95,18 @@ class Log:
         """Add one frame; returns its number. The caller looks at ``terminal`` first: this is called per token."""
         self._tail.append(frame)
         self.arrivals_ns.append(arrival_ns)
-        self.size += len(frame)
+        self.size += len(frame) + OVERHEAD
         self.last = last = self.last + 1
         return last
+
+    def extend(self, frames: Sequence[bytes], arrival_ns: int) -> int:
+        """``append`` for the frames of one read, at once; returns the number of the first."""
+        first = self.last + 1
+        self._tail.extend(frames)
+        self.arrivals_ns.extend([arrival_ns] * len(frames))
+        self.size += sum(map(len, frames)) + OVERHEAD * len(frames)
+        self.last += len(frames)
+        return first
 
     def mark(self, seq: int, mark: int) -> None:
         """Remember that entry *seq* is more than plain text."""
@@ -149,8 +163,18 @@ class Log:
             self._starts.append(self._packed)
             self._packed += len(frames)
             del self._tail[: len(frames)]
-            self.size += packed.size - sum(map(len, frames))
+            self.size += packed.size - sum(map(len, frames)) - (OVERHEAD - 8) * len(frames)
         return before - self.size
+
+    def trim(self, upto: int) -> int:
+        """Forget the oldest packed run if it ends at or before entry *upto*; returns the bytes freed, 0 if none."""
+        if not self._runs or self._starts[0] + len(self._runs[0]) > upto:
+            return 0
+        run = self._runs.pop(0)
+        self.first = self._starts.pop(0) + len(run) + 1
+        freed = run.size + 8 * len(run)
+        self.size -= freed
+        return freed
 
     @property
     def packable(self) -> int:

@@ -21,7 +21,7 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import Attempt, Log
 from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.view import FoldedView, RawView, View, parse
-from tokenwire.errors import LocalProtocolError, StreamClosed
+from tokenwire.errors import LocalProtocolError, NotResumable, StreamClosed
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
@@ -180,23 +180,28 @@ class Stream:
         held = self.log
         if held.terminal is not None:
             return
+        marks = [*map(self._scan, frames)]
+        marked = any(marks)
         first = held.last + 1
-        scan = self._scan
-        marked = False
         opened = False
         failed: Failed | None = None
-        for frame in frames:
-            mark = scan(frame)
-            seq = held.append(frame, now_ns)
-            if mark:
-                held.mark(seq, mark)
-                marked = True
-            if mark or self.generated_ns is None:
-                for delta in self._note(frame, seq):
-                    if isinstance(delta, Failed):
-                        failed = failed or delta
-                    elif isinstance(delta, GENERATED):
-                        opened = True
+        if marked or self.generated_ns is None:
+            for seq, frame in enumerate(frames, first):
+                mark = marks[seq - first]
+                if mark:
+                    held.mark(seq, mark)
+                if mark or self.generated_ns is None:
+                    for delta in self._note(frame, seq):
+                        if isinstance(delta, Failed):
+                            failed = failed or delta
+                        elif isinstance(delta, GENERATED):
+                            opened = True
+                if failed is not None:
+                    # A failure ends the answer. What the same read brought after it, an end marker that would hide the
+                    # failure for instance, is dropped like what a later read would have brought.
+                    frames = frames[: seq - first + 1]
+                    break
+        held.extend(frames, now_ns)
         for view in self.views:
             view.push(frames, first, chunk, marked)
         if opened and self.generated_ns is None:
@@ -270,7 +275,7 @@ class Stream:
         Raises ``NotResumable`` when continuity from *after* cannot be proven.
         """
         view = self.view(dialect, ids=ids)
-        cursor = EventId(self.log.epoch, 0) if after is None else view.position(after)
+        cursor = view.position(EventId(self.log.epoch, 0) if after is None else after)
         reader = Reader(self, view, sink, cursor)
         self.readers.append(reader)
         if self._linger_timer is not None:
@@ -286,6 +291,17 @@ class Stream:
             self.caught_up()
         else:
             self._after_leave()
+
+    def trim(self, keep: int) -> int:
+        """Forget the oldest entries that every reader has had, down to *keep* bytes; returns the bytes freed."""
+        had = min((reader.cursor.seq for reader in self.readers if not reader.live), default=self.log.last)
+        freed = 0
+        while self.log.size > keep:
+            step = self.log.trim(had)
+            if not step:
+                break
+            freed += step
+        return freed
 
     def caught_up(self) -> None:
         """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
@@ -329,6 +345,16 @@ class Stream:
 
     # ------------------------------------------------------------------ questions
 
+    def trimmed(self) -> NotResumable:
+        """The answer to whoever wants what is no longer held."""
+        earliest = str(EventId(self.log.epoch, self.log.first))
+        return NotResumable(
+            410,
+            "trimmed",
+            f"the beginning of this stream is no longer held; the earliest is {earliest}",
+            earliest=earliest,
+        )
+
     @property
     def terminal(self) -> Terminal | None:
         return self.log.terminal
@@ -351,7 +377,12 @@ class Stream:
         return self.dialect.decoder()
 
     def transcript(self, upto: int | None = None) -> Transcript:
-        """The fold of all entries (or of the first *upto*): text, tool calls, usage. Linear in the log."""
+        """The fold of all entries (or of the first *upto*): text, tool calls, usage. Linear in the log.
+
+        Raises ``NotResumable`` (410) when the log's beginning was trimmed.
+        """
+        if self.log.first > 1:
+            raise self.trimmed()
         fold = Transcript()
         decoder = self.decoder()
         held = self.log
@@ -417,8 +448,9 @@ class Stream:
         """Was that a clean end? The notable entries carry every finish; only if they do not settle it is all decoded."""
         if self.unary:
             return self._fold.failed
-        if not any(isinstance(delta, Failed) for delta in self._decoder.close()):
-            return None
+        doubts = [delta for delta in self._decoder.close() if isinstance(delta, Failed)]
+        if not doubts or self.log.first > 1:  # trimmed: there is no more to be known
+            return doubts[0] if doubts else None
         decoder = self.decoder()
         failed: Failed | None = None
         seq = 0

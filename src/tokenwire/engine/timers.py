@@ -24,8 +24,8 @@ class Timer:
 
     __slots__ = ("callback",)
 
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback: Callable[[], None] | None = callback
+    def __init__(self, callback: Callable[[], None] | None) -> None:
+        self.callback = callback
 
     def cancel(self) -> None:
         self.callback = None

@@ -72,6 +72,8 @@ class View:
         held = self.stream.log
         if event_id.epoch != held.epoch or event_id.seq > held.last:
             raise NotResumable(409, "discontinuous", f"event {event_id} is not of this stream's log as it is now")
+        if event_id.seq < held.first - 1:
+            raise self.stream.trimmed()
         return event_id
 
     def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
@@ -326,6 +328,13 @@ class FoldedView(View):
     def over_at(self, cursor: EventId) -> bool:
         held = self.stream.log
         return held.terminal is not None and cursor.seq >= held.last
+
+    def position(self, event_id: EventId) -> EventId:
+        held = self.stream.log
+        seq = super().position(event_id).seq
+        if held.first > 1 and not any(held.first - 1 <= point.seq <= seq for point in self._checkpoints):
+            raise self.stream.trimmed()  # the entries are there, but not the state in which to fold them
+        return event_id
 
     def _step(self, fold: Fold, frame: bytes, skip: int = 0) -> bytes:
         data = fold.feed(frame, skip)

@@ -51,7 +51,7 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
     async def unknown(request: Request, error: HTTPException) -> Response:
         where = f"{request.method} {request.url.path[:80]}"
         if error.status_code == 405:
-            return _refusal(MethodNotAllowed(request.method, (error.headers or {}).get("allow", "")))
+            return _refusal(MethodNotAllowed(request.method, (error.headers or {}).get("Allow", "")))
         return _refusal(RequestRefused(error.status_code, "no_such_route", f"no route {where}; GET / lists them"))
 
     @app.get("/v1/models")

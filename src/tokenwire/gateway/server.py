@@ -76,15 +76,14 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[Gateway], None] | None = None) -> None:
-    """Serve on *sock* until a signal; returns when every stream has ended or was told why."""
-    gateway = Gateway(settings)
-    limits = settings.limits.edge()
+def configure(gateway: Gateway) -> uvicorn.Config:
+    """uvicorn's settings for *gateway*, our protocol among them."""
+    limits = gateway.settings.limits.edge()
 
     def protocol(**arguments: Any) -> EdgeProtocol:
         return EdgeProtocol(limits=limits, wheel=gateway.hub.wheel, **arguments)
 
-    config = uvicorn.Config(
+    return uvicorn.Config(
         gateway,
         http=protocol,  # type: ignore[arg-type]  # a factory does: uvicorn only calls it
         ws="none",
@@ -97,6 +96,12 @@ async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[
         timeout_graceful_shutdown=5,
         timeout_keep_alive=75,  # longer than clients keep idle connections: else one dies as its next request is sent
     )
+
+
+async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[Gateway], None] | None = None) -> None:
+    """Serve on *sock* until a signal; returns when every stream has ended or was told why."""
+    gateway = Gateway(settings)
+    config = configure(gateway)
     server = Server(config, gateway, settings.limits.drain)
     # Long-lived objects are many and never garbage: keep the collector from walking them while tokens wait.
     gc.freeze()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tokenwire.upstream.connection import Connection
 
 if TYPE_CHECKING:
     from tokenwire.errors import RemoteProtocolError
@@ -27,7 +29,10 @@ class RecordedExchange:
         ended: ``on_end`` was called.
         error, answered: what ``on_lost`` was called with.
         breaches: every breach of the contract by the caller, in words: a test should end with none.
+        connection: where the request was sent, for what ``play`` and ``Rig.exchange`` send.
     """
+
+    connection: Connection
 
     def __init__(self, then: dict[Call, Callable[[], None]] | None = None) -> None:
         self._then = then or {}
@@ -133,3 +138,41 @@ class RecordedTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         return self.reading
+
+
+class Played(NamedTuple):
+    """What came of some reads. ``kept``: the connection said that it can be used again."""
+
+    exchange: RecordedExchange
+    connection: Connection
+    transport: RecordedTransport
+    kept: bool
+
+
+def play(
+    reads: Iterable[bytes],
+    *,
+    then: Literal["open", "eof", "reset"] = "open",
+    exchange: RecordedExchange | None = None,
+) -> Played:
+    """Send a request over a new connection and let the answer arrive in these *reads*, without a socket or a loop.
+
+    Args:
+        reads: empty ones are left out. As with every transport, nothing is read after an abort.
+        then: what follows the last read.
+    """
+    connection, transport = Connection(lambda: 0), RecordedTransport()
+    kept: list[Connection] = []
+    connection.on_idle = kept.append
+    connection.connection_made(transport)
+    exchange = exchange or RecordedExchange()
+    exchange.connection = connection
+    connection.send(exchange, b"GET / HTTP/1.1\r\n\r\n")
+    for data in reads:
+        if data and not transport.aborted:
+            connection.data_received(data)
+    if transport.aborted or then == "eof":
+        connection.connection_lost(None)
+    elif then == "reset":
+        connection.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+    return Played(exchange, connection, transport, bool(kept))

@@ -180,6 +180,7 @@ class Rig:
         origin = self.origin(base_url)
         connection = self.pool.take(origin) or await self.pool.connect(origin, LIMIT_SECONDS)
         exchange = RecordedExchange()
+        exchange.connection = connection
         connection.send(exchange, request)
         return exchange
 

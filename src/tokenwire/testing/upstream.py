@@ -31,12 +31,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
-from tokenwire.testing.http_bytes import ReceivedRequest, take_request
+from tokenwire.testing.http_bytes import LAST_CHUNK, ReceivedRequest, answer, head, http_chunk, take_request
 
 if TYPE_CHECKING:
     import ssl
     from types import TracebackType
     from typing import Self
+
+__all__ = [
+    "CLOSE", "FLUSHED", "LAST_CHUNK", "REQUEST", "RESET", "Leaving", "Peer", "ReceivedRequest", "ScriptedUpstream",
+    "Signal", "Step", "answer", "head", "http_chunk",
+]  # fmt: skip
 
 
 class Signal(Enum):

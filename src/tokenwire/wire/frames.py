@@ -56,17 +56,16 @@ class Cutter:
         if self.clean and data.endswith(b"\n\n") and data.startswith(b"data:") and b"\r" not in data:
             if data.count(b"\n") == 2:
                 return [data]
-            frames = [
-                line + b"\n\n" for line in data[:-2].split(b"\n\n") if line.startswith(b"data:") and b"\n" not in line
-            ]
-            if 2 * len(frames) == data.count(b"\n"):
-                return frames
+            lines = data[:-2].split(b"\n\n")
+            if data.count(b"\n") == 2 * len(lines) and data.count(b"\n\ndata:") == len(lines) - 1:
+                return [line + b"\n\n" for line in lines]
         return self._feed(data)
 
     def _feed(self, data: bytes) -> list[bytes]:
+        if self._failed:
+            raise EventTooLarge("an upstream event", self._limit)
         buffer = self._buffer
-        if not self._failed:
-            buffer += data
+        buffer += data
         self._cr = self._cr or b"\r" in data
         if not self._begun and not self._skip_bom():
             return []
@@ -94,8 +93,8 @@ class Cutter:
             self._failed = True
             self.clean = False
             buffer.clear()
-        if self._failed and not frames:  # with frames before it, the error waits for the next call
-            raise EventTooLarge("an upstream event", self._limit)
+            if not frames:  # with frames before it, the error waits for the next call
+                raise EventTooLarge("an upstream event", self._limit)
         return frames
 
     def close(self) -> list[bytes]:
@@ -110,7 +109,7 @@ class Cutter:
         self._buffer = bytearray()
         lines = [line for line in _LINE.findall(block) if line]
         is_cut = not block.endswith((b"\n", b"\r"))
-        has_data = any(_name(line) == b"data" for line in lines)
+        has_data = any(line.rstrip(b"\r\n").partition(b":")[0] == b"data" for line in lines)
         if is_cut and has_data and not lines[-1].startswith(b"data:"):
             del lines[-1]  # whatever it was going to be, it is no part of the data
         end = b"\r\n" if b"\r\n" in block else b"\r" if b"\r" in block else b"\n"
@@ -176,9 +175,13 @@ def _frame(block: bytes) -> bytes | None:
         elif name != b"event":
             foreign = foreign or _is_foreign(line)
         kept.append(line)  # fields that the standard ignores, too: they are not ours to drop
-    if has_data:
-        return block if len(kept) == len(lines) else b"".join(kept)
-    return _adopt(kept) if foreign else None
+    if not has_data:
+        return _adopt(kept) if foreign else None
+    if len(kept) == len(lines):
+        return block
+    frame = b"".join(kept)
+    # A line that ended in CR, and the blank line in LF, are one line end now that nothing stands between them.
+    return frame + b"\n" if frame.endswith(b"\r\n") and frame[-3] not in b"\r\n" else frame
 
 
 def _is_foreign(line: bytes) -> bool:
