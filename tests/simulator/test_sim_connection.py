@@ -168,6 +168,20 @@ def test_what_cannot_be_a_request_is_refused_and_the_connection_closed(play: Any
     play(scenario)
 
 
+def test_a_header_that_never_ends_is_refused(play: Any) -> None:
+    async def scenario(simulator: Any) -> None:
+        reader, writer = await asyncio.open_connection(simulator.host, simulator.port)
+        writer.write(b"GET / HTTP/1.1\r\nx: ")
+        while not reader._buffer:  # type: ignore[attr-defined]
+            writer.write(b"y" * MAX_HEAD)
+            await asyncio.sleep(0)
+        [answer] = await answers(reader, 1)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        writer.transport.abort()
+
+    play(scenario)
+
+
 def test_nonsense_behind_a_request_ends_the_connection(play: Any, encode: Any, chat: Chat) -> None:
     async def scenario(simulator: Any) -> None:
         reader, writer = await asyncio.open_connection(simulator.host, simulator.port)

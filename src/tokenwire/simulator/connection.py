@@ -28,6 +28,8 @@ MAX_BODY = 32 * 1024 * 1024
 #: Requests that may wait behind the one being answered. Pipelining is rare, and more is an attack or a bug.
 MAX_QUEUED = 16
 
+_HEAD_TOO_LARGE = f"the request head is larger than {MAX_HEAD} bytes"
+
 # The transport's own buffer: beyond this the reply waits for its client.
 _HIGH_WATER = 64 * 1024
 
@@ -66,7 +68,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._head_size = 0
+        self._in_head = True
+        self._head_size = 0  # as the parser reports it
+        self._head_read = 0  # as it was read, while the parser says nothing
         self._body_size = 0
 
     # asyncio.Protocol
@@ -84,9 +88,15 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             status = 431 if self._head_size > MAX_HEAD else 413 if self._body_size > MAX_BODY else 400
             self._give_up(status, str(error) or type(error).__name__)
-        else:
-            # Not inside the parser's callback, where an error of ours would pass for one of the client's.
-            self._next()
+            return
+        if self._in_head:
+            # A header is reported when it ends; one that never ends would pile up inside the parser.
+            self._head_read += len(data)
+            if self._head_read > 2 * MAX_HEAD + len(data):
+                self._give_up(431, _HEAD_TOO_LARGE)
+                return
+        # Not inside the parser's callback, where an error of ours would pass for one of the client's.
+        self._next()
 
     def eof_received(self) -> bool:
         """FIN from the client counts as leaving. Returns whether the transport stays open for writing."""
@@ -128,10 +138,11 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value) + 4  # ": " and CR LF
         if self._head_size > MAX_HEAD:
-            raise ValueError(f"the request head is larger than {MAX_HEAD} bytes")
+            raise ValueError(_HEAD_TOO_LARGE)
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         if self._headers.get("expect", "").lower() == "100-continue" and self._playback is None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 

@@ -123,7 +123,8 @@ def run(host: str = "127.0.0.1", port: int = 8789, *, with_stdin: bool = False) 
 
 
 async def _main(host: str, port: int, with_stdin: bool) -> None:
-    simulator = await serve(host, port)
+    # Another seed each time: a restarted simulator must not repeat the ids of the one before.
+    simulator = await serve(host, port, seed=random.SystemRandom().getrandbits(53))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
