@@ -57,6 +57,20 @@ def parse_pss_kib(text: str) -> int:
     return 0
 
 
+def parse_busy_ticks(text: str) -> int:
+    """Ticks in which any core of the machine was at work, from the text of /proc/stat (proc(5)).
+
+    Time that the hypervisor gave to others (steal) counts as work: it was not ours to use.
+    """
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, text.split(maxsplit=9)[1:9])
+    return user + nice + system + irq + softirq + steal
+
+
+def machine_seconds() -> float:
+    """CPU time that everything on this machine has used since it started."""
+    return parse_busy_ticks(Path("/proc/stat").read_text()) / _TICKS_PER_SECOND
+
+
 def _all_stats() -> Iterator[Stat]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

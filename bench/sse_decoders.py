@@ -140,22 +140,18 @@ def digest(decode: Decode, chunks: list[bytes]) -> str:
     return seen.hexdigest()
 
 
-def seconds(run: Callable[[], object]) -> float:
+def seconds(decode: Decode, chunks: list[bytes]) -> float:
     start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def drain(decode: Decode, chunks: list[bytes]) -> int:
-    return sum(1 for _ in decode(chunks))
-
-
-def drain_ours(chunks: list[bytes]) -> int:
-    """As `drain`; ours returns lists, and a generator around it would be timed as part of it."""
-    decoder, count = sse.Decoder(), 0
-    for chunk in chunks:
-        count += len(decoder.feed(chunk))
-    return count
+    if decode is tokenwire_decode:  # gives lists; the generator around them would be timed as part of it
+        decoder, count = sse.Decoder(), 0
+        for chunk in chunks:
+            count += len(decoder.feed(chunk))
+    else:
+        count = sum(1 for _ in decode(chunks))
+    took = time.perf_counter() - start
+    if not count:
+        raise RuntimeError("no events")
+    return took
 
 
 def find_node() -> tuple[str, Path] | None:
@@ -184,33 +180,35 @@ def run_node(node: str, package: Path, file: Path) -> dict[str, Any]:
     return answer
 
 
-def measure(shape: str, size: int, rounds: int) -> None:
+def measure(shape: str, size: int, rounds: int, decoders: dict[str, Decode], node: tuple[str, Path] | None) -> None:
     events = recording(shape, size)
     wire = b"".join(events)
-    chunks = {name: cut(events, cut_size) for name, cut_size in SIZES.items()}
-    decoders = {"tokenwire": tokenwire_decode, **peers()}
-    node = find_node()
-    best: dict[str, dict[str, float]] = {}
-    wrong: set[tuple[str, str]] = set()
+    chunks = {cutting: cut(events, cut_size) for cutting, cut_size in SIZES.items()}
     expected = digest(tokenwire_decode, [wire])
-    for name, decode in decoders.items():
-        best[name] = dict.fromkeys(SIZES, float("inf"))
-        wrong |= {(name, cutting) for cutting in SIZES if digest(decode, chunks[cutting]) != expected}
+    wrong = {
+        (name, cutting)
+        for name, decode in decoders.items()
+        for cutting in SIZES
+        if digest(decode, chunks[cutting]) != expected
+    }
+    best: dict[str, dict[str, float]] = {}
+
+    def keep(name: str, cutting: str, took: float) -> None:
+        row = best.setdefault(name, {})
+        row[cutting] = min(row.get(cutting, took), took)
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recording.sse"
         file.write_bytes(wire)
         for _ in range(rounds):
             for cutting in SIZES:
                 for name, decode in decoders.items():
-                    pieces = chunks[cutting]
-                    took = seconds(lambda d=decode, p=pieces: drain_ours(p) if d is tokenwire_decode else drain(d, p))
-                    best[name][cutting] = min(best[name][cutting], took)
+                    keep(name, cutting, seconds(decode, chunks[cutting]))
             if node:
                 answer = run_node(*node, file)
                 name = f"eventsource-parser {answer['version']}, node {answer['node']}"
-                row = best.setdefault(name, dict.fromkeys(SIZES, float("inf")))
                 for cutting, result in zip(SIZES, answer["results"], strict=True):
-                    row[cutting] = min(row[cutting], result["seconds"])
+                    keep(name, cutting, result["seconds"])
                     if result["sha256"] != expected:
                         wrong.add((name, cutting))
     print(f"\n{shape}: {len(events)} events, {len(wire) / len(events):.0f} bytes each; MB/s, and ours is x times that")
@@ -230,8 +228,10 @@ def main() -> int:
     parser.add_argument("--shape", choices=SHAPES, action="append", help="may be given more than once; default: all")
     options = parser.parse_args()
     print(f"Python {sys.version.split()[0]}")
+    decoders = {"tokenwire": tokenwire_decode, **peers()}
+    node = find_node()
     for shape in options.shape or SHAPES:
-        measure(shape, int(options.megabytes * 1e6), options.rounds)
+        measure(shape, int(options.megabytes * 1e6), options.rounds, decoders, node)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.figures import median, median_ratio
 from bench.load import Load, LoadReport, Pace
+from bench.processes import machine_seconds
 from bench.relays import DIRECT, Relay
 from bench.report import Section, number, pair
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bench.session import Session
 
 _FEW = 100  # streams; below, the allocator's next page is most of what would be measured
+_DISTURBED_CORES = 0.4  # taken by others; arbitrary, with room for what the kernel does for us in its own time
 _SAMPLE_SECONDS = 1.0  # between two readings of the relay's memory, each of which walks its page tables
 
 
@@ -101,6 +103,8 @@ class Measurement:
     broken: int
     unfinished: int
     why: str
+    stranger_cores: float
+    """Cores that other programs took meanwhile, the kernel's own work and other machines' included."""
     harness_cores: float
     """Cores that upstream and load generator used: where these are all, the harness is what is measured."""
 
@@ -123,9 +127,12 @@ def run_work(line: Line, work: Work, session: Session) -> Measurement:
             peak = max(peak, line.pss_kib())
             sampled = time.monotonic()
 
-    used, upstream_used = line.cpu_seconds(), line.upstream_cpu_seconds()
+    busy, used, upstream_used = machine_seconds(), line.cpu_seconds(), line.upstream_cpu_seconds()
     report = line.start(load).wait(sample)
     used, upstream_used = line.cpu_seconds() - used, line.upstream_cpu_seconds() - upstream_used
+    busy = machine_seconds() - busy
+    harness = upstream_used + report.cpu_seconds
+    seconds = max(report.seconds, 0.001)
     relayed = line.process is not None
     return Measurement(
         cpu_us_per_token=used / report.tokens * 1e6 if relayed and report.tokens else None,
@@ -140,7 +147,8 @@ def run_work(line: Line, work: Work, session: Session) -> Measurement:
         broken=report.broken,
         unfinished=report.unfinished,
         why=report.why,
-        harness_cores=(upstream_used + report.cpu_seconds) / max(report.seconds, 0.001),
+        stranger_cores=max(0.0, busy - used - harness) / seconds,
+        harness_cores=harness / seconds,
     )
 
 
@@ -185,6 +193,9 @@ def run(session: Session, work: Work) -> Section:
     section.notes.append(
         f"Medians of {session.rounds} interleaved rounds; the ratio is the median of the rounds' ratios."
     )
+    disturbed = max((m.stranger_cores for found in turns.values() for m in found.values()), default=0.0)
+    if disturbed > _DISTURBED_CORES:
+        section.notes.append(f"Disturbed: other programs took up to {disturbed:.1f} cores. Measure again without them.")
     if work.direct:
         section.notes.append("What a relay adds is its row less the direct line's.")
     if work.heavy and any(relay.slow and turns[relay.name] for relay in relays):

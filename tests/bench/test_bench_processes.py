@@ -33,6 +33,13 @@ def test_pss_is_read_from_the_rollup() -> None:
     assert processes.parse_pss_kib("") == 0
 
 
+def test_a_machine_is_busy_with_all_but_waiting() -> None:
+    text = "cpu  100 20 30 99999 888 4 5 6 70 80\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 1 2 3\n"
+    assert processes.parse_busy_ticks(text) == 100 + 20 + 30 + 4 + 5 + 6
+    before = processes.machine_seconds()
+    assert 0 < before <= processes.machine_seconds()
+
+
 def start(script: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", script],

@@ -52,6 +52,7 @@ def turn(cpu: float | None, **changes: Any) -> streams.Measurement:
         broken=0,
         unfinished=0,
         why="",
+        stranger_cores=0.1,
         harness_cores=0.5,
     )
     return replace(usual, **changes)
@@ -62,7 +63,7 @@ def test_each_round_is_compared_with_the_nginx_of_the_same_round() -> None:
         "nginx",
         "tutorial",
         nginx=[turn(10.0), turn(20.0), turn(10.0)],
-        tutorial=[turn(200.0, lost=1, repeated=2, broken=3, unfinished=4, why="cut off")],
+        tutorial=[turn(200.0, lost=1, repeated=2, broken=3, unfinished=4, why="cut off", stranger_cores=0.8)],
     )
     section = streams.run(session, streams.works(quick=False)["lab"])
     nginx, tutorial = section.rows
@@ -73,6 +74,7 @@ def test_each_round_is_compared_with_the_nginx_of_the_same_round() -> None:
     assert "cut off" in notes
     assert "4 streams were not over" in notes
     assert "one round and one pass" in notes
+    assert "up to 0.8 cores" in notes
     assert len(section.data[0]["turns"]) == 3
 
 
@@ -81,6 +83,7 @@ def test_without_nginx_there_is_no_ratio_and_the_direct_line_is_shown_where_it_t
     section = streams.run(session, streams.works(quick=True)["latency"])
     assert [row[:3] for row in section.rows] == [["direct line", "–", "–"], ["tokenwire", "9.0", "–"]]
     assert section.data[1]["ratio_to_nginx"] is None
+    assert "Disturbed" not in " ".join(section.notes)
     again = canned("direct", "tokenwire", rounds=1, direct=[turn(None)], tokenwire=[turn(9.0)])
     assert len(streams.run(again, streams.works(quick=True)["lab"]).rows) == 1
 

@@ -23,6 +23,7 @@ from tokenwire.testing.processes import Running, running_relay, running_simulato
 CONFIG = """
 [limits]
 upstream_event = 1048576
+heartbeat = 0.2
 [upstreams.sim]
 base_url = "{simulator}/v1"
 [upstreams.hasty]

@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-TEXT = "Ünïcode → 你好, 👩‍👩‍👧 and \u2028 separators,\r\nlines; \"quotes\" \\ and a tab\t."
+TEXT = 'Ünïcode → 你好, 👩‍👩‍👧 and \u2028 separators,\r\nlines; "quotes" \\ and a tab\t.'
 WEATHER = {
     "type": "function",
     "function": {

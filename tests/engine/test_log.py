@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenwire.dialects import openai_chat
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
-from tokenwire.engine.log import RUN, Attempt, Log, LogStatistics
+from tokenwire.engine.log import OVERHEAD, RUN, Attempt, Log, LogStatistics
 from tokenwire.errors import StreamClosed
 from tokenwire.testing import chat_frames as chat
 from tokenwire.wire.envelope import Codec
@@ -43,9 +43,22 @@ def test_entries_are_numbered_from_one_without_gaps_with_their_arrival() -> None
     log = Log()
     assert (log.last, log.last_frame, list(log.after(0))) == (0, 0, [])
     assert [log.append(b"data: %d\n\n" % number, 100 + number) for number in range(3)] == [1, 2, 3]
-    assert (log.last, log.last_frame, log.size, log.epoch) == (3, 3, 27, 1)
+    assert (log.first, log.last, log.last_frame, log.epoch) == (1, 3, 3, 1)
+    assert log.size == 3 * (9 + OVERHEAD)
     assert list(log.arrivals_ns) == [100, 101, 102]
     assert [log.frame(seq) for seq in (1, 2, 3)] == [b"data: 0\n\n", b"data: 1\n\n", b"data: 2\n\n"]
+
+
+def test_the_frames_of_one_read_are_entries_like_others() -> None:
+    one_by_one, at_once = Log(), Log()
+    frames = [b"data: a\n\n", b"data: bb\n\n", b"data: c\n\n"]
+    for frame in frames:
+        one_by_one.append(frame, 5)
+    assert at_once.extend(frames[:1], 5) == 1
+    assert at_once.extend(frames[1:], 5) == 2
+    assert at_once.extend([], 6) == 4
+    assert at_once.statistics() == one_by_one.statistics()
+    assert (at_once.after(0), list(at_once.arrivals_ns)) == (frames, [5, 5, 5])
 
 
 def test_after_gives_what_follows_up_to_the_limit() -> None:
@@ -158,6 +171,41 @@ def test_pages_go_on_across_runs_and_into_the_plain_tail() -> None:
         assert read(log, seq) == frames[seq:]
         assert log.frame(seq + 1) == frames[seq]
     assert read(log, RUN - 3, limit=2) == frames[RUN - 3 :]
+
+
+# -- trimming
+
+
+def test_only_whole_packed_runs_are_trimmed_and_only_up_to_the_given_entry() -> None:
+    log, frames = filled(4 * RUN + 5)
+    assert log.trim(4 * RUN) == 0  # nothing is packed
+    log.pack()
+    assert log.trim(RUN - 1) == 0
+    before = log.size
+    freed = log.trim(RUN)
+    assert freed > 0
+    assert (log.size, log.first, log.last) == (before - freed, RUN + 1, 4 * RUN + 5)
+    assert log.trim(2 * RUN - 1) == 0
+    assert read(log, RUN) == frames[RUN:]
+    assert log.frame(RUN + 1) == frames[RUN]
+    while log.trim(10_000):
+        pass
+    assert log.first == 3 * RUN + 1  # the newest run is plain and stays
+    assert read(log, 3 * RUN) == frames[3 * RUN :]
+
+
+def test_a_trimmed_log_goes_on() -> None:
+    log, frames = filled(2 * RUN)
+    log.pack()
+    log.trim(RUN)
+    for number in range(2 * RUN):
+        frames.append(chat.text(str(number)))
+        log.append(frames[-1], 0)
+    log.pack()
+    assert read(log, RUN) == frames[RUN:]
+    log.close(DONE, 0)
+    log.pack()
+    assert read(log, RUN, limit=50) == frames[RUN:]
 
 
 @given(

@@ -48,25 +48,29 @@ def test_a_client_that_leaves_in_mid_stream(relayed: Any, leave: Callable[[Clien
     relayed(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))])
 
 
-@pytest.mark.parametrize("answered", [b"", STREAM_HEAD, STREAM_HEAD + chunks(frames.role())])
+@pytest.mark.parametrize(
+    "answered", [b"", STREAM_HEAD, STREAM_HEAD + chunks(frames.role())], ids=["no head", "a head", "an opening"]
+)
 def test_a_client_that_leaves_before_the_first_token(
     relayed: Any, leave: Callable[[Client], None], answered: bytes
 ) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()
         client.post(CHAT, chat())
-        await (await upstream.peer()).request()
+        peer = await upstream.peer()
+        await until(lambda: peer.requests)
         await settle()
         await _gone_at_once(relay, upstream, lambda: leave(client))
 
-    relayed(main, [answered])
+    relayed(main, [REQUEST, answered])
 
 
 def test_a_client_that_leaves_an_answer_that_does_not_stream(relayed: Any, leave: Callable[[Client], None]) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()
         client.post(CHAT, chat(stream=False))
-        await (await upstream.peer()).request()
+        peer = await upstream.peer()
+        await until(lambda: peer.requests)
         await _gone_at_once(relay, upstream, lambda: leave(client))
 
     relayed(main, [REQUEST])
@@ -137,7 +141,9 @@ def test_a_client_that_leaves_in_mid_request_asks_nobody(relayed: Any, leave: Ca
 def test_a_client_that_leaves_in_mid_write_touches_no_other(relayed: Any, leave: Callable[[Client], None]) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         starter, good, bad = await relay.connect(), await relay.connect(), await relay.connect(receive_buffer=4096)
-        events = (await starter.post("/v1/streams", {"dialect": "openai.chat", "request": chat()}).whole()).json["events"]
+        events = (await starter.post("/v1/streams", {"dialect": "openai.chat", "request": chat()}).whole()).json[
+            "events"
+        ]
         answer = good.get(events)
         await bad.get(events).head()
         bad.pause()
@@ -149,12 +155,15 @@ def test_a_client_that_leaves_in_mid_write_touches_no_other(relayed: Any, leave:
         await answer.whole()
         assert answer.complete
         assert answer.events[-1] == "done"
-        assert [answer.body.count(b"%d." % part) for part in (0, 999)] == [1, 1]
+        assert [answer.body.count(b"<%d>" % part) for part in (0, 999)] == [1, 1]
         assert stream.state.value == "completed"
 
     more = asyncio.Event()
-    pieces = [frames.text(f"{n}." + "x" * 4000) for n in range(1000)]
-    first, second = STREAM_HEAD + chunks(frames.role(), *pieces[:500]), chunks(*pieces[500:], frames.finish(), frames.DONE)
+    pieces = [frames.text(f"<{n}>" + "x" * 4000) for n in range(1000)]
+    first, second = (
+        STREAM_HEAD + chunks(frames.role(), *pieces[:500]),
+        chunks(*pieces[500:], frames.finish(), frames.DONE),
+    )
     relayed(main, [REQUEST, first, more, second + LAST_CHUNK])
 
 

@@ -129,7 +129,7 @@ def check(wire: bytes, reads: list[bytes]) -> _Parser:
     return oracle
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(arrivals())
 def test_both_routes_read_the_same(arrival: Arrival) -> None:
     answer, reads = arrival

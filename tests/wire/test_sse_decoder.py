@@ -19,9 +19,10 @@ FIXTURES = sorted((Path(__file__).parents[1] / "fixtures").glob("*/*.sse"))
 pieces = st.one_of(
     st.sampled_from([
         b"\n", b"\r", b"\r\n", b"\n\n", b"\r\n\r\n", b"data: ", b"data:", b"data", b"event: ", b"id: ", b"id",
-        b":", b" ", b"retry: ", b"7", b"15", b"\0", b"x", b"{}", b"[DONE]", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"\xf0\x9f",
-        b"\xe2\x80\xa8", b"\xff", b"data: a\n\n", b"event: t\ndata: b\n\n", b"data: c\r\n\r\n", b"data: d\n",
-        b": hb\n\n", b"id: 1\ndata: e\n\n", b"retry: 9\n\n", b"event: \ndata: f\ndata: g\n\n", b"event: t\nid: 2\ndata: \n\n",
+        b":", b" ", b"retry: ", b"7", b"15", b"\0", b"x", b"{}", b"[DONE]", b"\xef\xbb\xbf", b"\xe2\x80\xa8",
+        b"\xf0\x9f\x98\x80", b"\xf0\x9f", b"\xff", b"data: a\n\n", b"event: t\ndata: b\n\n", b"data: d\n",
+        b"data: c\r\n\r\n", b": hb\n\n", b"id: 1\ndata: e\n\n", b"retry: 9\n\n", b"event: \ndata: f\ndata: g\n\n",
+        b"event: t\nid: 2\ndata: \n\n",
     ]),
     st.binary(max_size=4),
 )  # fmt: skip
@@ -101,6 +102,8 @@ SHAPES = {
     "type and data": b"event: t\ndata: x\n\n",
     "type and several lines": b"event: t\ndata: a\ndata: b\n\n",
     "type alone": b"event: t\n\n",
+    "type and no field": b"event: t\nx\n\n",
+    "type and comment": b"event: t\n: hb\n\n",
     "empty type": b"event: \ndata: x\n\n",
     "type after data": b"data: x\nevent: t\n\n",
     "id": b"event: t\ndata: x\nid: 4\n\n",
@@ -153,6 +156,13 @@ def test_crlf_does_not_wait_for_its_line_feed() -> None:
     assert decoder.feed(b"\n") == []
     assert decoder.feed(b"\n") == []
     assert decoder.feed(b"data: y\n\n") == [Event("message", "y")]
+
+
+def test_a_cut_crlf_is_settled_by_the_next_chunk() -> None:
+    """Were it still open after the row, the first of the two last line ends would be taken for its second half."""
+    decoder = Decoder()
+    chunks = [b"data: a\n\n", b"data: b\r\n\r", b"data: c\n\ndata: d", b"\n", b"\n"]
+    assert [event.data for chunk in chunks for event in decoder.feed(chunk)] == ["a", "b", "c", "d"]
 
 
 def test_an_id_counts_when_its_block_ends() -> None:

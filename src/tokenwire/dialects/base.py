@@ -72,12 +72,13 @@ class Dialect:
         framing: ``sse`` or ``ndjson``.
         ids: whether stock clients bear ``id:`` lines on the dialect's own POST route.
         heartbeat: bytes for an idle reader where ids are off (where they are on, ``: hb`` and ONE newline).
-        holes: paths of JSON strings that vary from frame to frame and mean nothing else (envelopes).
+        holes: paths of JSON strings (or whole numbers) that vary from frame to frame and mean nothing else, the
+            important ones first: four count (envelopes). ``("padding",)`` is the spaces before the last brace.
         scan: a cheap look at one whole frame (bytes through the blank line); never raises.
         decode_response: a whole non-streaming body -> the deltas that a stream would have brought.
         fold_response: the other way: what a non-streaming client of this dialect is answered.
         error_body: the HTTP error body in this dialect, given the failure and the HTTP status it goes out with.
-        describe_error: the opposite: any error body of a provider of this dialect (JSON, HTML, text) and its status -> Failed.
+        describe_error: the opposite: any error body of a provider (JSON, HTML, text) and its status -> Failed.
     """
 
     name: str

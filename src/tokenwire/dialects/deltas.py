@@ -13,7 +13,16 @@ from msgspec import Struct
 
 #: Why generation ended, normalised (reference: the vendors' own words stay beside it in ``native_reason``).
 FinishReason: TypeAlias = Literal[
-    "stop", "length", "tool_use", "content_filter", "refusal", "pause", "context_window", "error", "cancelled", "unknown"
+    "stop",
+    "length",
+    "tool_use",
+    "content_filter",
+    "refusal",
+    "pause",
+    "context_window",
+    "error",
+    "cancelled",
+    "unknown",
 ]
 
 #: How a stream ended. The first terminal entry of a log wins.

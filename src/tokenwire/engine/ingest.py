@@ -40,7 +40,11 @@ class Ingest:
 
     def end(self) -> None:
         """The body ended where HTTP says it may."""
-        frames = self._cutter.close()
+        try:
+            frames = self._cutter.close()
+        except EventTooLarge as error:
+            self._stream.fail(Failed(code="event_too_large", message=str(error)))
+            return
         if frames:
             self._stream.append(frames, self._now_ns())
         self._stream.finish()

@@ -98,7 +98,7 @@ class Reader:
         self.started = True
         self.wrote_ns = self.stream.clock.now_ns()
         self._idle_timer = self.stream.wheel.after(self.stream.policy.heartbeat, self._beat)
-        if preface and not self.sink.write(preface):
+        if preface and not self._write(preface):
             self.stalled(self.cursor)
             return
         self.pump()
@@ -135,7 +135,7 @@ class Reader:
             return self.sink.write(data)
         except Exception:  # a sink's bug must not reach the log
             log.exception("a sink failed; its reader is detached")
-            self.leave()
+            self.broke()
             return False
 
     def stalled(self, cursor: EventId) -> None:
@@ -161,7 +161,7 @@ class Reader:
         if self.over:
             return
         period = self.stream.policy.heartbeat
-        last = max(self.wrote_ns, self.stream.last_ns) if self.live else self.wrote_ns
+        last = max(self.wrote_ns, self.view.told_ns) if self.live else self.wrote_ns
         idle = (self.stream.clock.now_ns() - last) / 1e9
         if idle >= period and self.live:
             if not self._write(self.view.heartbeat):
@@ -194,7 +194,7 @@ class Reader:
         if self.over:
             return
         self._end()
-        self.sink.close(self.stream.log.terminal)
+        self._close(self.stream.log.terminal)
         self.stream.detach(self, finished=True)
 
     def leave(self) -> None:
@@ -203,6 +203,22 @@ class Reader:
             return
         self._end()
         self.stream.detach(self, finished=False)
+
+    def give_up(self, terminal: Terminal) -> None:
+        """The sink takes nothing any more: it is closed with *terminal*, and this reader leaves."""
+        self._close(terminal)
+        self.leave()
+
+    def broke(self) -> None:
+        """The sink raised: its response ends, if it still can, and this reader leaves."""
+        self._close(None)
+        self.leave()
+
+    def _close(self, terminal: Terminal | None) -> None:
+        try:
+            self.sink.close(terminal)
+        except Exception:  # as in writing: it is this reader's trouble alone
+            log.exception("a sink failed in closing")
 
     def _end(self) -> None:
         self.over = True

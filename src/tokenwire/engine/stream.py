@@ -294,7 +294,7 @@ class Stream:
 
     def trim(self, keep: int) -> int:
         """Forget the oldest entries that every reader has had, down to *keep* bytes; returns the bytes freed."""
-        had = min((reader.cursor.seq for reader in self.readers if not reader.live), default=self.log.last)
+        had = min((reader.view.had(reader) for reader in self.readers), default=self.log.last)
         freed = 0
         while self.log.size > keep:
             step = self.log.trim(had)
@@ -314,8 +314,7 @@ class Stream:
         where = EventId(self.log.epoch, reader.cursor.seq, reader.cursor.frames)
         message = f"this reader took nothing for {self.policy.reader_timeout:g} s; resume after {where}"
         terminal = Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True))
-        reader.sink.close(terminal)
-        reader.leave()
+        reader.give_up(terminal)
 
     def expect_reader(self) -> None:
         """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
@@ -445,24 +444,22 @@ class Stream:
             callback()
 
     def _verdict(self) -> Failed | None:
-        """Was that a clean end? The notable entries carry every finish; only if they do not settle it is all decoded."""
+        """Was that a clean end? Asked at the end, and changes nothing."""
         if self.unary:
             return self._fold.failed
-        doubts = [delta for delta in self._decoder.close() if isinstance(delta, Failed)]
-        if not doubts or self.log.first > 1:  # trimmed: there is no more to be known
-            return doubts[0] if doubts else None
-        decoder = self.decoder()
-        failed: Failed | None = None
-        seq = 0
-        while seq < self.log.last_frame:
-            for frame in self.log.after(seq):
-                seq += 1
-                for event in parse(frame):
-                    decoder.feed(event)
-        for delta in decoder.close():
-            if isinstance(delta, Failed):
-                failed = failed or delta
-        return failed
+        decoder = self._decoder.copy()
+        if self.log.done_seq is None and self.log.first == 1:
+            # Without an end marker every choice must have finished, and only the whole log says which choices there
+            # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
+            # with providers that send no marker. What was trimmed cannot be asked.
+            decoder = self.decoder()
+            seq = 0
+            while seq < self.log.last_frame:
+                for frame in self.log.after(seq):
+                    seq += 1
+                    for event in parse(frame):
+                        decoder.feed(event)
+        return next((delta for delta in decoder.close() if isinstance(delta, Failed)), None)
 
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
         self._move(State(state))
@@ -509,7 +506,9 @@ class Stream:
 
     def _finish_seen(self) -> bool:
         """The answer is whole and only bookkeeping is missing: leaving now must not turn it into a cancelled one."""
-        return self.log.done_seq is not None or self._fold.choice(0).reason is not None
+        if self.log.done_seq is not None:
+            return True
+        return self._fold.choice(0).reason is not None and self._verdict() is None
 
     def _drained(self) -> None:
         self._linger_timer = None

@@ -30,7 +30,7 @@ CHECKPOINT = 256
 class View:
     """One projection of one stream's log. Subclasses say what an entry looks like; delivery is the same for all."""
 
-    __slots__ = ("dialect", "heartbeat", "ids", "live", "stream")
+    __slots__ = ("dialect", "heartbeat", "ids", "live", "stream", "told")
 
     #: Whether entries are decoded and encoded again.
     folded = False
@@ -42,6 +42,7 @@ class View:
         # With ids on, the comment ends in ONE newline: official SDKs dispatch an empty event on comment + blank line.
         self.heartbeat = b": hb\n" if ids else dialect.heartbeat
         self.live: list[Reader] = []
+        self.told = 0  # the newest entry that the live readers were written something for
 
     def join(self, reader: Reader) -> None:
         """*reader* stands at the end of the log and wants what comes."""
@@ -67,10 +68,20 @@ class View:
         """Whether nothing is left after *cursor* in this projection."""
         raise NotImplementedError
 
+    def had(self, reader: Reader) -> int:
+        """The newest entry that *reader* will not need again, nor any before it."""
+        return self.stream.log.last if reader.live else reader.cursor.seq
+
+    @property
+    def told_ns(self) -> int:
+        """When the live readers were last written to, 0 before that."""
+        return self.stream.log.arrivals_ns[self.told - 1] if self.told else 0
+
     def position(self, event_id: EventId) -> EventId:
         """*event_id* as a cursor of this view. Raises ``NotResumable`` (409) if continuity cannot be proven."""
         held = self.stream.log
-        if event_id.epoch != held.epoch or event_id.seq > held.last:
+        # Frames of the entry after seq were delivered: then there is one.
+        if event_id.epoch != held.epoch or event_id.seq + (event_id.frames > 0) > held.last:
             raise NotResumable(409, "discontinuous", f"event {event_id} is not of this stream's log as it is now")
         if event_id.seq < held.first - 1:
             raise self.stream.trimmed()
@@ -78,23 +89,24 @@ class View:
 
     def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
         """Write to every live reader; whoever cannot take more falls out and pulls from then on."""
-        full: list[Reader] | None = None
+        self.told = last_seq
+        fallen: list[tuple[Reader, bool]] | None = None  # and whether its sink raised
         for reader in self.live:
+            broken = False
             try:
-                writable = reader.write(data, chunk)
+                if reader.write(data, chunk):
+                    continue
             except Exception:  # one bad sink must not touch the stream's other readers
                 log.exception("a sink failed; its reader is detached")
-                writable = False
-                reader.sink = BROKEN
-            if not writable:
-                full = [reader] if full is None else [*full, reader]
-        if full is not None:
-            cursor = EventId(self.stream.log.epoch, last_seq)
-            for reader in full:
-                self.drop(reader)
-                reader.stalled(cursor)
-                if reader.sink is BROKEN:
-                    reader.leave()
+                broken = True
+            fallen = fallen or []
+            fallen.append((reader, broken))
+        for reader, broken in fallen or ():
+            self.drop(reader)
+            if broken:
+                reader.broke()
+            else:
+                reader.stalled(EventId(self.stream.log.epoch, last_seq))
 
     def end(self) -> None:
         """The log is over: live readers get its ending and are closed."""
@@ -107,21 +119,6 @@ class View:
     def ending(self) -> bytes:
         """The terminal entry in this projection, for readers that have everything before it."""
         raise NotImplementedError
-
-
-class _BrokenSink:
-    """Takes the place of a sink that raised: writes nothing, holds nothing."""
-
-    unsent = 0
-
-    def write(self, data: bytes, chunk: bytes | None = None) -> bool:
-        return False
-
-    def close(self, terminal: object) -> None:
-        pass
-
-
-BROKEN = _BrokenSink()
 
 
 class RawView(View):
@@ -170,7 +167,7 @@ class RawView(View):
             size += len(data)
             seq += len(frames)
         over = seq >= last and (held.terminal is not None or held.done_seq is not None)
-        if over and held.terminal is not None:
+        if over and held.done_seq is None and seq < held.last:  # after the end marker nothing is relayed
             parts.append(self._terminal())
             seq = held.last
         return b"".join(parts), EventId(held.epoch, seq), over
@@ -182,9 +179,11 @@ class RawView(View):
         held = self.stream.log
         if held.done_seq is not None:
             return cursor.seq >= held.done_seq
-        if held.terminal is None or cursor.seq < held.last_frame:
+        if held.terminal is None:
             return False
-        return cursor.seq >= held.last or not self._terminal()
+        rest = range(cursor.seq + 1, held.last_frame + 1)
+        hidden = all(held.notable.get(seq, Mark.PLAIN) & self.hide for seq in rest)
+        return hidden and (cursor.seq >= held.last or not self._terminal())
 
     def position(self, event_id: EventId) -> EventId:
         if event_id.frames:
@@ -253,8 +252,8 @@ class Fold:
         self.seq = seq
         return encode(frames[skip:], EventId(held.epoch, seq) if self.ids else None, skip)
 
-    def close(self) -> bytes:
-        """The terminal entry's frames."""
+    def close(self, skip: int = 0) -> bytes:
+        """The terminal entry's frames, less the first *skip* of them."""
         held = self._stream.log
         assert held.terminal is not None
         frames: list[Frame] = []
@@ -262,7 +261,7 @@ class Fold:
             frames = [out for delta in self.decoder.close() for out in self.encoder.feed(delta)]
         frames += self.encoder.close(held.terminal)
         self.seq += 1
-        return encode(frames, EventId(held.epoch, self.seq) if self.ids else None)
+        return encode(frames[skip:], EventId(held.epoch, self.seq) if self.ids else None, skip)
 
 
 class FoldedView(View):
@@ -313,13 +312,9 @@ class FoldedView(View):
                 if size >= limit:
                     break
         over = held.terminal is not None and fold.seq == held.last_frame
-        if over:
-            parts.append(fold.close())
-        data = b"".join(parts)
-        # Entries that gave no frames leave nothing to write, and yet the reader has moved: look again.
-        if not data and not over and fold.seq < held.last_frame:
-            return self.read(reader, limit)
-        return data, EventId(held.epoch, fold.seq), over
+        if over and cursor.seq < held.last:
+            parts.append(fold.close(skip))
+        return b"".join(parts), EventId(held.epoch, max(fold.seq, cursor.seq)), over
 
     def ending(self) -> bytes:
         assert self._shared is not None  # live readers stand on it
@@ -328,6 +323,9 @@ class FoldedView(View):
     def over_at(self, cursor: EventId) -> bool:
         held = self.stream.log
         return held.terminal is not None and cursor.seq >= held.last
+
+    def had(self, reader: Reader) -> int:
+        return self._checkpoint(super().had(reader)).seq
 
     def position(self, event_id: EventId) -> EventId:
         held = self.stream.log
@@ -345,12 +343,15 @@ class FoldedView(View):
     def _fold_at(self, seq: int) -> Fold:
         """A private fold after entry *seq*, from the nearest checkpoint before it."""
         held = self.stream.log
-        index = min(seq // CHECKPOINT, len(self._checkpoints) - 1)
-        fold = self._checkpoints[index].copy()
+        fold = self._checkpoint(seq).copy()
         while fold.seq < min(seq, held.last_frame):
             for frame in held.after(fold.seq, seq - fold.seq):
                 self._step(fold, frame)
         return fold
+
+    def _checkpoint(self, seq: int) -> Fold:
+        """The newest checkpoint at or before entry *seq*: from there a fold can be had again."""
+        return self._checkpoints[min(seq // CHECKPOINT, len(self._checkpoints) - 1)]
 
 
 def parse(frame: bytes) -> list[sse.Event]:
@@ -358,7 +359,7 @@ def parse(frame: bytes) -> list[sse.Event]:
     if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and b"\n" not in frame[:-2] and b"\r" not in frame:
         # One data line: the usual form, and setting up a decoder costs ten times as much as reading it.
         return [sse.Event(data=frame[6:-2].decode("utf-8", "replace"))]
-    decoder = sse.Decoder()
+    decoder = sse.Decoder(len(frame) + 3)  # its bound was the cutter's business
     return decoder.feed(frame) + decoder.close(lenient=True)
 
 

@@ -6,7 +6,9 @@ Why not stock uvicorn, where each difference is tested:
   While a reader is attached we keep reading, and hold further input unparsed, 64 KiB at most;
 - FIN from a client counts as leaving, at once: ``close()`` would first wait for a full socket to drain;
 - request heads have neither a size limit nor a deadline there, and slow bodies no deadline;
-- an HTTP/1.0 client cannot read chunks: its answers end with the connection (``close_delimited``).
+- an HTTP/1.0 client cannot read chunks: its answers end with the connection (``close_delimited``);
+- a body that follows an offer to upgrade is lost there (llhttp takes it for the other protocol's), and Java's
+  HttpClient makes that offer with its first request.
 
 The protocol offers its transport to the app as ``scope["extensions"]["tokenwire.port"]``. The app sends
 ``http.response.start`` and the final empty body by ``send`` and stays awaiting in between; only chunks go to the port.
@@ -14,6 +16,7 @@ The protocol offers its transport to the app as ``scope["extensions"]["tokenwire
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from tokenwire.engine.timers import Timer, Wheel
 
 EXTENSION = "tokenwire.port"
+
+_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
 
 class EdgeLimits(Struct, frozen=True, kw_only=True):
@@ -120,6 +125,8 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         if self._due is None:  # a request begins, or a blank line before one
             self._expect(self._limits.head_seconds)
+        if not self._in_body and b"pgrade:" in data:
+            data = _without_upgrade(data)
         self._read_bytes = len(data)
         super().data_received(data)
         if self._in_head:
@@ -269,3 +276,12 @@ class EdgeProtocol(HttpToolsProtocol):
             fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(message)
             self.transport.write(STATUS_LINE[status] + fields + b"connection: close\r\n\r\n" + message.encode())
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A request head without its offer to speak another protocol, which a server may ignore (RFC 9110 section 7.8).
+
+    By renaming the field: llhttp cannot be told. A head that is cut within that very word is not seen through.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"ignored", head) + end + rest

@@ -123,6 +123,7 @@ async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[
 
 def run(settings: Settings, sock: socket.socket, on_ready: Callable[[Gateway], None] | None = None) -> None:
     """``serve`` in a loop of its own, uvloop where there is one."""
+    _raise_file_limit()
     try:
         import uvloop
     except ImportError:  # Windows
@@ -131,3 +132,17 @@ def run(settings: Settings, sock: socket.socket, on_ready: Callable[[Gateway], N
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(serve(settings, sock, on_ready=on_ready))
+
+
+def _raise_file_limit() -> None:
+    """A stream needs two sockets, and the usual soft limit of 1,024 open files is far below the hard one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS says that it is unlimited, and then refuses
+            log.warning("open files are limited to %d: about %d streams", soft, soft // 2)

@@ -90,7 +90,8 @@ class Connection(asyncio.Protocol):
             self._give_up(status, str(error) or type(error).__name__)
             return
         if self._in_head:
-            # A header is reported when it ends; one that never ends would pile up inside the parser.
+            # A header is reported when it ends; one that never ends would pile up inside the parser. The first read
+            # may belong to the body before, hence the allowance.
             self._head_read += len(data)
             if self._head_read > 2 * MAX_HEAD + len(data):
                 self._give_up(431, _HEAD_TOO_LARGE)

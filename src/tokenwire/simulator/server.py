@@ -17,6 +17,7 @@ import msgspec
 from tokenwire.simulator.connection import Connection
 from tokenwire.simulator.exchange import Context, Reply, Request, plain_reply
 from tokenwire.simulator.stats import Stats
+from tokenwire.simulator.texts import library
 from tokenwire.simulator.ticker import Ticker
 from tokenwire.simulator.vendors import VENDORS
 from tokenwire.simulator.vendors.openai_chat import not_found, refusal
@@ -58,6 +59,7 @@ class Simulator:
 
     async def listen(self, port: int) -> None:
         loop = asyncio.get_running_loop()
+        library()  # read the texts now: the first request is timed like any other
         self._server = await loop.create_server(self._connection, self.host, port, backlog=_BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -66,6 +66,11 @@ class Relay:
         await until(lambda: not self._state.connections and not self._state.tasks)
 
     @property
+    def edges(self) -> list[Any]:
+        """The server's protocol objects of the connections that are open."""
+        return list(self._state.connections)
+
+    @property
     def connections(self) -> int:
         """Client connections that are open."""
         return len(self._state.connections)

@@ -99,6 +99,7 @@ class Peer(asyncio.Protocol):
         self._pending = bytearray()
         self._awaited = 0
         self._writable = True
+        self._ours = False  # it is we who end it
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self.received = bytearray()
@@ -142,10 +143,12 @@ class Peer(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is written, then FIN."""
+        self._ours = True
         self.transport.close()
 
     def reset(self) -> None:
         """RST: with a linger of zero, closing a socket is not a goodbye."""
+        self._ours = True
         sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -168,8 +171,8 @@ class Peer(asyncio.Protocol):
         self._leave("fin")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if isinstance(exc, OSError):
-            self._leave("reset")
+        if not self._ours:  # over TLS some loops show no end of file
+            self._leave("reset" if isinstance(exc, OSError) else "fin")
         self.over = True
         if self._task is not None:
             self._task.cancel()
@@ -267,7 +270,8 @@ class ScriptedUpstream:
         assert self._server is not None
         self._server.close()
         for peer in self.peers:
-            peer.transport.abort()
+            peer.close()
+            peer.transport.abort()  # whatever is still to be sent
             await peer.gone()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         if error is None:  # else the test's own failure says more

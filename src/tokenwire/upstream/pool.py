@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -126,24 +126,29 @@ class Pool:
         sock: socket.socket | None = None
         try:
             async with asyncio.timeout(timeout):
-                infos = await _resolve(loop, origin)
+                # An address is the loop's to connect to, in C; several addresses of a name are raced.
+                where: dict[str, Any] = {"host": origin.host, "port": origin.port}
+                if not _is_address(origin.host):
+                    infos = await _resolve(loop, origin)
+                    phase = "connect"
+                    sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    where = {"sock": sock}
                 phase = "connect"
-                sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 context: ssl.SSLContext | None = None
                 if origin.scheme == "https":
                     phase = "TLS handshake"
                     context = self._tls()
                 await loop.create_connection(
                     lambda: connection,
-                    sock=sock,
                     ssl=context,
                     server_hostname=origin.host if context is not None else None,
+                    **where,
                 )
                 sock = None
         except TimeoutError as error:
             raise ConnectFailed(str(origin), phase, f"no answer within {timeout:g} s") from error
-        except (OSError, RuntimeError, UnicodeError) as error:  # the latter: uvloop's sockets, and names that are none
+        except (OSError, RuntimeError, ValueError) as error:  # the latter: uvloop's sockets, and names that are none
             raise ConnectFailed(str(origin), phase, _cause(error)) from error
         finally:
             if sock is not None:
@@ -197,12 +202,14 @@ def _cause(error: Exception) -> str:
     return words or str(error) or "the server closed the connection"
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[aiohappyeyeballs.AddrInfoType]:
+def _is_address(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(origin.host)
+        ipaddress.ip_address(host)
     except ValueError:
-        infos = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        return [(family, kind, proto, name, address) for family, kind, proto, name, address in infos]
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    target = (str(address), origin.port) if address.version == 4 else (str(address), origin.port, 0, 0)
-    return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", target)]
+        return False
+    return True
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[aiohappyeyeballs.AddrInfoType]:
+    infos = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    return [(family, kind, proto, name, address) for family, kind, proto, name, address in infos]

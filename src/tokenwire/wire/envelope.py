@@ -70,9 +70,7 @@ class Packed:
 
     __slots__ = ("_holes", "_numbers", "_plain", "_templates")
 
-    def __init__(
-        self, templates: tuple[Template, ...], numbers: bytes, holes: bytes, plain: tuple[bytes, ...]
-    ) -> None:
+    def __init__(self, templates: tuple[Template, ...], numbers: bytes, holes: bytes, plain: tuple[bytes, ...]) -> None:
         self._templates = templates
         self._numbers = numbers  # per frame: its template's place, or _PLAIN
         self._holes = holes  # of all frames in order, joined by LF, which no hole can contain
@@ -111,8 +109,7 @@ class Packed:
         plain = iter(self._plain[before.count(_PLAIN) :])
         templates = self._templates
         return [
-            next(plain) if number == _PLAIN else templates[number].fill(holes)
-            for number in self._numbers[start:stop]
+            next(plain) if number == _PLAIN else templates[number].fill(holes) for number in self._numbers[start:stop]
         ]
 
 
@@ -191,9 +188,7 @@ class Codec:
 
     def statistics(self) -> Statistics:
         """The counts of all runs so far."""
-        return Statistics(
-            hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts
-        )
+        return Statistics(hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts)
 
     def _cut_again(self, frames: Sequence[bytes], numbers: bytearray) -> list[bytes]:
         """Some hole is no string body: find which. Returns all holes, and corrects *numbers*."""

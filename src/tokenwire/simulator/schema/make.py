@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import TYPE_CHECKING, Any
@@ -174,7 +175,7 @@ class _Maker:
     def _fill(self, value: dict[str, Any], core: dict[str, Any], spare: list[str], least: int, depth: int) -> None:
         """Add properties until there are *least*: declared ones first, then invented names."""
         wanted = core.get("minProperties", 0)
-        for name in [*spare, *self._invented(core, least)]:
+        for name in itertools.chain(spare, self._invented(core, least)):
             if len(value) >= least:
                 return
             if name not in value and (name not in spare or len(value) < wanted):

