@@ -10,9 +10,9 @@ every token), 1460 bytes (one TCP segment on Ethernet) or 64 KiB (a full read of
 Every decoder gets the same chunks of bytes and does the same work: bytes to event objects, which are counted and
 dropped. Each is first checked: "differs" beside a figure means that it made other events of the recording.
 
-What the figures do not show: the best of some rounds on one machine, decoders taking turns. Only ratios within one run
-mean much. Node compiles the hot loop after some thousand events, and its strings point into the chunk where Python's
-are copies, so its figures for large chunks come from work put off until someone reads the text.
+What the figures do not show: the best of some rounds on one machine, decoders taking turns; only ratios within one run
+mean much. Node is timed warm, after some thousand events, and hands over strings that point into the chunk where
+Python's are copies: part of its work is put off until someone reads the text.
 
 eventsource-parser is run if ``TOKENWIRE_EVENTSOURCE_PARSER`` names a folder in which ``npm install eventsource-parser``
 was run; ``TOKENWIRE_NODE`` names another node than the one on the path.

@@ -7,9 +7,11 @@ import inspect
 import json
 import operator
 import os
+import queue
 import socket
+import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import openai
 import pytest
 
 from tokenwire.testing.processes import Running, running_relay, running_simulator, wait_for, without_proxies
+from tokenwire.testing.upstream import Peer, ScriptedUpstream
 
 #: Upstreams of the relay. ``hasty`` is the simulator again, behind short deadlines; nobody listens at ``gone``; the
 #: port of ``script`` is free for a test's own server.
@@ -70,6 +73,35 @@ def reserved_port() -> Iterator[Callable[[], int]]:
 def script_port(reserved_port: Callable[[], int]) -> int:
     """Where the relay's upstream ``script`` is expected."""
     return reserved_port()
+
+
+@pytest.fixture(scope="session")
+def answers(script_port: int) -> Iterator[dict[str, Sequence[bytes]]]:
+    """``answers[model] = pieces``: what the relay's upstream ``script`` answers for that model, head included, each
+    piece in a write of its own; then it closes the connection."""
+    given: dict[str, Sequence[bytes]] = {}
+
+    async def play(peer: Peer) -> None:
+        model = json.loads((await peer.request()).body)["model"]
+        for piece in given[model]:
+            peer.write(piece)
+            await asyncio.sleep(0)
+        peer.close()
+
+    ready: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = queue.SimpleQueue()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with ScriptedUpstream([play], port=script_port):
+            ready.put((asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    loop, stop = ready.get(timeout=20)
+    yield given
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
 
 
 @pytest.fixture(scope="session")

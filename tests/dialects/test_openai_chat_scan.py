@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Failed, Finished, Usage
-from tokenwire.dialects.openai_chat import Decoder, _look, scan
+from tokenwire.dialects.openai_chat import Decoder, look, scan
 from tokenwire.wire import sse
 from tokenwire.wire.frames import Cutter
 
@@ -22,7 +22,7 @@ TELLING = Mark.DONE | Mark.ERROR | Mark.SWALLOWED | Mark.USAGE_ONLY
 def agree(frame: bytes) -> int:
     """What ``scan`` says of *frame*, after it was held against the full decoder."""
     mark = scan(frame)
-    assert mark & TELLING == _look(frame) & TELLING
+    assert mark & TELLING == look(frame, Decoder())[0] & TELLING
     events = sse.Decoder().feed(frame + b"\n\n")
     deltas = [delta for event in events for delta in Decoder().feed(event)]
     if any(event.data.strip().startswith("[DONE]") for event in events):
@@ -218,5 +218,5 @@ def test_scan_takes_any_bytes(data: bytes) -> None:
 
 def test_scan_gets_by_without_the_decoder_for_plain_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """The price of the hot path, without a clock: what is plain is never decoded in full."""
-    monkeypatch.setattr("tokenwire.dialects.openai_chat._look", lambda frame: pytest.fail("decoded"))
+    monkeypatch.setattr("tokenwire.dialects.openai_chat.look", lambda frame, decoder: pytest.fail("decoded"))
     assert scan(PLAIN % b"Hello") == Mark.PLAIN

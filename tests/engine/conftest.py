@@ -10,6 +10,7 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.hub import Hub
+from tokenwire.engine.ids import parse_event_id
 from tokenwire.engine.stream import Policy, Stream
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource
@@ -92,3 +93,18 @@ def sink() -> Iterator[Callable[..., ScriptedSink]]:
 
     yield build
     assert [breach for one in made for breach in one.breaches] == []
+
+
+@pytest.fixture
+def follow(sink: Callable[..., ScriptedSink]) -> Callable[..., ScriptedSink]:
+    """Attaches a reader that takes all at once, and starts it: by default of chat frames, from the start."""
+
+    def attach(
+        stream: Stream, dialect: str = "openai.chat", *, ids: bool = False, after: str | None = None
+    ) -> ScriptedSink:
+        made = sink()
+        where = None if after is None else parse_event_id(after)
+        stream.attach(made, dialects.get(dialect), ids=ids, after=where).start()
+        return made
+
+    return attach

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,20 +16,20 @@ from tokenwire.testing.upstream import ScriptedUpstream, Step
 
 @pytest.fixture
 def relayed() -> Callable[..., Any]:
-    """``relayed(main, *scripts, **limits)``: ``main(relay, upstream)``; the nth connection upstream plays the nth
-    script."""
+    """``relayed(main, *scripts, settings=…, **limits)``: ``main(relay, upstream)``; the nth connection upstream plays
+    the nth script; *settings* are the upstream's."""
 
     def runner(
         main: Callable[[Relay, ScriptedUpstream], Awaitable[Any]],
         *scripts: Sequence[Step],
         edge: Edge = "tokenwire",
-        models: list[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> Any:
         async def inside() -> Any:
             async with ScriptedUpstream(*scripts) as upstream:
-                settings = settings_for(upstream.base_url, models=models, **limits)
-                async with serving(settings, edge=edge) as relay:
+                settings_ = settings_for(upstream.base_url, settings, **limits)
+                async with serving(settings_, edge=edge) as relay:
                     return await main(relay, upstream)
 
         return run_in("uvloop", inside)
@@ -39,13 +39,15 @@ def relayed() -> Callable[..., Any]:
 
 @pytest.fixture
 def simulated() -> Callable[..., Any]:
-    """``simulated(main, **limits)``: ``main(relay, simulator)``."""
+    """``simulated(main, settings, **limits)``: ``main(relay, simulator)``; *settings* are the upstream's."""
 
-    def runner(main: Callable[[Relay, Simulator], Awaitable[Any]], *, edge: Edge = "tokenwire", **limits: Any) -> Any:
+    def runner(
+        main: Callable[[Relay, Simulator], Awaitable[Any]], settings: Mapping[str, Any] | None = None, **limits: Any
+    ) -> Any:
         async def inside() -> Any:
             simulator = await simulate()
             try:
-                async with serving(settings_for(f"{simulator.url}/v1", **limits), edge=edge) as relay:
+                async with serving(settings_for(f"{simulator.url}/v1", settings, **limits)) as relay:
                     return await main(relay, simulator)
             finally:
                 await simulator.close()

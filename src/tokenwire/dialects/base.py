@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, Failed, Terminal
@@ -75,6 +75,9 @@ class Dialect:
         holes: paths of JSON strings (or whole numbers) that vary from frame to frame and mean nothing else, the
             important ones first: four count (envelopes). ``("padding",)`` is the spaces before the last brace.
         scan: a cheap look at one whole frame (bytes through the blank line); never raises.
+        look: the same look with the stream's own decoder: the mark, and the deltas of the frame.
+        peek: for dialects of one ``data: `` line, where there is such a function in C: raises ValueError unless the
+            frame from its sixth byte on is one plain chunk. What passes has no mark.
         decode_response: a whole non-streaming body -> the deltas that a stream would have brought.
         fold_response: the other way: what a non-streaming client of this dialect is answered.
         error_body: the HTTP error body in this dialect, given the failure and the HTTP status it goes out with.
@@ -90,6 +93,8 @@ class Dialect:
     decoder: Callable[[], Decoder]
     encoder: Callable[[str, float, str], Encoder]
     scan: Callable[[bytes], int]
+    look: Callable[[bytes, Any], tuple[int, list[Delta]]]
+    peek: Callable[[bytes], object] | None = None
     decode_response: Callable[[bytes], list[Delta]]
     fold_response: Callable[[Transcript, str, float, str], bytes]
     error_body: Callable[[Failed, int], bytes]

@@ -17,6 +17,7 @@ from tokenwire.dialects.json_text import loads, scrub, whole
 from tokenwire.dialects.native_decode import Decoder, read_failure
 from tokenwire.dialects.native_encode import NAME, Encoder, error_fields, notice, reset
 from tokenwire.errors import LocalProtocolError
+from tokenwire.wire import sse
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta
@@ -39,6 +40,11 @@ def scan(frame: bytes) -> int:
         if line.startswith(b"event:"):
             return _MARKS.get(line[6:].strip(), Mark.NOTABLE)
     return Mark.NOTABLE
+
+
+def look(frame: bytes, decoder: Decoder) -> tuple[int, list[Delta]]:
+    """The mark, and what *decoder* makes of the frame."""
+    return scan(frame), [delta for event in sse.Decoder().feed(frame) for delta in decoder.feed(event)]
 
 
 def decode_response(body: bytes) -> list[Delta]:
@@ -81,6 +87,7 @@ DIALECT: Final = Dialect(
     decoder=Decoder,
     encoder=Encoder,
     scan=scan,
+    look=look,
     decode_response=decode_response,
     fold_response=fold_response,
     error_body=error_body,

@@ -61,25 +61,27 @@ def scan(frame: bytes) -> int:
     try:
         _peek(frame[6:])  # after "data: "
     except (ValueError, RecursionError):
-        return Mark.DONE if frame.startswith(b"data: [DONE]") else _look(frame)
+        return look(frame, Decoder())[0]
     return Mark.PLAIN
 
 
-def _look(frame: bytes) -> int:
-    """The plain version of ``scan``: what a decoder that sees only this frame makes of it."""
+def look(frame: bytes, decoder: Decoder) -> tuple[int, list[Delta]]:
+    """The plain version of ``scan``: what *decoder* makes of the frame, and the mark that follows from it."""
     mark: int = Mark.PLAIN
+    found: list[Delta] = []
     for event in _events(frame):
         data = event.data.strip()
+        deltas = decoder.feed(event)
+        found += deltas
         if data.startswith("[DONE]"):
-            return mark | Mark.DONE
-        deltas = Decoder().feed(event)
+            return mark | Mark.DONE, found
         if any(not isinstance(delta, _UNREMARKABLE) for delta in deltas):
             mark |= Mark.NOTABLE
         if any(isinstance(delta, Failed) for delta in deltas):
             mark |= Mark.ERROR if _raises(data) or _generated(deltas) else Mark.ERROR | Mark.SWALLOWED
         elif _usage_only(deltas):
             mark |= Mark.USAGE_ONLY
-    return mark
+    return mark, found
 
 
 def _events(frame: bytes) -> list[sse.Event]:
@@ -133,6 +135,8 @@ DIALECT: Final = Dialect(
     decoder=Decoder,
     encoder=Encoder,
     scan=scan,
+    look=look,
+    peek=_peek,
     decode_response=decode_response,
     fold_response=fold_response,
     error_body=error_body,

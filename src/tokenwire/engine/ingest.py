@@ -5,25 +5,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenwire.dialects.deltas import Failed
+from tokenwire.engine.lane import make_lane
 from tokenwire.errors import EventTooLarge
 from tokenwire.wire.frames import MAX_FRAME, Cutter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenwire.engine.lane import Lane, Outlet
+    from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
 
 
 class Ingest:
     """Feeds one streaming answer. ``body`` is the hot path and is called once per network read."""
 
-    __slots__ = ("_append_one", "_cut", "_cutter", "_now_ns", "_stream")
+    __slots__ = ("_append_one", "_cut", "_cutter", "_express", "_now_ns", "_stream")
 
-    def __init__(self, stream: Stream, limit: int = MAX_FRAME) -> None:
+    def __init__(
+        self, stream: Stream, limit: int = MAX_FRAME, express: Callable[[Lane | None], None] | None = None
+    ) -> None:
+        """*express*: told which lane to use from now on, for a source that reads HTTP/1.1 chunks."""
         self._stream = stream
+        self._express = express
+        stream.ingest = self
         self._cutter = Cutter(limit)
         # Bound once: they are called per token.
         self._cut = self._cutter.feed
         self._append_one = stream.append_one
         self._now_ns = stream.clock.now_ns
+
+    def route(self, lane: tuple[Callable[[bytes], object], Reader, Outlet] | None) -> None:
+        """The constellation changed: an express lane for it, or none."""
+        if self._express is not None:
+            self._express(None if lane is None else make_lane(self._stream, self._cutter, *lane))
 
     def body(self, data: bytes, chunk: bytes | None = None) -> None:
         """Body bytes as they came; *chunk*: the same bytes as the one HTTP/1.1 chunk that carried them, if so."""

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
     from tokenwire.wire.envelope import Codec, Packed
 
+#: What a plain frame costs beside its bytes: the object's head, a place in the list, an arrival time.
+OVERHEAD = 50
 #: Frames packed at a time, and the fewest that stay plain: readers at the end of the log never touch packed ones.
 #: Packing costs under 1 us a frame; 128 frames are about 35 KiB plain, and packed a tenth of that.
 RUN = 128
-#: What a plain frame costs beside its bytes: the object's head, a place in the list, an arrival time.
-OVERHEAD = 50
 
 
 class Attempt(NamedTuple):
@@ -62,7 +62,6 @@ class Log:
         "_packed",
         "_runs",
         "_starts",
-        "_tail",
         "arrivals_ns",
         "attempts",
         "done_seq",
@@ -71,6 +70,7 @@ class Log:
         "last",
         "notable",
         "size",
+        "tail",
         "terminal",
     )
 
@@ -78,7 +78,7 @@ class Log:
         self._runs: list[Packed] = []
         self._starts: list[int] = []  # entries before each run
         self._packed = 0  # entries in all runs
-        self._tail: list[bytes] = []
+        self.tail: list[bytes] = []  # the newest entries, plain; always the same list
         self._make_codec = codec
         self._codec: Codec | None = None  # made when first needed: short logs never are packed
         self.arrivals_ns = array("q")
@@ -93,7 +93,7 @@ class Log:
 
     def append(self, frame: bytes, arrival_ns: int) -> int:
         """Add one frame; returns its number. The caller looks at ``terminal`` first: this is called per token."""
-        self._tail.append(frame)
+        self.tail.append(frame)
         self.arrivals_ns.append(arrival_ns)
         self.size += len(frame) + OVERHEAD
         self.last = last = self.last + 1
@@ -102,7 +102,7 @@ class Log:
     def extend(self, frames: Sequence[bytes], arrival_ns: int) -> int:
         """``append`` for the frames of one read, at once; returns the number of the first."""
         first = self.last + 1
-        self._tail.extend(frames)
+        self.tail.extend(frames)
         self.arrivals_ns.extend([arrival_ns] * len(frames))
         self.size += sum(map(len, frames)) + OVERHEAD * len(frames)
         self.last += len(frames)
@@ -132,7 +132,7 @@ class Log:
         """The frames of entries seq+1 …, at most *limit*, never the terminal. Empty when there are none."""
         if seq >= self._packed:
             start = seq - self._packed
-            return self._tail[start : start + limit]
+            return self.tail[start : start + limit]
         index = bisect_right(self._starts, seq) - 1
         run = self._runs[index]
         offset = seq - self._starts[index]
@@ -156,13 +156,13 @@ class Log:
         codec = self._codec
         keep = RUN if self.terminal is None else 0
         before = self.size
-        while codec is not None and len(self._tail) > keep and (keep == 0 or len(self._tail) >= keep + RUN):
-            frames = self._tail[:RUN]
+        while codec is not None and len(self.tail) > keep and (keep == 0 or len(self.tail) >= keep + RUN):
+            frames = self.tail[:RUN]
             packed = codec.pack(frames)
             self._runs.append(packed)
             self._starts.append(self._packed)
             self._packed += len(frames)
-            del self._tail[: len(frames)]
+            del self.tail[: len(frames)]
             self.size += packed.size - sum(map(len, frames)) - (OVERHEAD - 8) * len(frames)
         return before - self.size
 
@@ -179,7 +179,7 @@ class Log:
     @property
     def packable(self) -> int:
         """Frames that ``pack`` would pack now."""
-        plain = len(self._tail)
+        plain = len(self.tail)
         if self.terminal is not None:
             return plain if plain > self.FEW else 0
         return max(0, (plain - RUN) // RUN * RUN)

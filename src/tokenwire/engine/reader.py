@@ -161,7 +161,9 @@ class Reader:
         if self.over:
             return
         period = self.stream.policy.heartbeat
-        last = max(self.wrote_ns, self.view.told_ns) if self.live else self.wrote_ns
+        last = self.wrote_ns
+        if self.live and (told := self.view.told()):
+            last = max(last, self.stream.timeline[told - 1])
         idle = (self.stream.clock.now_ns() - last) / 1e9
         if idle >= period and self.live:
             if not self._write(self.view.heartbeat):

@@ -30,7 +30,7 @@ CHECKPOINT = 256
 class View:
     """One projection of one stream's log. Subclasses say what an entry looks like; delivery is the same for all."""
 
-    __slots__ = ("dialect", "heartbeat", "ids", "live", "stream", "told")
+    __slots__ = ("dialect", "heartbeat", "ids", "live", "stream")
 
     #: Whether entries are decoded and encoded again.
     folded = False
@@ -42,15 +42,16 @@ class View:
         # With ids on, the comment ends in ONE newline: official SDKs dispatch an empty event on comment + blank line.
         self.heartbeat = b": hb\n" if ids else dialect.heartbeat
         self.live: list[Reader] = []
-        self.told = 0  # the newest entry that the live readers were written something for
 
     def join(self, reader: Reader) -> None:
         """*reader* stands at the end of the log and wants what comes."""
         self.live.append(reader)
+        self.stream.reroute()
 
     def drop(self, reader: Reader) -> None:
         if reader in self.live:
             self.live.remove(reader)
+            self.stream.reroute()
 
     def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
         """Deliver new entries to the live readers; *chunk* is a lone frame as the HTTP chunk it came in."""
@@ -72,10 +73,9 @@ class View:
         """The newest entry that *reader* will not need again, nor any before it."""
         return self.stream.log.last if reader.live else reader.cursor.seq
 
-    @property
-    def told_ns(self) -> int:
-        """When the live readers were last written to, 0 before that."""
-        return self.stream.log.arrivals_ns[self.told - 1] if self.told else 0
+    def told(self) -> int:
+        """The newest entry that gave the live readers something; 0 for none."""
+        raise NotImplementedError
 
     def position(self, event_id: EventId) -> EventId:
         """*event_id* as a cursor of this view. Raises ``NotResumable`` (409) if continuity cannot be proven."""
@@ -89,7 +89,6 @@ class View:
 
     def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
         """Write to every live reader; whoever cannot take more falls out and pulls from then on."""
-        self.told = last_seq
         fallen: list[tuple[Reader, bool]] | None = None  # and whether its sink raised
         for reader in self.live:
             broken = False
@@ -171,6 +170,13 @@ class RawView(View):
             parts.append(self._terminal())
             seq = held.last
         return b"".join(parts), EventId(held.epoch, seq), over
+
+    def told(self) -> int:
+        held = self.stream.log
+        seq = held.last_frame
+        while held.notable.get(seq, Mark.PLAIN) & self.hide:
+            seq -= 1
+        return seq
 
     def ending(self) -> bytes:
         return self._terminal()
@@ -267,7 +273,7 @@ class Fold:
 class FoldedView(View):
     """The log in another dialect than it was written in."""
 
-    __slots__ = ("_checkpoints", "_shared")
+    __slots__ = ("_checkpoints", "_shared", "_told")
 
     folded = True
 
@@ -276,6 +282,7 @@ class FoldedView(View):
         start = Fold(stream, stream.decoder(), stream.encoder(dialect), ids)
         self._shared: Fold | None = None
         self._checkpoints = [start]
+        self._told = 0
 
     def join(self, reader: Reader) -> None:
         fold = reader.fold
@@ -292,7 +299,8 @@ class FoldedView(View):
             return
         data = b"".join([self._step(fold, frame) for frame in frames])
         if data:
-            self.deliver(data, None, first_seq + len(frames) - 1)
+            self._told = first_seq + len(frames) - 1
+            self.deliver(data, None, self._told)
 
     def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
         held = self.stream.log
@@ -315,6 +323,9 @@ class FoldedView(View):
         if over and cursor.seq < held.last:
             parts.append(fold.close(skip))
         return b"".join(parts), EventId(held.epoch, max(fold.seq, cursor.seq)), over
+
+    def told(self) -> int:
+        return self._told
 
     def ending(self) -> bytes:
         assert self._shared is not None  # live readers stand on it

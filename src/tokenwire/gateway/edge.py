@@ -68,12 +68,13 @@ class Port:
         on_writable: called when the transport takes more after ``writable`` was False.
     """
 
-    __slots__ = ("_protocol", "cycle", "lost", "on_lost", "on_writable", "transport", "writable")
+    __slots__ = ("_protocol", "cycle", "lost", "on_lost", "on_writable", "transport", "writable", "write")
 
     def __init__(self, protocol: EdgeProtocol, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
         self._protocol = protocol
         self.cycle = cycle
         self.transport = transport
+        self.write = transport.write
         self.lost = False
         self.writable = True
         self.on_lost: Callable[[], None] | None = None

@@ -6,6 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
@@ -69,16 +71,20 @@ async def follow(
     after: EventId | None = None,
     start: str = "start",
 ) -> None:
-    """Answer one request with *stream* in *dialect*, from *after* (or *start*: start, snapshot, now) to its end.
+    """Answer one request with *stream* in *dialect*, from *after* or else *start* (start, snapshot, now) to its end.
 
     With *hold*, the head waits for the first generated event, so that a failure before it is an HTTP error. HEAD is
     answered at once, and is no reader. Raises ``NotResumable`` before anything is sent. Cancelling leaves the stream
     as the reader's leaving would.
     """
     view = stream.view(dialect, ids=ids)
-    cursor = None if after is None else view.position(after)
-    if (cursor is not None and view.over_at(cursor)) or (start == "now" and stream.terminal is not None):
+    held = stream.log
+    if (after is not None and view.over_at(view.position(after))) or (start == "now" and held.terminal is not None):
         raise NotResumable(204, "over", "nothing is left of this stream")
+    if start == "snapshot" and held.first > 1:
+        raise stream.trimmed()
+    if start != "start":
+        after = EventId(held.epoch, held.last_frame)
     if scope["method"] == "HEAD":
         await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
         await send({"type": "http.response.body", "body": b""})
@@ -95,10 +101,9 @@ async def follow(
             await refuse(stream, send, dialect)
             return
         preface = b""
-        if start != "start" and after is None:
-            reader.cursor = EventId(stream.log.epoch, stream.log.last_frame)
-            if start == "snapshot":
-                preface = _prefix(stream.encoder(dialect).prefix(stream.transcript()), reader.cursor)
+        if start == "snapshot":
+            reader.cursor = EventId(held.epoch, held.last_frame)
+            preface = _prefix(stream.encoder(dialect).prefix(stream.transcript()), reader.cursor)
         if dialect.name == "native" and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
@@ -151,10 +156,17 @@ async def refuse(stream: Stream, send: Send, dialect: Dialect) -> None:
     headers: Headers = [_name(stream)]
     if isinstance(refused, UpstreamStatus):
         headers += passed(refused.headers)
-        kind = dict(refused.headers).get(b"content-type", b"").lower()
-        if dialect is stream.dialect and kind.startswith(b"application/json") and refused.body:
+        if dialect is stream.dialect and status == refused.status and _is_object(refused.body):
             body = refused.body
     await send_body(send, status, body, headers)
+
+
+def _is_object(body: bytes) -> bool:
+    """Whether a client gets anything out of *body*: JSON, and not empty."""
+    try:
+        return bool(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _given(stream: Stream) -> Headers:

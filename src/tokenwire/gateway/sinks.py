@@ -59,10 +59,11 @@ class ResponseSink(Protocol):
 class PortSink:
     """HTTP/1.1 chunks into the transport that our own protocol offers: no task, no await per token."""
 
-    __slots__ = ("_done", "_port", "_transport", "lost", "terminal")
+    __slots__ = ("_done", "_port", "_transport", "lost", "outlet", "terminal")
 
     def __init__(self, port: Port) -> None:
         self._port = port
+        self.outlet = port  # engine.lane writes chunks to it directly
         self._transport = port.transport
         self._done = asyncio.get_running_loop().create_future()
         self.lost = False

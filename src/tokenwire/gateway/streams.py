@@ -21,7 +21,8 @@ from tokenwire.gateway.answers import (
     send_json,
     send_refusal,
 )
-from tokenwire.gateway.chat import linger_of, parse_linger, start
+from tokenwire.gateway.chat import linger_of, parse_linger
+from tokenwire.gateway.chat import start as start_stream
 
 if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
@@ -145,7 +146,7 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
     key = header(scope, b"idempotency-key")
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
-        stream = start(gateway, scope, owner, request, linger=linger)
+        stream = start_stream(gateway, scope, owner, request, linger=linger)
         if wanted.session is not None:
             stream.meta["session"] = wanted.session
         stream.meta["metadata"] = wanted.metadata
@@ -171,5 +172,6 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     # newer of the two, and what the address says was for the first time.
     where = header(scope, b"last-event-id") or parameters.get("after")
     after = parse_event_id(where) if where else None
+    start = begin if after is None else "start"
     hold = 0.0 if dialect.name == "native" else gateway.settings.limits.hold
-    await respond.follow(stream, scope, receive, send, dialect=dialect, ids=True, hold=hold, after=after, start=begin)
+    await respond.follow(stream, scope, receive, send, dialect=dialect, ids=True, hold=hold, after=after, start=start)

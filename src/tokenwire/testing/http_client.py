@@ -1,11 +1,11 @@
-"""An HTTP/1.1 client that hides nothing: raw bytes out, answers as they come in, and how the server left.
-
-For tests of servers: requests may be pipelined, cut, slow or wrong; reading can stop while the connection stays open.
+"""An HTTP/1.1 client that hides nothing: raw bytes out, answers as they come in, and how the server left. ::
 
     client = await Client.connect(port)
     answer = client.post("/v1/chat/completions", {"model": "sim/echo", "messages": []})
     await answer.head()
     assert answer.status == 400
+
+For tests of servers: requests may be pipelined, cut, slow or wrong; reading can stop while the connection stays open.
 """
 
 from __future__ import annotations

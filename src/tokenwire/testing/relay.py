@@ -1,15 +1,17 @@
-"""A relay in the test's own event loop: our edge on a real socket, and everything behind it to look at.
+"""A relay in the test's own event loop: our edge on a real socket, and everything behind it to look at. ::
 
-async with serving(settings_for(upstream.base_url)) as relay:
-    client = await relay.connect()
-    answer = client.post("/v1/chat/completions", chat("hello"))
+    async with serving(settings_for(upstream.base_url)) as relay:
+        client = await relay.connect()
+        answer = client.post("/v1/chat/completions", chat("hello"))
+
+What it reports while it runs, and how it was left, can fail the test.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -86,10 +88,10 @@ class Relay:
         return self.streams[index]
 
 
-def settings_for(base_url: str, *, models: list[str] | None = None, usage: bool = True, **limits: Any) -> Settings:
-    """One upstream ``up`` at *base_url* that has *models* (default: none are listed, and it is not asked)."""
-    upstream = UpstreamSettings(base_url=base_url, models=models or [], usage=usage)
-    return Settings(upstreams={"up": upstream}, limits=LimitSettings(**limits))
+def settings_for(base_url: str, upstream: Mapping[str, Any] | None = None, **limits: Any) -> Settings:
+    """One upstream ``up`` at *base_url* that is not asked for its models; *upstream* are more of its settings."""
+    fields: dict[str, Any] = {"models": [], **(upstream or {})}
+    return Settings(upstreams={"up": UpstreamSettings(base_url=base_url, **fields)}, limits=LimitSettings(**limits))
 
 
 def chat(prompt: str = "hi", *, model: str = "up/instant", stream: bool = True, **fields: Any) -> dict[str, Any]:

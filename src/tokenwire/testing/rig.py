@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tokenwire.dialects.deltas import Terminal
+    from tokenwire.dialects.deltas import Failed, Terminal
     from tokenwire.engine.stream import Stream
     from tokenwire.upstream.connection import Connection, Headers
     from tokenwire.upstream.pool import Origin
@@ -117,6 +117,13 @@ class Asked:
         assert self.stream.terminal is not None
         error = self.stream.terminal.error
         return self.stream.terminal.state, "" if error is None else error.code
+
+    @property
+    def error(self) -> Failed:
+        """Why it failed."""
+        assert self.stream.terminal is not None
+        assert self.stream.terminal.error is not None
+        return self.stream.terminal.error
 
 
 class Rig:

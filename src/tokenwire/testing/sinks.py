@@ -76,9 +76,11 @@ class ScriptedSink:
         """Everything written."""
         return b"".join(self.writes)
 
-    def drain(self, size: int | None = None) -> None:
-        """Its client reads *size* of the held bytes, or all of them. Saying ``Reader.resume`` is up to the test."""
+    def drain(self, size: int | None = None) -> bool:
+        """Its client reads *size* of the held bytes, or all of them. Returns whether it can take more now; then
+        calling ``Reader.resume`` is up to the test."""
         self._held = 0 if size is None else max(0, self._held - size)
+        return not self.full
 
     def take(self) -> bytes:
         """Everything written since the last ``take``. ``data`` begins anew."""

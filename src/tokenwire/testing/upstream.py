@@ -249,6 +249,11 @@ class ScriptedUpstream:
         await self.news.until(lambda: len(self.peers) > index)
         return self.peers[index]
 
+    def stop_listening(self) -> None:
+        """Refuse new connections from now on; those that stand go on."""
+        assert self._server is not None
+        self._server.close()
+
     def accepted(self, peer: Peer) -> asyncio.Task[None]:
         """Called by a new connection; the task that plays its script."""
         script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
@@ -267,8 +272,7 @@ class ScriptedUpstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
+        self.stop_listening()
         for peer in self.peers:
             peer.close()
             peer.transport.abort()  # whatever is still to be sent

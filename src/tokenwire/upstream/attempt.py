@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.ingest import Ingest
@@ -16,6 +16,7 @@ from tokenwire.upstream.pool import Origin, Pool
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
+    from tokenwire.engine.lane import Lane
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
     from tokenwire.upstream.connection import Connection, Headers
@@ -231,11 +232,16 @@ class Attempt:
     def _begin(self, *, unary: bool) -> None:
         self._stream.begin(unary=unary)
         if not unary:
-            self._ingest = Ingest(self._stream, self._max_event)
+            self._ingest = Ingest(self._stream, self._max_event, self._express)
             if self._connection is not None:
                 self._connection.body_to(self._ingest.body)
         if self._on_head is not None:
             self._on_head(self._status, self._headers)
+
+    def _express(self, lane: Lane | None) -> None:
+        # Once the answer has ended the connection may already carry another one.
+        if self._connection is not None and not self._over:
+            self._connection.express(lane)
 
     def _collect(self, data: bytes) -> None:
         """A piece of a body that is not labelled an event stream."""
@@ -277,16 +283,25 @@ class Attempt:
         """200, and not an event stream although one was asked for: an error in disguise, a page, or a whole answer."""
         deltas = self._stream.dialect.decode_response(body)
         failed = next((delta for delta in deltas if isinstance(delta, Failed)), None)
-        if failed is None and deltas:
+        if failed is not None:
+            self._stream.fail(self._labelled(failed))
+        elif deltas:
             self._begin(unary=True)
-            self._stream.append_unary(body, self._stream.clock.now_ns())
-            self._stream.finish()
-            return
-        self._stream.fail(failed or self._stream.dialect.describe_error(body, 502))
+            self._unary(body)
+        else:
+            self._fail("bad_answer", f"the upstream answered {self._status} with {len(body)} bytes that hold no answer")
 
     def _unary(self, body: bytes) -> None:
         self._stream.append_unary(body, self._stream.clock.now_ns())
         self._stream.finish()
+
+    def _labelled(self, failed: Failed) -> Failed:
+        """*failed*, and as what it came where that is no JSON: a proxy's page is not the model's error."""
+        kind = dict(self._headers).get(b"content-type", b"nothing").decode("latin-1")
+        if "json" in kind or isinstance(failed.raw, dict):
+            return failed
+        message = f"the upstream sent {kind[:100]} instead of an event stream: {failed.message}"
+        return structs.replace(failed, message=message)
 
     def _fail(self, code: str, message: str, *, retryable: bool = True) -> None:
         self._stream.fail(Failed(code=code, message=message, retryable=retryable))

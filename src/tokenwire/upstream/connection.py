@@ -87,6 +87,7 @@ class Connection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_keep",
+        "_lane",
         "_mark_ns",
         "_may_pace",
         "_now_ns",
@@ -114,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._on_body: Callable[[bytes, bytes | None], None] | None = None
+        self._lane: Callable[[bytes, int], bool] | None = None
         self._phase = Phase.IDLE
         self._headers: Headers = []
         self._parts: list[bytes] = []
@@ -140,6 +142,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._exchange = exchange
         self._on_body = exchange.on_body
+        self._lane = None
         self._phase = Phase.HEAD
         self._answered = False
         self._head_bytes = 0
@@ -154,13 +157,17 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return self._phase is Phase.IDLE and transport is not None and not transport.is_closing()
 
+    def express(self, lane: Callable[[bytes, int], bool] | None) -> None:
+        """From now on offer each whole chunk to *lane* first (engine.lane)."""
+        self._lane = lane
+
     def body_to(self, on_body: Callable[[bytes, bytes | None], None]) -> None:
         """From now on body bytes go there directly: one call less per token."""
         self._on_body = on_body
 
     def abort(self) -> None:
         """Close at once (TLS ``close()`` would wait for a goodbye, up to 30 s); the exchange hears nothing more."""
-        self._exchange = self._on_body = None
+        self._exchange = self._on_body = self._lane = None
         self._close()
 
     def pause(self) -> None:
@@ -200,6 +207,9 @@ class Connection(asyncio.Protocol):
             # One whole chunk, nearly every read: its length alone says how it must begin.
             size = len(data)
             if size < _TABLE and data.startswith(head := _HEADS[size]) and data.endswith(b"\r\n"):
+                lane = self._lane
+                if lane is not None and lane(data, len(head)):
+                    return
                 on_body(data[len(head) : -2], data)
                 return
             body = _whole_chunks(data)
@@ -212,7 +222,7 @@ class Connection(asyncio.Protocol):
         """Close our side too: connection_lost says what it means."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange, self._exchange, self._on_body = self._exchange, None, None
+        exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
         phase, self._phase = self._phase, Phase.CLOSED
         self._unpace()
         if self.on_closed is not None:
@@ -314,7 +324,7 @@ class Connection(asyncio.Protocol):
                 self._on_body(parts[0] if len(parts) == 1 else b"".join(parts), None)
 
     def _ended(self) -> None:
-        exchange, self._exchange, self._on_body = self._exchange, None, None
+        exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
         self._unpace()
         if self._paused:
             self.resume()
@@ -327,7 +337,7 @@ class Connection(asyncio.Protocol):
             exchange.on_end()
 
     def _protocol_error(self, error: RemoteProtocolError) -> None:
-        exchange, self._exchange, self._on_body = self._exchange, None, None
+        exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
         self._close()
         if exchange is not None:
             exchange.on_lost(error, answered=True)

@@ -126,9 +126,10 @@ class Pool:
         sock: socket.socket | None = None
         try:
             async with asyncio.timeout(timeout):
-                # An address is the loop's to connect to, in C; several addresses of a name are raced.
+                # An address is the loop's to connect to, in C; several addresses of a name are raced. With TLS it is
+                # two steps all the same: an error then says which of them it was.
                 where: dict[str, Any] = {"host": origin.host, "port": origin.port}
-                if not _is_address(origin.host):
+                if origin.scheme == "https" or not _is_address(origin.host):
                     infos = await _resolve(loop, origin)
                     phase = "connect"
                     sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY)

@@ -110,7 +110,7 @@ const cases = {
   },
   // Leave after the third token, and stay as a process: its end would close the connection too, and prove nothing.
   abort: async () => {
-    const stream = await create('hi', { stream: true, metadata: { 'x-sim-tokens': '100000', 'x-sim-interval-ms': '5' } });
+    const stream = await create('hi', { stream: true, metadata: { 'x-sim-tokens': '20000', 'x-sim-interval-ms': '5' } });
     let tokens = 0;
     for await (const chunk of stream) {
       if (chunk.choices[0]?.delta?.content && ++tokens === 3) stream.controller.abort();
@@ -118,7 +118,7 @@ const cases = {
     return { tokens, aborted: stream.controller.signal.aborted };
   },
   break: async () => {
-    const stream = await create('hi', { stream: true, metadata: { 'x-sim-tokens': '100000', 'x-sim-interval-ms': '5' } });
+    const stream = await create('hi', { stream: true, metadata: { 'x-sim-tokens': '20000', 'x-sim-interval-ms': '5' } });
     let tokens = 0;
     for await (const chunk of stream) {
       if (chunk.choices[0]?.delta?.content && ++tokens === 3) break;

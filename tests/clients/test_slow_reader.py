@@ -1,0 +1,173 @@
+"""A client that reads nothing costs a cursor: memory stays bounded, others go on, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import openai
+import pytest
+
+from tokenwire.testing.plain_sse import read
+from tokenwire.testing.processes import Running, running_relay, wait_for
+
+Chat = Callable[..., dict[str, Any]]
+Fetch = Callable[..., Any]
+
+MIB = 1024 * 1024
+STREAM_BYTES = 2 * MIB
+TIMEOUT = 1.0
+CONFIG = """
+[limits]
+stream_bytes = {bytes}
+reader_timeout = {timeout}
+[upstreams.sim]
+base_url = "{simulator}/v1"
+"""
+
+
+@pytest.fixture(scope="module")
+def small(simulator: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A relay of its own, with small bounds."""
+    config = CONFIG.format(bytes=STREAM_BYTES, timeout=TIMEOUT, simulator=simulator.url)
+    with running_relay(config, tmp_path_factory.mktemp("small")) as relay:
+        yield relay
+
+
+def rss(pid: int) -> int:
+    """Resident memory of a process in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def deaf(relay: Running, request: bytes) -> socket.socket:
+    """A client that asks, takes a few kilobytes into its socket, and never looks at them."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", relay.port))
+    client.sendall(request)
+    return client
+
+
+def post(relay: Running, body: dict[str, Any], *fields: str) -> bytes:
+    content = json.dumps(body).encode()
+    lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: 127.0.0.1:{relay.port}", "Content-Type: application/json",
+             f"Content-Length: {len(content)}", "Connection: close", *fields]  # fmt: skip
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def rest(client: socket.socket) -> bytes:
+    """Everything that comes until the connection ends, dechunked as far as it is whole; b"!" at the end of what is
+    not. A reset is an end."""
+    wire = b""
+    while True:
+        try:
+            data = client.recv(65536)
+        except ConnectionResetError:
+            break
+        if not data:
+            break
+        wire += data
+    client.close()
+    if wire.startswith(b"HTTP/"):
+        wire = wire.partition(b"\r\n\r\n")[2]
+    content = b""
+    while (found := re.match(rb"([0-9a-fA-F]+)\r\n", wire)) is not None:
+        size = int(found[1], 16)
+        chunk = wire[found.end() : found.end() + size]
+        wire = wire[found.end() + size + 2 :]
+        content += chunk
+        if size == 0:
+            return content
+    return content + b"!"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_bounded_and_others_go_on(small: Running, chat: Chat, fetch: Fetch, simulator: Running) -> None:
+    body = chat("sim/echo", "one two three")
+    with openai.OpenAI(base_url=f"{small.url}/v1", api_key="none", max_retries=0, timeout=20) as client:
+        list(client.chat.completions.create(**body))  # everything is imported and warm
+        before = rss(small.pid)
+        fast = chat("sim/instant", tokens=100_000)  # 25 MB, as fast as they can be written
+        deafs = [deaf(small, post(small, fast)) for _ in range(4)]
+        peak, slowest, ended = before, 0.0, time.monotonic() + 2.0
+        while time.monotonic() < ended:
+            began = time.monotonic()
+            chunks = list(client.chat.completions.create(**body))
+            slowest = max(slowest, time.monotonic() - began)
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
+            peak = max(peak, rss(small.pid))
+    print(f"relay before {before / MIB:.1f} MiB, peak {peak / MIB:.1f} MiB, slowest answer {slowest * 1000:.0f} ms")
+    assert peak - before < len(deafs) * 2 * STREAM_BYTES + 16 * MIB
+    assert slowest < 5.0
+    for each in deafs:
+        each.close()
+    wait_for(lambda: fetch(f"{simulator.url}/stats")["active"] == 0)
+
+
+def test_who_takes_nothing_for_too_long_is_told_how_to_go_on(small: Running, chat: Chat, fetch: Fetch) -> None:
+    request = {"dialect": "openai.chat", "request": chat("sim/instant", tokens=4000)}
+    events = f"{small.url}{fetch(f'{small.url}/v1/streams', request)['events']}"
+    client = deaf(small, f"GET {events.removeprefix(small.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    about = events.removesuffix("/events")
+    wait_for(lambda: fetch(about), lambda now: now["readers"] == 1)
+    wait_for(lambda: fetch(about), lambda now: now["readers"] == 0)
+    seen = read(rest(client)).events
+    assert seen[-1].event == "done"
+    error = json.loads(seen[-2].data)
+    assert (seen[-2].event, error["code"], error["retryable"]) == ("error", "reader_timeout", True)
+    found = re.search(r"resume after (\S+)$", error["message"])
+    assert found is not None
+    with urlopen(events, timeout=20) as answer:
+        whole = read(answer.read()).events
+    with urlopen(f"{events}?after={found[1]}", timeout=20) as answer:
+        assert seen[:-2] + read(answer.read()).events == whole
+    assert [event.event for event in whole].count("text") == 4000
+
+
+def test_a_vendors_client_that_was_cut_off_does_not_take_it_for_the_end(small: Running, chat: Chat) -> None:
+    client = deaf(small, post(small, chat("sim/instant", tokens=100_000)))
+    time.sleep(2 * TIMEOUT)
+    body = rest(client)
+    assert b"[DONE]" not in body
+    assert body.endswith(b"!") or b'"code":"reader_timeout"' in body.rpartition(b"data: ")[2]
+
+
+def test_what_ended_while_nobody_read_is_kept(relay: Running, chat: Chat, fetch: Fetch) -> None:
+    """Twice: a stream that nobody ever followed, and one whose client slept through all of it and wakes up."""
+    request = chat("sim/instant", "Tell me of the sea", tokens=3000, seed=5)
+    unread = fetch(f"{relay.url}/v1/streams", {"dialect": "openai.chat", "request": request})
+    client = deaf(relay, post(relay, request, "X-Tokenwire-On-Disconnect: finish"))
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += client.recv(1)
+    slept = re.search(rb"x-tokenwire-stream: (\S+)", head)
+    assert slept is not None
+    texts = []
+    for stream in (unread["id"], slept[1].decode()):
+        about = f"{relay.url}/v1/streams/{stream}"
+        wait_for(lambda about=about: fetch(about), lambda now: now["state"] == "completed")  # type: ignore[misc]
+        for _ in range(2):
+            with urlopen(f"{about}/events?dialect=openai.chat", timeout=20) as answer:
+                texts.append(text_of(answer.read()))
+    body = rest(client)
+    assert body.endswith(b"data: [DONE]\n\n")
+    texts.append(text_of(body))
+    assert len(set(texts)) == 1
+    assert len(texts[0]) > 3000
+
+
+def text_of(body: bytes) -> str:
+    datas = [event.data for event in read(body).events]
+    assert datas[-1] == "[DONE]"
+    choices = [choice for data in datas[:-1] for choice in json.loads(data)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)

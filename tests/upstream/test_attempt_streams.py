@@ -1,0 +1,314 @@
+"""Event streams through an attempt: what is asked, what reaches the log, and how each of them may end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenwire.engine.stream import Policy
+from tokenwire.errors import LocalProtocolError
+from tokenwire.testing import chat_frames as chat
+from tokenwire.testing.clock import ManualClock
+from tokenwire.testing.rig import Rig, settle, until
+from tokenwire.testing.upstream import (
+    CLOSE,
+    FLUSHED,
+    LAST_CHUNK,
+    REQUEST,
+    RESET,
+    Peer,
+    ScriptedUpstream,
+    Step,
+    answer,
+    head,
+    http_chunk,
+)
+from tokenwire.upstream.attempt import Request
+from tokenwire.upstream.pool import Origin
+
+Run = Callable[..., Any]
+
+EVENTS = ("Content-Type", "text/event-stream; charset=utf-8")
+STREAM = head(200, EVENTS, ("Transfer-Encoding", "chunked"))
+FRAMES = chat.answer("Hel", "lo", with_usage=True)
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+BODIES = sorted(path for folder in ("openai-chat", "groq", "llamacpp") for path in (FIXTURES / folder).glob("*.sse"))
+
+
+def chunked(*frames: bytes) -> bytes:
+    return b"".join(map(http_chunk, frames))
+
+
+def test_the_request_as_the_upstream_sees_it(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, STREAM + chunked(*FRAMES) + LAST_CHUNK]) as upstream:
+            asked = rig.ask(upstream.base_url, body=b'{"stream":true}', fields=(("authorization", "Bearer k"),))
+            await asked.ended()
+            (request,) = upstream.peers[0].requests
+            assert request.method == "POST"
+            assert request.target == "/v1/chat/completions"
+            assert request.body == b'{"stream":true}'
+            assert request.fields == {
+                "host": f"127.0.0.1:{upstream.port}",
+                "authorization": "Bearer k",
+                "content-length": "15",
+            }
+
+    run(main)
+
+
+def test_a_stream_reaches_the_log_as_it_came_and_leaves_its_connection_for_the_next(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        script: list[Step] = [REQUEST, STREAM + chunked(*FRAMES) + LAST_CHUNK]
+        async with ScriptedUpstream(script * 2) as upstream:
+            for _ in range(2):
+                asked = rig.ask(upstream.base_url)
+                terminal = await asked.ended()
+                assert asked.failure == ("completed", "")
+                assert asked.frames == FRAMES
+                assert asked.text == "Hello"
+                assert (terminal.reason, terminal.usage and terminal.usage.output) == ("stop", 5)
+                assert [(status, dict(headers)[b"content-type"]) for status, headers in asked.heads] == [
+                    (200, b"text/event-stream; charset=utf-8")
+                ]
+            assert rig.pool.statistics() == (1, 0, 1, 1)
+
+    run(main)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("path", BODIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_recorded_bodies_in_every_framing(run_once: Run, path: Path, framing: Any) -> None:
+    body = path.read_bytes()
+    expected = json.loads(path.with_name(f"{path.stem}.expected.json").read_text(encoding="utf-8"))["expected"]
+    pieces = [body[i : i + 700] for i in range(0, len(body), 700)]
+
+    async def main(rig: Rig) -> None:
+        wire = answer(pieces, framing=framing, content_type="text/event-stream")
+        async with ScriptedUpstream([REQUEST, wire, CLOSE]) as upstream:
+            asked = rig.ask(upstream.base_url)
+            await asked.ended()
+            assert asked.text == (expected["text"] or "")
+            assert (asked.failure[0] == "completed") is expected["complete"]
+
+    run_once(main)
+
+
+def test_informational_answers_come_before_it(run: Run) -> None:
+    hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, hints + STREAM + chunked(*FRAMES) + LAST_CHUNK]) as upstream:
+            asked = rig.ask(upstream.base_url)
+            assert (await asked.ended()).state == "completed"
+            assert [status for status, _ in asked.heads] == [200]
+
+    run(main)
+
+
+def test_the_stream_opens_with_the_first_generated_event(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        gate = asyncio.Event()
+        rest = chunked(*FRAMES[1:]) + LAST_CHUNK
+        async with ScriptedUpstream([REQUEST, STREAM + http_chunk(FRAMES[0]), gate, rest]) as upstream:
+            asked = rig.ask(upstream.base_url)
+            assert asked.stream.statistics().state == "connecting"
+            await asked.entries(1)
+            assert asked.stream.statistics().state == "streaming"
+            assert asked.stream.generated_ns is None
+            opened: list[str] = []
+            asked.stream.on_open.append(lambda: opened.append(asked.stream.statistics().state))
+            gate.set()
+            terminal = await asked.ended()
+            assert opened == ["streaming"]
+            assert terminal.ttft_ms is not None
+
+    run(main)
+
+
+# ---------------------------------------------------------------------- ends
+
+DONE = chunked(*FRAMES)
+FINISHED = chunked(*FRAMES[:-1])  # a finish_reason, but no [DONE]
+CUT_SHORT = chunked(*FRAMES[:3])
+PLAIN = head(200, EVENTS)
+
+ENDS: dict[str, tuple[list[Step], str, str]] = {
+    "the last chunk after [DONE]": ([STREAM + DONE + LAST_CHUNK], "completed", ""),
+    "the last chunk after the finish": ([STREAM + FINISHED + LAST_CHUNK], "completed", ""),
+    "the last chunk in mid-answer": ([STREAM + CUT_SHORT + LAST_CHUNK], "failed", "truncated"),
+    "FIN after [DONE]": ([STREAM + DONE, CLOSE], "completed", ""),
+    "RST after [DONE]": ([STREAM + DONE, FLUSHED, RESET], "completed", ""),
+    "nonsense after [DONE]": ([STREAM + DONE + b"\x00"], "completed", ""),
+    "FIN in mid-answer": ([STREAM + CUT_SHORT, CLOSE], "failed", "upstream_closed"),
+    "FIN within a chunk": ([STREAM + DONE[:-9], CLOSE], "failed", "upstream_closed"),
+    "RST in mid-answer": ([STREAM + CUT_SHORT, FLUSHED, RESET], "failed", "upstream_closed"),
+    "nonsense in mid-answer": ([STREAM + CUT_SHORT + b"zz"], "failed", "upstream_closed"),
+    "no framing, FIN after [DONE]": ([PLAIN + b"".join(FRAMES), CLOSE], "completed", ""),
+    "no framing, FIN before the blank line": ([PLAIN + b"".join(FRAMES)[:-2], CLOSE], "completed", ""),
+    "no framing, FIN after the finish": ([PLAIN + b"".join(FRAMES[:-1]), CLOSE], "completed", ""),
+    "no framing, FIN in mid-answer": ([PLAIN + b"".join(FRAMES[:3]), CLOSE], "failed", "truncated"),
+    "no framing, RST after the finish": (
+        [PLAIN + b"".join(FRAMES[:-1]), FLUSHED, RESET],
+        "failed",
+        "upstream_closed",
+    ),
+    "an error event": ([STREAM + chunked(*FRAMES[:3], chat.error()) + LAST_CHUNK], "failed", "server_error"),
+    "an error event that SDKs swallow": (
+        [STREAM + chunked(*FRAMES[:3], chat.swallowed_error()) + LAST_CHUNK],
+        "failed",
+        "InternalServerError",
+    ),
+    "malformed JSON in mid-stream": (
+        [STREAM + chunked(*FRAMES[:3], b'data: {"choices":[{"index":0,"del\n\n', *FRAMES[3:]) + LAST_CHUNK],
+        "failed",
+        "upstream_error",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "state", "code"), ENDS.values(), ids=ENDS)
+def test_every_end_is_told_from_every_other(run: Run, script: list[Step], state: str, code: str) -> None:
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, *script]) as upstream:
+            asked = rig.ask(upstream.base_url)
+            terminal = await asked.ended()
+            assert asked.failure == (state, code)
+            assert terminal.error is None or terminal.error.message
+            assert asked.frames[:3] == FRAMES[:3], "what came whole stays"
+            assert asked.text.startswith("Hello")
+
+    run(main)
+
+
+def test_a_body_that_does_not_end_after_its_end_marker_is_not_waited_for(run: Run) -> None:
+    clock = ManualClock()
+
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, STREAM + DONE]) as upstream:
+            asked = rig.ask(upstream.base_url, policy=Policy(drain=2.0))
+            await asked.entries(len(FRAMES))
+            clock.advance(1.99)
+            assert asked.stream.terminal is None
+            clock.advance(0.03)
+            assert (await asked.ended()).state == "completed"
+            assert await upstream.peers[0].gone() in ("fin", "reset")
+
+    run(main, clock=clock)
+
+
+def test_an_event_above_the_bound_fails_the_stream_and_closes(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        async def go_on(peer: Peer) -> None:
+            while not asked.stream.terminal:
+                peer.write(http_chunk(b"x" * 1000))
+                await settle()
+
+        begin = STREAM + chunked(*FRAMES[:3], b"data: ")
+        async with ScriptedUpstream([REQUEST, begin, go_on]) as upstream:
+            asked = rig.ask(upstream.base_url, max_event=4096)
+            await asked.ended()
+            assert asked.failure == ("failed", "event_too_large")
+            assert "4096 bytes" in asked.error.message
+            assert asked.frames == FRAMES[:3]
+            peer = upstream.peers[0]
+            assert await peer.gone() in ("fin", "reset")
+
+    run(main)
+
+
+def test_a_full_log_without_readers_fails_the_stream_and_closes(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        more = chat.text("x" * 1000)
+        async with ScriptedUpstream([REQUEST, STREAM + chunked(*FRAMES[:3], *[more] * 40)]) as upstream:
+            asked = rig.ask(upstream.base_url, policy=Policy(max_bytes=8000))
+            await asked.ended()
+            assert asked.failure == ("failed", "log_limit")
+            assert await upstream.peers[0].gone() in ("fin", "reset")
+
+    run(main)
+
+
+# ---------------------------------------------------------------------- no stream at all
+
+NOT_HTTP: dict[str, tuple[list[Step], str]] = {
+    "nothing": ([CLOSE], "closed the connection before it answered"),
+    "a reset": ([RESET], "closed the connection before it answered: [Errno 104]"),
+    "half a head": ([STREAM[:20], CLOSE], "closed the connection in its answer's head"),
+    "another protocol": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "does not speak HTTP/1.1 here"),
+    "a switch of protocols": ([b"HTTP/1.1 101 Switching\r\n\r\n"], "switched protocols (101)"),
+    "an endless head": ([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 80_000], "larger than 65536 bytes"),
+}
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(("script", "message"), NOT_HTTP.values(), ids=NOT_HTTP)
+def test_an_upstream_that_gives_no_answer(run: Run, script: list[Step], message: str, streaming: bool) -> None:
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, *script]) as upstream:
+            asked = rig.ask(upstream.base_url, streaming=streaming)
+            await asked.ended()
+            assert asked.failure == ("failed", "upstream_closed")
+            assert message in asked.error.message
+            assert asked.error.retryable
+            assert (asked.heads, asked.frames) == ([], [])
+            assert len(upstream.peers) == 1, "a connection of its own is not asked twice"
+
+    run(main)
+
+
+def test_a_connection_that_cannot_be_made(run: Run, closed_port: int) -> None:
+    async def main(rig: Rig) -> None:
+        asked = rig.ask(f"http://127.0.0.1:{closed_port}/v1")
+        await asked.ended()
+        assert asked.failure == ("failed", "connect_failed")
+        assert asked.error.message == f"http://127.0.0.1:{closed_port}: connect failed: Connection refused"
+        assert rig.hub.statistics().failed == 1
+
+    run(main)
+
+
+def test_a_request_waits_for_its_whole_answer_only_as_long_as_its_reader(run: Run) -> None:
+    """No reader follows, and the policy says that a stream without one is cancelled at once."""
+
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST]) as upstream:
+            asked = rig.ask(upstream.base_url, policy=Policy(linger=0))
+            peer = await upstream.peer()
+            await until(lambda: peer.requests)
+            asked.stream.expect_reader()
+            assert asked.failure == ("cancelled", "client_left")
+            assert await peer.gone() in ("fin", "reset")
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/x HTTP/1.1\r\nX-Own: 1", ("a", "b")),
+        ("/v1", ("authorization", "Bearer key\n")),
+        ("/v1", ("authorization", "Bearer key\r\nX-Own: 1")),
+        ("/v1", ("x", "nul\0")),
+        ("/v1", ("x", "em dash \u2014")),
+        ("/v1", ("x\r\n", "y")),
+    ],
+)
+def test_no_line_of_its_own_can_be_put_into_a_head(path: str, field: tuple[str, str]) -> None:
+    origin = Origin("http", "127.0.0.1", 80)
+    with pytest.raises(LocalProtocolError, match="in a request's head"):
+        Request(origin=origin, path=path, fields=[field], body=b"")
+
+
+def test_the_bytes_of_a_request() -> None:
+    origin = Origin("https", "::1", 443)
+    request = Request(origin=origin, path="/v1/models", fields=[("x", "caf\xe9\tau lait")], body=b"", method="GET")
+    assert (
+        request.encode()
+        == b"GET /v1/models HTTP/1.1\r\nhost: [::1]\r\nx: caf\xe9\tau lait\r\ncontent-length: 0\r\n\r\n"
+    )
