@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from tokenwire.testing.processes import Running, running_relay, wait_for
 
 Chat = Callable[..., dict[str, Any]]
 Fetch = Callable[..., Any]
+Deaf = Callable[[Running, bytes], socket.socket]
 
 MIB = 1024 * 1024
 STREAM_BYTES = 2 * MIB
@@ -48,14 +48,22 @@ def rss(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-def deaf(relay: Running, request: bytes) -> socket.socket:
-    """A client that asks, takes a few kilobytes into its socket, and never looks at them."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(20)
-    client.connect(("127.0.0.1", relay.port))
-    client.sendall(request)
-    return client
+@pytest.fixture
+def deaf() -> Iterator[Deaf]:
+    """deaf(relay, request) -> a client that asks, takes a few kilobytes into its socket, and never looks at them."""
+    made: list[socket.socket] = []
+
+    def connect(relay: Running, request: bytes) -> socket.socket:
+        made.append(socket.socket())
+        made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        made[-1].settimeout(20)
+        made[-1].connect(("127.0.0.1", relay.port))
+        made[-1].sendall(request)
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
 
 
 def post(relay: Running, body: dict[str, Any], *fields: str) -> bytes:
@@ -77,7 +85,6 @@ def rest(client: socket.socket) -> bytes:
         if not data:
             break
         wire += data
-    client.close()
     if wire.startswith(b"HTTP/"):
         wire = wire.partition(b"\r\n\r\n")[2]
     content = b""
@@ -92,7 +99,9 @@ def rest(client: socket.socket) -> bytes:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_is_bounded_and_others_go_on(small: Running, chat: Chat, fetch: Fetch, simulator: Running) -> None:
+def test_memory_is_bounded_and_others_go_on(
+    small: Running, deaf: Deaf, chat: Chat, fetch: Fetch, simulator: Running
+) -> None:
     body = chat("sim/echo", "one two three")
     with openai.OpenAI(base_url=f"{small.url}/v1", api_key="none", max_retries=0, timeout=20) as client:
         list(client.chat.completions.create(**body))  # everything is imported and warm
@@ -102,7 +111,7 @@ def test_memory_is_bounded_and_others_go_on(small: Running, chat: Chat, fetch: F
         peak, slowest, ended = before, 0.0, time.monotonic() + 2.0
         while time.monotonic() < ended:
             began = time.monotonic()
-            chunks = list(client.chat.completions.create(**body))
+            chunks: list[Any] = list(client.chat.completions.create(**body))
             slowest = max(slowest, time.monotonic() - began)
             assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
             peak = max(peak, rss(small.pid))
@@ -114,10 +123,14 @@ def test_memory_is_bounded_and_others_go_on(small: Running, chat: Chat, fetch: F
     wait_for(lambda: fetch(f"{simulator.url}/stats")["active"] == 0)
 
 
-def test_who_takes_nothing_for_too_long_is_told_how_to_go_on(small: Running, chat: Chat, fetch: Fetch) -> None:
+def test_who_takes_nothing_for_too_long_is_told_how_to_go_on(
+    small: Running, deaf: Deaf, chat: Chat, fetch: Fetch
+) -> None:
     request = {"dialect": "openai.chat", "request": chat("sim/instant", tokens=4000)}
     events = f"{small.url}{fetch(f'{small.url}/v1/streams', request)['events']}"
-    client = deaf(small, f"GET {events.removeprefix(small.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    client = deaf(
+        small, f"GET {events.removeprefix(small.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+    )
     about = events.removesuffix("/events")
     wait_for(lambda: fetch(about), lambda now: now["readers"] == 1)
     wait_for(lambda: fetch(about), lambda now: now["readers"] == 0)
@@ -134,7 +147,7 @@ def test_who_takes_nothing_for_too_long_is_told_how_to_go_on(small: Running, cha
     assert [event.event for event in whole].count("text") == 4000
 
 
-def test_a_vendors_client_that_was_cut_off_does_not_take_it_for_the_end(small: Running, chat: Chat) -> None:
+def test_a_vendors_client_that_was_cut_off_does_not_take_it_for_the_end(small: Running, deaf: Deaf, chat: Chat) -> None:
     client = deaf(small, post(small, chat("sim/instant", tokens=100_000)))
     time.sleep(2 * TIMEOUT)
     body = rest(client)
@@ -142,7 +155,7 @@ def test_a_vendors_client_that_was_cut_off_does_not_take_it_for_the_end(small: R
     assert body.endswith(b"!") or b'"code":"reader_timeout"' in body.rpartition(b"data: ")[2]
 
 
-def test_what_ended_while_nobody_read_is_kept(relay: Running, chat: Chat, fetch: Fetch) -> None:
+def test_what_ended_while_nobody_read_is_kept(relay: Running, deaf: Deaf, chat: Chat, fetch: Fetch) -> None:
     """Twice: a stream that nobody ever followed, and one whose client slept through all of it and wakes up."""
     request = chat("sim/instant", "Tell me of the sea", tokens=3000, seed=5)
     unread = fetch(f"{relay.url}/v1/streams", {"dialect": "openai.chat", "request": request})

@@ -94,7 +94,7 @@ def test_a_sink_that_is_full_at_the_end_gets_its_ending_when_it_can(streaming: S
     stream.append([chat.role(), chat.text("a")], 0)
     stream.append([chat.text("b"), chat.finish()], 0)
     stream.finish()
-    assert not slow.closed
+    assert (slow.closed, slow.writes) == (False, [chat.role() + chat.text("a")])
     slow.drain()
     reader.resume()
     assert slow.closed  # that which it just got fills it again, but there is no more
@@ -350,7 +350,7 @@ def test_a_reader_can_say_that_it_is_detached(streaming: Streaming, sink: Sinks)
     calls: list[str] = []
     for name in ("left", "ended"):
         reader = attach(stream, sink())
-        reader.on_detached = lambda name=name: calls.append(name)  # type: ignore[misc]
+        reader.on_detached = lambda name=name: calls.append(name)
         if name == "left":
             reader.leave()
             reader.leave()

@@ -2,9 +2,9 @@
 
 ``Stream.append`` and the views say what happens to a frame, in eight short functions. Between two tokens of a busy
 relay the kernel's network code has passed through the processor's caches, so what counts is how much code and data a
-token touches: the same steps in one function cost half. A lane is made for one constellation (one live reader, the provider's
-own dialect, no entry pending in the cutter) and thrown away when that changes; it takes only what it is certain of, and
-whatever it does not take goes the general way. The tests hold the two against each other.
+token touches: the same steps in one function cost half. A lane is made for one constellation (one live reader, the
+provider's own dialect, nothing pending in the cutter) and thrown away when that changes; it takes only what it is
+certain of, and whatever it does not take goes the general way. The tests hold the two against each other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def make_lane(stream: Stream, cutter: Cutter, peek: Callable[[bytes], object], r
     now_ns = stream.clock.now_ns
     write = outlet.write
     bound = stream.policy.max_bytes
-        ids = reader.view.ids
+    ids = reader.view.ids
     epoch = held.epoch
 
     def lane(chunk: bytes, start: int) -> bool:

@@ -31,6 +31,10 @@ class Keys:
         self._hub = hub
         self._entries: dict[tuple[str, str], _Entry] = {}
 
+    def __len__(self) -> int:
+        """Keys that are remembered."""
+        return len(self._entries)
+
     def find(self, owner: str, key: str, body: bytes) -> Stream | None:
         """The stream that this key started, or None if the request is new.
 

@@ -211,8 +211,8 @@ class Rig:
             assert running == 0, f"{running} streams are still running"
             await until(lambda: self.pool.statistics().busy == 0)
             assert len(self.pacing) == 0, "a connection is still paced"
-            timers = len(self.hub.wheel) - 1
-            assert timers == 0, f"{timers} timers are left behind"
+            timers = len(self.hub.wheel) - 1  # and not even the hub's own, if the test closed it
+            assert timers <= 0, f"{timers} timers are left behind"
         self.hub.close()
         self.pool.close()
         if error is None:

@@ -1,0 +1,180 @@
+"""engine/stream: the bound of a log. A reader that is behind holds the upstream back; nobody behind means failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tokenwire import dialects
+from tokenwire.engine.log import RUN
+from tokenwire.engine.reader import Reader
+from tokenwire.engine.stream import Pause, State, Stream
+from tokenwire.testing import chat_frames as chat
+from tokenwire.testing.clock import ManualClock
+from tokenwire.testing.sinks import ScriptedSink, ScriptedSource
+
+CHAT = dialects.get("openai.chat")
+BOUND = 50_000
+BIG = chat.text("x" * 30_000)
+Streaming = Callable[..., Stream]
+Sinks = Callable[..., ScriptedSink]
+
+
+def attach(stream: Stream, sink: ScriptedSink) -> Reader:
+    reader = stream.attach(sink, CHAT, ids=False)
+    reader.start()
+    return reader
+
+
+def fill(stream: Stream, *, one_by_one: bool = False) -> None:
+    """To above the bound."""
+    while stream.log.size <= BOUND and stream.terminal is None:
+        if one_by_one:
+            stream.append_one(BIG, 0, None)
+        else:
+            stream.append([BIG], 0)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize("readers", [0, 2])
+def test_a_log_that_is_full_with_nobody_behind_fails(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks, one_by_one: bool, readers: int
+) -> None:
+    stream = streaming(max_bytes=BOUND, linger=float("inf"))
+    sinks = [sink() for _ in range(readers)]
+    for one in sinks:
+        attach(stream, one)
+    fill(stream, one_by_one=one_by_one)
+    assert stream.terminal is not None
+    assert stream.terminal.error is not None
+    assert (stream.state, stream.terminal.error.code) == (State.FAILED, "log_limit")
+    assert str(BOUND) in stream.terminal.error.message
+    assert source.calls == ["abort"]
+    assert all(one.closed and b"log_limit" in one.data for one in sinks)
+
+
+def test_a_reader_that_is_behind_pauses_the_upstream_until_it_has_caught_up(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    stream = streaming(max_bytes=BOUND)
+    slow, quick = sink(high_water=0), sink()
+    reader = attach(stream, slow)
+    attach(stream, quick)
+    fill(stream)
+    assert (source.calls, stream.statistics().paused, stream.terminal) == (["pause"], "MEMORY", None)
+    slow.drain()
+    reader.resume()
+    assert source.paused  # it has been handed everything, and holds it still
+    slow.drain()
+    reader.resume()
+    assert (source.calls, stream.statistics().paused) == (["pause", "resume"], "")
+    assert slow.data == quick.data
+
+
+def test_the_next_entry_of_a_full_log_fails_when_nobody_is_behind_any_more(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    stream = streaming(max_bytes=BOUND)
+    slow = sink(high_water=0)
+    reader = attach(stream, slow)
+    fill(stream)
+    for _ in range(3):
+        slow.drain()
+        reader.resume()
+    slow.high_water = None
+    stream.append([BIG], 0)
+    assert stream.state is State.FAILED
+
+
+@pytest.mark.parametrize("how", ["leaves", "is let go", "finishes"])
+def test_a_reader_that_is_behind_and_goes_lets_the_upstream_go_on(
+    clock: ManualClock, streaming: Streaming, source: ScriptedSource, sink: Sinks, how: str
+) -> None:
+    stream = streaming(max_bytes=BOUND, heartbeat=1e6)
+    slow = sink(high_water=0)
+    attach(stream, sink())
+    reader = attach(stream, slow)
+    fill(stream)
+    assert source.paused
+    if how == "leaves":
+        reader.leave()
+    elif how == "finishes":
+        reader.finish()
+    else:
+        clock.advance(61)
+    assert (source.calls, reader.over) == (["pause", "resume"], True)
+
+
+def test_with_no_reader_attached_the_bound_never_pauses(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    stream = streaming(max_bytes=BOUND, linger=float("inf"))
+    slow = sink(high_water=0)
+    reader = attach(stream, slow)
+    fill(stream)
+    assert source.paused
+    reader.leave()
+    assert source.calls == ["pause", "resume"]
+    stream.append([BIG], 0)
+    assert (stream.state, source.calls) == (State.FAILED, ["pause", "resume", "abort"])
+
+
+def test_a_held_reader_is_behind(streaming: Streaming, source: ScriptedSource, sink: Sinks) -> None:
+    stream = streaming(max_bytes=BOUND)
+    reader = stream.attach(sink(), CHAT, ids=False)
+    fill(stream)
+    assert source.paused
+    reader.start()
+    assert not source.paused
+
+
+def test_the_upstream_reads_on_only_when_the_last_reason_is_gone(streaming: Streaming, source: ScriptedSource) -> None:
+    stream = streaming()
+    stream.pause(Pause.MEMORY)
+    stream.pause(Pause.ADMISSION)
+    stream.pause(Pause.ADMISSION)
+    assert (source.calls, stream.statistics().paused) == (["pause"], "MEMORY|ADMISSION")
+    stream.unpause(Pause.MEMORY)
+    stream.unpause(Pause.MEMORY)
+    assert source.calls == ["pause"]
+    stream.unpause(Pause.ADMISSION)
+    assert source.calls == ["pause", "resume"]
+
+
+def test_pausing_a_stream_without_a_source_is_harmless(queued: Streaming, streaming: Streaming) -> None:
+    for stream in (queued(), streaming()):
+        if stream.source is not None:
+            stream.cancel()
+        stream.pause(Pause.ADMISSION)
+        stream.unpause(Pause.ADMISSION)
+
+
+def test_a_source_that_has_more_at_hand_may_go_on_within_resume(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    stream = streaming(max_bytes=BOUND)
+    slow = sink(high_water=0)
+    reader = attach(stream, slow)
+    fill(stream)
+    source.on_resume = lambda: stream.append([chat.finish(), chat.DONE], 0)
+    for _ in range(5):
+        slow.drain()
+        reader.resume()
+    assert slow.data == BIG * 2 + chat.finish() + chat.DONE
+    assert slow.closed
+
+
+def test_packing_makes_room_before_anything_is_paused_or_fails(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    stream = streaming(max_bytes=2 * RUN * 300)
+    watching = sink()
+    attach(stream, watching)
+    frames = [chat.text(f"{number} ") for number in range(10 * RUN)]
+    assert sum(map(len, frames)) > 2 * stream.policy.max_bytes
+    for frame in frames:
+        stream.append_one(frame, 0, None)
+    assert (stream.terminal, source.calls) == (None, [])
+    assert stream.log.statistics().packed_entries > 0
+    assert watching.data == b"".join(frames)
