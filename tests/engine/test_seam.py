@@ -19,6 +19,8 @@ from tokenwire.dialects.base import Frame
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import EventId
+from tokenwire.engine.ingest import Ingest
+from tokenwire.engine.lane import Lane
 from tokenwire.engine.reader import Reader
 from tokenwire.engine.stream import Policy, Stream
 from tokenwire.errors import NotResumable
@@ -129,6 +131,8 @@ class Seam(RuleBasedStateMachine):
         self.stream = self.hub.open(
             owner="me", dialect=dialects.get("openai.chat"), model="m", policy=policy, hide_usage=True
         )
+        self.lane: Lane | None = None
+        self.ingest = Ingest(self.stream, express=self._express)
         self.oracles = {
             (dialect, ids): Oracle(self.stream, dialect, ids)
             for dialect in ("openai.chat", "native")
@@ -144,15 +148,18 @@ class Seam(RuleBasedStateMachine):
         if begun:
             self._append([chat.role(), chat.text("begun")])
 
+    def _express(self, lane: Lane | None) -> None:
+        self.lane = lane
+
     def _append(self, frames: list[bytes]) -> None:
         for oracle in self.oracles.values():
             for frame in frames:
                 oracle.add(frame)
-        if len(frames) == 1:
-            chunk = b"%x\r\n%b\r\n" % (len(frames[0]), frames[0])
-            self.stream.append_one(frames[0], self.clock.now_ns(), chunk)
-        else:
-            self.stream.append(frames, self.clock.now_ns())
+        data = b"".join(frames)
+        head = b"%x\r\n" % len(data)
+        chunk = head + data + b"\r\n"
+        if self.lane is None or not self.lane(chunk, len(head)):
+            self.ingest.body(data, chunk)
 
     @precondition(lambda self: self.stream.terminal is None)
     @rule(kinds=st.lists(st.sampled_from(sorted(FRAMES)), min_size=1, max_size=4))
@@ -197,11 +204,21 @@ class Seam(RuleBasedStateMachine):
         start=st.booleans(),
         where=st.floats(0, 1),
         preface=st.booleans(),
+        express=st.booleans(),
     )
-    def join(self, dialect: str, ids: bool, high_water: int | None, start: bool, where: float, preface: bool) -> None:
+    def join(
+        self,
+        dialect: str,
+        ids: bool,
+        high_water: int | None,
+        start: bool,
+        where: float,
+        preface: bool,
+        express: bool,
+    ) -> None:
         cursors = [EventId(1, 0), *self.oracles[dialect, True].cursors()]
         after = EventId(1, 0) if start else cursors[min(int(where * len(cursors)), len(cursors) - 1)]
-        sink = ScriptedSink(high_water)
+        sink = ScriptedSink(high_water, express=express)
         try:
             reader = self.stream.attach(sink, dialects.get(dialect), ids=ids, after=None if start else after)
         except NotResumable:
@@ -274,14 +291,15 @@ TestSeam = Seam.TestCase
 TestSeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.parametrize("express", [True, False])
 @pytest.mark.parametrize("dialect", ["openai.chat", "native"])
-def test_every_order_of_one_append_one_drain_and_one_end(dialect: str) -> None:
+def test_every_order_of_a_few_acts(dialect: str, express: bool) -> None:
     """The smallest scripts, all of them: where a reader falls out of the live set and comes back."""
     acts = ["append", "append", "drain", "drain", "end", "join"]
     for order in sorted(set(permutations(acts))):
         seam = Seam()
         seam.begin(begun=True)
-        seam.join(dialect, True, 0, True, 0.0, False)
+        seam.join(dialect, True, 0, True, 0.0, False, express)
         for act in order:
             if act == "append" and seam.stream.terminal is None:
                 seam.append(["text"])
@@ -290,6 +308,6 @@ def test_every_order_of_one_append_one_drain_and_one_end(dialect: str) -> None:
             elif act == "end":
                 seam.end("cancel")
             elif act == "join":
-                seam.join(dialect, True, None, False, 0.5, False)
+                seam.join(dialect, True, None, False, 0.5, False, express)
             seam.every_reader_has_a_beginning_of_what_it_should_get()
         seam.teardown()

@@ -145,7 +145,7 @@ def test_a_provider_is_asked_for_its_models() -> None:
         client = await relay.connect()
         assert (await client.post(CHAT, chat(model="b")).whole()).text == "one"
 
-    asked([REQUEST, listing("a", "b")], streamed("one"), main=main, api_key="sk-1")
+    asked([REQUEST, listing("a", "b"), *streamed("one")], main=main, api_key="sk-1")
 
 
 @pytest.mark.parametrize(

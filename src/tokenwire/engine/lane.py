@@ -76,7 +76,7 @@ def make_lane(stream: Stream, cutter: Cutter, peek: Callable[[bytes], object], r
                 write(chunk)
         except Exception:  # one bad sink must not touch the stream
             log.exception("a sink failed; its reader is detached")
-            reader.leave()
+            reader.broke()
             return True
         if not outlet.writable:
             reader.view.drop(reader)

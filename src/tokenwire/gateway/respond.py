@@ -102,8 +102,10 @@ async def follow(
             return
         preface = b""
         if start == "snapshot":
-            reader.cursor = EventId(held.epoch, held.last_frame)
-            preface = _prefix(stream.encoder(dialect).prefix(stream.transcript()), reader.cursor)
+            # The end marker is no part of a prefix: it still has to come.
+            seq = held.last_frame if held.done_seq is None else held.done_seq - 1
+            reader.cursor = EventId(held.epoch, seq)
+            preface = _prefix(stream.encoder(dialect).prefix(stream.transcript(seq)), reader.cursor)
         if dialect.name == "native" and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
@@ -183,7 +185,9 @@ def _farewell(stream: Stream, sink: ResponseSink, dialect: Dialect) -> bytes:
     """What only this reader is told: it was detached although the stream goes on, and how to resume."""
     if sink.terminal is None or sink.terminal is stream.terminal:
         return b""
-    return encode(stream.encoder(dialect).close(sink.terminal), None)
+    frames = stream.encoder(dialect).close(sink.terminal)
+    # Native: the error alone. The stream neither begins nor ends here, and `done` would vouch for an empty text.
+    return encode([frame for frame in frames if frame.event not in ("started", "done")], None)
 
 
 def _prefix(frames: Sequence[Frame], cursor: EventId) -> bytes:

@@ -82,15 +82,15 @@ def running_simulator(folder: Path) -> Iterator[Running]:
 def running_relay(config: str, folder: Path) -> Iterator[Running]:
     """``tokenwire serve`` on a free port. *config* is the text of its ``tokenwire.toml``, written to *folder*.
 
-    Raises ``AssertionError`` if it does not start, and when it is left, if the relay logged an exception: a test may
-    provoke failures of upstreams and clients, but none of ours.
+    Raises ``AssertionError`` if it does not start, and when it is left, if the relay logged an exception so far: a test
+    may provoke failures of upstreams and clients, but none of ours.
     """
     path = folder / "tokenwire.toml"
     path.write_text(config, "utf-8")
     arguments = ["-m", "tokenwire", "serve", "--config", str(path), "--port", "0"]
     with _running(arguments, folder / "relay.log") as relay:
         yield relay
-    assert "Traceback" not in relay.complaints, relay.complaints
+        assert "Traceback" not in relay.complaints, relay.complaints
 
 
 @contextmanager

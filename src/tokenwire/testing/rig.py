@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Nothing on loopback takes so long; it only keeps a broken test from hanging the run.
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 5.0
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,

@@ -16,8 +16,10 @@ class ScriptedSink:
     Args:
         high_water: bytes that it holds before it says that it is full; they leave it by ``drain`` only. 0: it takes
             one write at a time. None: its client reads at once, and it never is full.
+        express: whether it offers an outlet for HTTP/1.1 chunks (``tokenwire.engine.lane``).
 
     Attributes:
+        expressed: how many of the writes came through the outlet.
         writes: each piece of data in the order of writing; ``data`` is all of it.
         chunks: beside each of them, the HTTP/1.1 chunk that came with it, or None.
         closed: whether ``close`` was called; ``terminal`` is what it was given.
@@ -26,8 +28,10 @@ class ScriptedSink:
         breaches: every breach of the sink's contract by its caller, in words: a test should end with none.
     """
 
-    def __init__(self, high_water: int | None = None) -> None:
+    def __init__(self, high_water: int | None = None, *, express: bool = False) -> None:
         self.high_water = high_water
+        self.outlet = _ScriptedOutlet(self) if express else None
+        self.expressed = 0
         self.writes: list[bytes] = []
         self.chunks: list[bytes | None] = []
         self.closed = False
@@ -88,6 +92,21 @@ class ScriptedSink:
         self.writes.clear()
         self.chunks.clear()
         return data
+
+
+class _ScriptedOutlet:
+    """``tokenwire.engine.lane.Outlet``: what is written to it is the sink's."""
+
+    def __init__(self, sink: ScriptedSink) -> None:
+        self._sink = sink
+
+    @property
+    def writable(self) -> bool:
+        return not self._sink.full
+
+    def write(self, chunk: bytes) -> None:
+        self._sink.write(chunk.partition(b"\r\n")[2].removesuffix(b"\r\n"), chunk)
+        self._sink.expressed += 1
 
 
 class ScriptedSource:
