@@ -26,6 +26,7 @@ from tokenwire.testing.upstream import Peer, ScriptedUpstream
 CONFIG = """
 [limits]
 upstream_event = 1048576
+stream_bytes = 2097152
 heartbeat = 0.2
 [upstreams.sim]
 base_url = "{simulator}/v1"

@@ -165,6 +165,17 @@ def test_a_source_that_has_more_at_hand_may_go_on_within_resume(
     assert slow.closed
 
 
+def test_a_read_that_fills_the_log_and_loses_the_last_reader_ends_the_stream_once(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    stream = streaming(max_bytes=BOUND, linger=0)
+    bad = sink()
+    attach(stream, bad)
+    bad.raises = RuntimeError("a bug in the sink")
+    stream.append([BIG, BIG], 0)
+    assert (stream.state, source.calls) == (State.CANCELLED, ["abort"])
+
+
 def test_packing_makes_room_before_anything_is_paused_or_fails(
     streaming: Streaming, source: ScriptedSource, sink: Sinks
 ) -> None:

@@ -229,6 +229,20 @@ def test_what_a_reader_needs_to_come_back_is_not_trimmed(
     assert slow.data.endswith(resumed.data)
 
 
+def test_entries_without_the_state_to_fold_them_are_as_good_as_trimmed(
+    hub: Hub, streaming: Streaming, follow: Follow
+) -> None:
+    stream = streaming()
+    stream.append([chat.text(f"{number} ") for number in range(4 * RUN)], 0)
+    hub.pack(stream)
+    assert stream.trim(0) > 0
+    held = f"1-{stream.log.first + 5}"
+    assert ids_in(follow(stream, ids=True, after=held).data)
+    with pytest.raises(NotResumable) as caught:  # nobody has ever read it in this dialect
+        follow(stream, "native", ids=True, after=held)
+    assert caught.value.status == 410
+
+
 def test_a_reader_that_is_behind_keeps_what_it_has_not_had(
     hub: Hub, streaming: Streaming, sink: Callable[..., ScriptedSink]
 ) -> None:

@@ -26,8 +26,8 @@ Sinks = Callable[..., ScriptedSink]
 MOMENTS = ("queued", "connecting", "begun", "opened", "in the midst")
 
 
-def attach(stream: Stream, sink: ScriptedSink) -> Reader:
-    reader = stream.attach(sink, CHAT, ids=False)
+def attach(stream: Stream, sink: ScriptedSink, dialect: str = "openai.chat") -> Reader:
+    reader = stream.attach(sink, dialects.get(dialect), ids=False)
     reader.start()
     return reader
 
@@ -141,11 +141,18 @@ def test_a_started_stream_that_nobody_follows_lingers_too(
 
 @pytest.mark.parametrize("linger", [0.0, 15.0, FOREVER])
 @pytest.mark.parametrize("marker", ["finish", "done"])
+@pytest.mark.parametrize("dialect", ["openai.chat", "native"])
 def test_leaving_after_the_finish_marker_cancels_nothing_and_waits_for_the_usage(
-    clock: ManualClock, streaming: Streaming, source: ScriptedSource, sink: Sinks, linger: float, marker: str
+    clock: ManualClock,
+    streaming: Streaming,
+    source: ScriptedSource,
+    sink: Sinks,
+    linger: float,
+    marker: str,
+    dialect: str,
 ) -> None:
     stream = streaming(linger=linger)
-    reader = attach(stream, sink())
+    reader = attach(stream, sink(), dialect)
     stream.append([chat.role(), chat.text("a"), chat.finish(), *([chat.DONE] if marker == "done" else [])], 0)
     reader.leave()
     clock.advance(1)

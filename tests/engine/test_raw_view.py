@@ -54,7 +54,8 @@ def test_with_ids_the_id_line_stands_directly_before_the_blank_line(streaming: S
     live = follow(stream, ids=True)
     lf, crlf, cr = (b"event: e\ndata: {}\n\n".replace(b"\n", end) for end in (b"\n", b"\r\n", b"\r"))
     stream.append([chat.role()], 0)
-    for frame in (chat.text("a"), lf, crlf, cr):
+    plain = chat.text("a").replace(b"\n", b"\r\n")
+    for frame in (chat.text("a"), lf, crlf, cr, plain):
         stream.append_one(frame, 0, None)
     stream.append([lf, crlf], 0)
     expected = [
@@ -63,10 +64,11 @@ def test_with_ids_the_id_line_stands_directly_before_the_blank_line(streaming: S
         b"event: e\ndata: {}\nid: 1-3\n\n",
         b"event: e\r\ndata: {}\r\nid: 1-4\n\r\n",
         b"event: e\rdata: {}\rid: 1-5\n\r",
-        b"event: e\ndata: {}\nid: 1-6\n\nevent: e\r\ndata: {}\r\nid: 1-7\n\r\n",
+        plain[:-2] + b"id: 1-6\n\r\n",
+        b"event: e\ndata: {}\nid: 1-7\n\nevent: e\r\ndata: {}\r\nid: 1-8\n\r\n",
     ]
     assert live.writes == expected
-    assert ids_in(live.data) == [f"1-{seq}" for seq in range(1, 8)]
+    assert ids_in(live.data) == [f"1-{seq}" for seq in range(1, 9)]
     assert follow(stream, ids=True).data == b"".join(expected)
 
 

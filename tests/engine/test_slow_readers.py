@@ -47,17 +47,21 @@ def test_a_full_sink_is_written_nothing_until_it_says_so(streaming: Streaming, s
     assert slow.writes == [frames[0], b"".join(frames[1:])]  # all that there is, in one write
 
 
-def test_what_a_reader_missed_is_taken_from_the_log_page_by_page(streaming: Streaming, sink: Sinks) -> None:
+@pytest.mark.parametrize("dialect", ["openai.chat", "native"])
+def test_what_a_reader_missed_is_taken_from_the_log_page_by_page(
+    streaming: Streaming, sink: Sinks, dialect: str
+) -> None:
     stream = streaming()
-    frames = [chat.text(f"{number} ".rjust(1000)) for number in range(200)]
-    stream.append(frames, 0)
-    slow = sink(high_water=0)
-    reader = attach(stream, slow)
+    stream.append([chat.text(f"{number} ".rjust(1000)) for number in range(200)], 0)
+    slow, quick = sink(high_water=0), sink()
+    reader = attach(stream, slow, dialect=dialect)
     for _ in range(10):
         slow.drain()
         reader.resume()
+    attach(stream, quick, dialect=dialect)
     assert reader.live
-    assert slow.data == b"".join(frames)
+    assert slow.data == quick.data
+    assert len(slow.writes) > 2
     assert all(PAGE <= len(page) < 1.1 * PAGE for page in slow.writes[:-1])
 
 
@@ -214,6 +218,19 @@ def test_entries_that_give_a_reader_nothing_do_not_count_as_written(
         stream.append([chat.chunk({})], clock.now_ns())
     assert raw.writes == [chat.text("a")] + [chat.chunk({})] * 12
     assert native.data == b": hb\n\n" * 2
+
+
+def test_what_is_hidden_from_a_reader_does_not_count_as_written(
+    clock: ManualClock, streaming: Streaming, sink: Sinks
+) -> None:
+    stream = streaming(hide_usage=True)
+    idle = sink()
+    attach(stream, idle)
+    stream.append([chat.usage()], clock.now_ns())  # continuous usage, and nothing to say yet
+    clock.advance(6)
+    stream.append([chat.usage()], clock.now_ns())
+    clock.advance(5)
+    assert idle.writes == [b": hb\n\n"]
 
 
 def test_a_full_sink_gets_none_and_catches_up_without(clock: ManualClock, streaming: Streaming, sink: Sinks) -> None:

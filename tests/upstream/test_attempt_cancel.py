@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from tokenwire.testing.upstream import (
     head,
     http_chunk,
 )
+from tokenwire.upstream.connection import Connection
+from tokenwire.upstream.pool import Origin, Pool
 
 Run = Callable[..., Any]
 
@@ -120,6 +123,30 @@ def test_cancelled_before_the_connection_stands(run: Run, silent_port: int) -> N
         await settle()
         await cancel(asked)
         assert asyncio.all_tasks() == {asyncio.current_task()}, "nobody goes on connecting"
+
+    run(main, clock=ManualClock())
+
+
+def test_a_connection_that_stands_in_spite_of_the_cancel_is_closed_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Pool.connect
+
+    async def stubborn(pool: Pool, origin: Origin, timeout: float) -> Connection:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return await connect(pool, origin, timeout)
+
+    monkeypatch.setattr(Pool, "connect", stubborn)
+
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST]) as upstream:
+            asked = rig.ask(upstream.base_url)
+            await settle()
+            await cancel(asked)
+            peer = await upstream.peer()
+            assert await peer.gone() in ("fin", "reset")
+            assert peer.received == b""
 
     run(main, clock=ManualClock())
 

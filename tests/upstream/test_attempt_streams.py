@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tokenwire import dialects
 from tokenwire.engine.stream import Policy
 from tokenwire.errors import LocalProtocolError
 from tokenwire.testing import chat_frames as chat
@@ -28,7 +29,7 @@ from tokenwire.testing.upstream import (
     head,
     http_chunk,
 )
-from tokenwire.upstream.attempt import Request
+from tokenwire.upstream.attempt import Attempt, Deadlines, Request
 from tokenwire.upstream.pool import Origin
 
 Run = Callable[..., Any]
@@ -77,6 +78,72 @@ def test_a_stream_reaches_the_log_as_it_came_and_leaves_its_connection_for_the_n
                     (200, b"text/event-stream; charset=utf-8")
                 ]
             assert rig.pool.statistics() == (1, 0, 1, 1)
+
+    run(main)
+
+
+def test_nobody_need_care_for_the_head(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, STREAM + chunked(*FRAMES) + LAST_CHUNK]) as upstream:
+            dialect = dialects.get("openai.chat")
+            stream = rig.hub.open(owner="me", dialect=dialect, model="up/m", policy=Policy())
+            request = Request(origin=rig.origin(upstream.base_url), path="/", fields=(), body=b"")
+            Attempt(stream, rig.pool, request, streaming=True, deadlines=Deadlines()).start()
+            await until(lambda: stream.terminal)
+            assert stream.log.last_frame == len(FRAMES)
+
+    run(main)
+
+
+class Outlet:
+    """A sink that takes HTTP/1.1 chunks as they are, as the gateway's does where its reader can."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.chunks: list[bytes] = []
+        self.outlet = self
+        self.unsent = 0
+        self.lone = 0
+
+    def write(self, data: bytes, chunk: bytes | None = None) -> bool:
+        if data.startswith(b"data:"):
+            data = chunk or http_chunk(data)
+        else:
+            self.lone += 1  # through the express lane
+        self.chunks.append(data)
+        return True
+
+    def close(self, terminal: object) -> None:
+        self.chunks.append(LAST_CHUNK)
+
+
+def test_a_live_reader_gets_the_upstreams_own_chunks_and_the_next_stream_has_a_lane_of_its_own(run: Run) -> None:
+    frames = chat.answer(*"abcdefgh")
+
+    async def main(rig: Rig) -> None:
+        async def one_by_one(peer: Peer) -> None:
+            peer.write(STREAM)
+            for count, frame in enumerate(frames, 1):
+                peer.write(http_chunk(frame))
+                await asked.entries(count)
+            peer.write(LAST_CHUNK)
+
+        async with ScriptedUpstream([REQUEST, one_by_one, REQUEST, one_by_one]) as upstream:
+            earlier = None
+            for _ in range(2):
+                asked = rig.ask(upstream.base_url)
+                sink = Outlet()
+                reader = asked.stream.attach(sink, asked.stream.dialect, ids=False)
+                reader.start()
+                await asked.entries(4)
+                if earlier is not None:
+                    earlier.leave()  # its stream is over: the connection's lane is no longer its business
+                await asked.ended()
+                assert b"".join(sink.chunks) == b"".join(map(http_chunk, frames)) + LAST_CHUNK
+                assert sink.lone > 3
+                assert asked.frames == frames
+                earlier = reader
+            assert rig.pool.statistics().reused == 1
 
     run(main)
 

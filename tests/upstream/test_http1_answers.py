@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Callable, Iterable
 
 import pytest
 
 from tokenwire.errors import EventTooLarge
-from tokenwire.testing.exchange import Call, RecordedExchange, play
+from tokenwire.testing.exchange import Call, RecordedExchange, RecordedTransport, play
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head, http_chunk
 from tokenwire.upstream.connection import MAX_HEAD, Connection
 
@@ -278,3 +279,41 @@ def test_an_answer_that_ends_while_paused_leaves_the_connection_reading() -> Non
     played = play([CHUNKED, http_chunk(b"x") + LAST_CHUNK], exchange=exchange)
     assert exchange.ended
     assert (played.connection.usable, played.transport.reading) == (True, True)
+
+
+def test_a_connection_of_no_pool_stays_with_its_maker() -> None:
+    connection, transport = Connection(lambda: 0), RecordedTransport()
+    connection.connection_made(transport)
+    for _ in range(2):
+        exchange = RecordedExchange()
+        connection.send(exchange, b"GET / HTTP/1.1\r\n\r\n")
+        connection.data_received(answer(b"hello"))
+        assert exchange.body == b"hello"
+        assert connection.usable
+    connection.connection_lost(None)
+    connection.abort()
+    assert not connection.usable
+    assert not transport.aborted, "it is gone: asyncio's transport would report its end a second time"
+
+
+def test_a_socket_that_is_no_tcp_socket_is_read_all_the_same() -> None:
+    """Delayed acknowledgements are asked for in vain, once, and nothing else comes of it."""
+    asked: list[int] = []
+
+    class Pipe:
+        def setsockopt(self, level: int, option: int, value: int) -> None:
+            asked.append(option)
+            raise OSError(95, "Operation not supported")
+
+    class PipeTransport(RecordedTransport):
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return Pipe() if name == "socket" else default
+
+    connection, exchange = Connection(lambda: 0), RecordedExchange()
+    connection.connection_made(PipeTransport())
+    connection.send(exchange, b"GET / HTTP/1.1\r\n\r\n")
+    connection.data_received(CHUNKED)
+    for _ in range(100):
+        connection.data_received(http_chunk(b"x"))
+    assert len(asked) == (1 if hasattr(socket, "TCP_QUICKACK") else 0)
+    assert exchange.body == b"x" * 100

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenwire.testing.exchange import play
+from tokenwire.testing.exchange import RecordedExchange, play
 from tokenwire.testing.http_bytes import http_chunk
 
 HEADS = {
@@ -170,3 +170,38 @@ def test_lone_chunks_of_every_size_class_come_with_their_bytes(size: int) -> Non
         assert exchange.body == b"first" + 2 * content
         assert all(chunk is None or chunk == wire for chunk in exchange.chunks)
         assert exchange.reads == 3
+
+
+# ---------------------------------------------------------------------- the express lane
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_express_lane_is_offered_lone_chunks_first_and_takes_them_or_not(takes: bool) -> None:
+    offered: list[tuple[bytes, int]] = []
+
+    def lane(chunk: bytes, start: int) -> bool:
+        offered.append((chunk, start))
+        return takes
+
+    lone = [http_chunk(b"x" * size) for size in (1, 15, 16, 300)]
+    exchange = RecordedExchange({"head": lambda: exchange.connection.express(lane)})
+    reads = [HEADS["keep-alive"] + http_chunk(b"first"), *lone, lone[0] + lone[1], b"3;a\r\nyyy\r\n", b"0\r\n\r\n"]
+    play(reads, exchange=exchange)
+    assert offered == [(chunk, chunk.index(b"\n") + 1) for chunk in lone]
+    assert exchange.body == b"first" + (b"" if takes else b"x" * 332) + b"x" * 16 + b"yyy"
+    assert exchange.ended
+
+
+def test_a_lane_serves_one_answer_only() -> None:
+    def lane(chunk: bytes, start: int) -> bool:
+        raise AssertionError("offered to a lane of the answer before")
+
+    exchange = RecordedExchange({"end": lambda: exchange.connection.express(lane)})
+    answer = [HEADS["keep-alive"] + http_chunk(b"first"), http_chunk(b"second"), b"0\r\n\r\n"]
+    played = play([*answer[:1], answer[2]], exchange=exchange)
+    assert played.kept
+    second = RecordedExchange()
+    played.connection.send(second, b"GET / HTTP/1.1\r\n\r\n")
+    for read in answer:
+        played.connection.data_received(read)
+    assert second.body == b"firstsecond"

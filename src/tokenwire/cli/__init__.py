@@ -27,8 +27,8 @@ Config = Annotated[Path | None, typer.Option("--config", help="A tokenwire.toml;
 def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; more than one needs a redis:// store.")] = 1,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs a redis:// store.")] = 1,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page, if there is a display.")] = False,
 ) -> None:
     """Run the relay. Without --config: loopback only, upstreams from the environment, and the simulator as sim/…"""
@@ -40,12 +40,15 @@ def serve(
 @app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8786,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8786,
 ) -> None:
     """Run the simulator alone: providers' look-alikes with latency profiles and faults."""
     from tokenwire.simulator.__main__ import main as run_simulator
 
-    run_simulator(["--host", host, "--port", str(port)])
+    try:
+        run_simulator(["--host", host, "--port", str(port)])
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}", where="--port") from error
 
 
 @app.command()

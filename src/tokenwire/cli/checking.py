@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tokenwire.engine.clock import LoopClock
-from tokenwire.errors import TokenwireError
-from tokenwire.gateway.directory import Directory, Upstream
+from tokenwire.errors import TokenwireError, UpstreamStatus
+from tokenwire.gateway.directory import Directory, Upstream, list_models
 from tokenwire.gateway.settings import Settings, from_environment, load
-from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Pool
 
 
@@ -23,7 +23,7 @@ def run_check(environ: Mapping[str, str], config: Path | None) -> int:
     answers = asyncio.run(_ask(settings))
     table = Table("upstream", "dialect", "base_url", "answer")
     for name, upstream in settings.upstreams.items():
-        table.add_row(name, upstream.dialect, upstream.base_url, answers[name][1])
+        table.add_row(name, upstream.dialect, escape(upstream.base_url), escape(answers[name][1]))
     console = Console()
     console.print(
         table if settings.upstreams else "no upstreams: set OPENAI_API_KEY or the like, or write a tokenwire.toml"
@@ -44,8 +44,14 @@ async def _ask(settings: Settings) -> dict[str, tuple[bool, str]]:
 
 
 async def _answer(pool: Pool, upstream: Upstream) -> tuple[bool, str]:
+    configured = upstream.settings.models
     try:
-        body = await fetch(pool, upstream.request("/models", b"", method="GET"), timeout=10.0)
+        models = await list_models(pool, upstream)
+    except UpstreamStatus as error:
+        if configured is not None and error.status in (404, 405):  # serve does not ask it for a list either
+            return True, f"ok, {len(configured)} models configured"
+        said = upstream.dialect.describe_error(error.body, error.status or 502).message
+        return False, f"status {error.status}: {said}"
     except TokenwireError as error:
         return False, str(error)
-    return True, f"ok, {len(body)} bytes of models"
+    return True, f"ok, {len(models)} models"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,9 @@ from tokenwire.errors import ConfigError
 if TYPE_CHECKING:
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.settings import Settings
+
+#: How long the simulator may take to end; it has nothing to finish.
+_PATIENCE_SECONDS = 5.0
 
 
 def run_serve(
@@ -51,17 +53,26 @@ def run_serve(
         sock = listen(server.host, server.port)
         shown = f"[{server.host}]" if ":" in server.host else server.host
         address = f"http://{shown}:{sock.getsockname()[1]}"
-        run(settings, sock, lambda gateway: announce(gateway, settings, address, open_browser))
+
+        def ready(gateway: Gateway) -> None:
+            announce(settings, address)
+            if open_browser and has_display(environ):
+                import webbrowser
+
+                webbrowser.open(address)
+
+        run(settings, sock, ready)
 
 
-def announce(gateway: Gateway, settings: Settings, address: str, open_browser: bool) -> None:
+def announce(settings: Settings, address: str) -> None:
     """Say where we are, and what can be asked."""
     print(f"tokenwire {address}")
     print(f"  upstreams: {', '.join(settings.upstreams) or 'none'}", flush=True)
-    if open_browser and (sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY")):
-        import webbrowser
 
-        webbrowser.open(address)
+
+def has_display(environ: Mapping[str, str]) -> bool:
+    """Whether a browser would be seen by anybody."""
+    return sys.platform in ("win32", "darwin") or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
 @contextmanager
@@ -90,7 +101,7 @@ def simulator(*, wanted: bool) -> Iterator[Callable[[], str | None]]:
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

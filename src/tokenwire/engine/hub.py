@@ -53,9 +53,11 @@ class Hub:
 
     #: How often retention and packing look around, seconds.
     TICK = 0.25
-    #: Packing saves memory and costs about a microsecond a frame: not begun below this share of the bound …
-    PACK_FROM = 1 / 16
-    #: … and done in portions of two milliseconds with pauses between them, for no token may wait for it.
+    #: Packing saves memory and costs a tenth of what relaying costs. So it waits for a quiet moment (fewer new entries
+    #: in a tick than this), or until this share of the bound is reached …
+    PACK_QUIET = 1000
+    PACK_FROM = 1 / 2
+    #: … and is done in portions of two milliseconds with pauses between them, for no token may wait for it.
     PACK_FRAMES = 2048
     PACK_PAUSE = 0.02
 
@@ -70,6 +72,7 @@ class Hub:
         self._refused = 0
         self._ends: dict[str, int] = {}
         self._bytes = 0
+        self._entries = 0  # of all streams held, at the last tick
         self._packing = Timer(None)
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
 
@@ -152,7 +155,9 @@ class Hub:
     def _tick(self) -> None:
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
         self._bytes = sum([stream.log.size for stream in self._streams.values()])
-        if self._bytes > self.retention.max_bytes * self.PACK_FROM and not self._packing.active:
+        before, self._entries = self._entries, sum([stream.log.last for stream in self._streams.values()])
+        quiet = self._entries - before < self.PACK_QUIET
+        if (quiet or self._bytes > self.retention.max_bytes * self.PACK_FROM) and not self._packing.active:
             self._pack_some()
         cutoff = self.clock.now_ns() - int(self.retention.ended_seconds * 1e9)
         for stream in list(self._ended.values()):
@@ -168,7 +173,7 @@ class Hub:
         for stream in self._streams.values():
             count = stream.log.packable
             if count:
-                stream.log.pack()
+                self._bytes -= stream.log.pack()  # or what packing has won would be trimmed once more
                 left -= count
                 if left <= 0:
                     self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)

@@ -307,8 +307,7 @@ class Stream:
 
     def detach(self, reader: Reader, *, finished: bool) -> None:
         """*reader* is over. When the last one leaves before the end, the policy decides: cancel, linger or finish."""
-        if reader in self.readers:
-            self.readers.remove(reader)
+        self.readers.remove(reader)
         if finished:
             self.caught_up()
         else:
@@ -329,6 +328,10 @@ class Stream:
         """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
         if self._pause & Pause.MEMORY and all(reader.live for reader in self.readers):
             self.unpause(Pause.MEMORY)
+            if self.readers and self.log.size > self._max_bytes:
+                # Still full, and now with nobody behind. Left to the next frame, a reader that falls behind by that
+                # very frame would pause it again, and the log would grow past its bound a burst at a time.
+                self._bound_reached()
 
     def reader_gave_up(self, reader: Reader) -> None:
         """*reader* took nothing for its whole time: told how to resume, and let go."""

@@ -160,11 +160,13 @@ class RawView(View):
         size = 0
         last = held.last_frame if held.done_seq is None else held.done_seq
         while size < limit and seq < last:
-            frames = held.after(seq, min(last - seq, 1 + (limit - size) // 256))
-            data = self._render(frames, seq + 1)
-            parts.append(data)
-            size += len(data)
-            seq += len(frames)
+            for frame in held.after(seq, min(last - seq, 1 + (limit - size) // 256)):
+                data = self._render((frame,), seq + 1)
+                parts.append(data)
+                size += len(data)
+                seq += 1
+                if size >= limit:
+                    break
         over = seq >= last and (held.terminal is not None or held.done_seq is not None)
         if over and held.done_seq is None and seq < held.last:  # after the end marker nothing is relayed
             parts.append(self._terminal())

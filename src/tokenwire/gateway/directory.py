@@ -12,7 +12,7 @@ import msgspec
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
-from tokenwire.errors import RequestRefused, TokenwireError, UnknownModel
+from tokenwire.errors import RemoteProtocolError, RequestRefused, TokenwireError, UnknownModel
 from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings
 from tokenwire.upstream.attempt import Request
 from tokenwire.upstream.fetch import fetch
@@ -131,12 +131,10 @@ class Directory:
 
     async def _fetch(self, upstream: Upstream) -> bool:
         try:
-            body = await fetch(self._pool, upstream.request("/models", b"", method="GET"), timeout=10.0)
-            models = msgspec.json.decode(body, type=_Listing)
-        except (TokenwireError, msgspec.DecodeError) as error:
+            self._lists[upstream.name] = await list_models(self._pool, upstream)
+        except TokenwireError as error:
             log.warning("no model list from %s (%s): %s", upstream.name, upstream.origin, error)
             return False
-        self._lists[upstream.name] = [model.id for model in models.data]
         return True
 
 
@@ -146,3 +144,12 @@ class _Listed(msgspec.Struct):
 
 class _Listing(msgspec.Struct):
     data: list[_Listed]
+
+
+async def list_models(pool: Pool, upstream: Upstream) -> list[str]:
+    """The models that *upstream* says it has. Raises what ``fetch`` does; ``RemoteProtocolError`` for no list."""
+    body = await fetch(pool, upstream.request("/models", b"", method="GET"), timeout=10.0)
+    try:
+        return [model.id for model in msgspec.json.decode(body, type=_Listing).data]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"that is no list of models: {error}") from error

@@ -6,6 +6,7 @@ name was pointed at 127.0.0.1 (DNS rebinding); or by a body type that needs no C
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ LOCAL = "local"
 def admit(scope: Scope) -> str:
     """The caller of this request. Raises ``RequestRefused`` (403, 415) for what a foreign page could have sent."""
     host = header(scope, b"host")
-    if host is not None and not loopback(_hostname(host)):
+    if host is not None and not _is_loopback(host):
         raise RequestRefused(
             403,
             "foreign_host",
@@ -45,11 +46,13 @@ def admit(scope: Scope) -> str:
     return LOCAL
 
 
-def _hostname(host: str) -> str:
+@lru_cache(maxsize=256)
+def _is_loopback(host: str) -> bool:
+    """Asked with every request, about the same few Host headers."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:  # half a bracket
-        return ""
+        return False
 
 
 def _own_origin(origin: str, host: str | None) -> bool:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How long the readers of streams that were cut may take to read why.
+LAST_WORDS_SECONDS = 5.0
+
 
 class Server(uvicorn.Server):
     """Tells the engine before uvicorn closes anything: running streams get their time, then a reason."""
@@ -45,12 +48,19 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         gateway = self._gateway
         gateway.drain()  # new streams are refused with 503 from now on, and /readyz says so: the socket stays open
-        deadline = gateway.clock.now_ns() + int(self._drain_seconds * 1e9)
-        while gateway.busy() and not self.force_exit and gateway.clock.now_ns() < deadline:
-            await asyncio.sleep(0.02)
+        await self._while(gateway.busy, self._drain_seconds)
         gateway.cut()
-        await asyncio.sleep(0)  # the readers' tasks send their last words
+        await asyncio.sleep(0.02)  # whoever reads gets the last words at once, a second signal or not
+        await self._while(lambda: bool(self.server_state.tasks), LAST_WORDS_SECONDS)
+        if self.server_state.tasks:  # clients that read nothing: uvicorn would log a traceback for each
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
         await super().shutdown(sockets)
+
+    async def _while(self, condition: Callable[[], bool], seconds: float) -> None:
+        deadline = self._gateway.clock.now_ns() + int(seconds * 1e9)
+        while condition() and not self.force_exit and self._gateway.clock.now_ns() < deadline:
+            await asyncio.sleep(0.02)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,7 +97,7 @@ def configure(gateway: Gateway) -> uvicorn.Config:
         gateway,
         http=protocol,  # type: ignore[arg-type]  # a factory does: uvicorn only calls it
         ws="none",
-        lifespan="on",
+        lifespan="off",  # serve() starts and ends the gateway: uvicorn skips its part at a second signal
         access_log=False,
         proxy_headers=False,
         log_level="warning",
@@ -114,6 +124,7 @@ async def serve(settings: Settings, sock: socket.socket, *, on_ready: Callable[[
             on_ready(gateway)
 
     waiter = asyncio.get_running_loop().create_task(ready())
+    await gateway.startup()
     try:
         await server.serve(sockets=[sock])
     finally:

@@ -128,13 +128,20 @@ class Client(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, port: int, *, receive_buffer: int | None = None) -> Client:
-        """To *port* of 127.0.0.1. A small *receive_buffer* (bytes) makes a client that soon takes no more."""
+        """To *port* of 127.0.0.1. A small *receive_buffer* (bytes) makes a client that soon takes no more.
+
+        Raises ``OSError``: nobody listens there.
+        """
         sock = socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
-        await loop.sock_connect(sock, ("127.0.0.1", port))
+        try:
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
         _, client = await loop.create_connection(cls, sock=sock)
         client._host = b"127.0.0.1:%d" % port
         return client

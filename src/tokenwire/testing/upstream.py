@@ -174,8 +174,8 @@ class Peer(asyncio.Protocol):
         if not self._ours:  # over TLS some loops show no end of file
             self._leave("reset" if isinstance(exc, OSError) else "fin")
         self.over = True
-        if self._task is not None:
-            self._task.cancel()
+        assert self._task is not None
+        self._task.cancel()
         self._news.tell()
 
     def pause_writing(self) -> None:
@@ -275,7 +275,8 @@ class ScriptedUpstream:
         self.stop_listening()
         for peer in self.peers:
             peer.close()
-            peer.transport.abort()  # whatever is still to be sent
+            if not peer.over:  # asyncio's transport cannot be aborted once it is gone
+                peer.transport.abort()  # whatever is still to be sent
             await peer.gone()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         if error is None:  # else the test's own failure says more

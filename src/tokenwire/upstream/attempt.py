@@ -165,14 +165,9 @@ class Attempt:
             self._whole = []  # JSON, HTML or an unlabelled stream: the first bytes tell
 
     def on_body(self, data: bytes, chunk: bytes | None) -> None:
-        if self._ingest is not None:
-            self._ingest.body(data, chunk)
-        elif self._whole is not None and not self._over:
-            self._collect(data)
+        self._collect(data)  # an event stream's goes to its ingest directly
 
     def on_end(self) -> None:
-        if self._over:
-            return
         self._end()
         if self._ingest is not None:
             self._ingest.end()
@@ -186,8 +181,6 @@ class Attempt:
             self._unary(body)
 
     def on_lost(self, error: RemoteProtocolError, *, answered: bool) -> None:
-        if self._over:
-            return
         if self._reused and not answered:
             # A kept-alive connection that the server had already closed: nothing came back, so nothing was begun
             # (RFC 9112 section 9.3.1 allows the repeat for that case), and a fresh connection is asked.
@@ -232,15 +225,14 @@ class Attempt:
     def _begin(self, *, unary: bool) -> None:
         self._stream.begin(unary=unary)
         if not unary:
+            assert self._connection is not None
             self._ingest = Ingest(self._stream, self._max_event, self._express)
-            if self._connection is not None:
-                self._connection.body_to(self._ingest.body)
+            self._connection.body_to(self._ingest.body)
         if self._on_head is not None:
             self._on_head(self._status, self._headers)
 
     def _express(self, lane: Lane | None) -> None:
-        # Once the answer has ended the connection may already carry another one.
-        if self._connection is not None and not self._over:
+        if self._connection is not None:  # else the answer has ended
             self._connection.express(lane)
 
     def _collect(self, data: bytes) -> None:

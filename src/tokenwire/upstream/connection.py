@@ -51,6 +51,11 @@ def _heads() -> list[bytes]:
 
 _HEADS = _heads()
 _READ = 16 * 1024
+# So much in one read is no model at work but a replay, a cache or an attack: it is read by hand from then on. libuv
+# would read on up to 32 times in a row, 8 MB and half a second of our work, before anybody else got a turn.
+_FLOOD = 64 * 1024
+# Half a frame's time for one connection; what is left waits for the next frame. Big events cost little, and pass.
+_TURN_NS = 4_000_000
 
 
 class Exchange(Protocol):
@@ -212,10 +217,14 @@ class Connection(asyncio.Protocol):
                     return
                 on_body(data[len(head) : -2], data)
                 return
+            if size >= _FLOOD:
+                self._hasten()
             body = _whole_chunks(data)
             if body is not None:
                 on_body(body, None)
                 return
+        elif len(data) >= _FLOOD:
+            self._hasten()
         self._parse(data)
 
     def eof_received(self) -> None:
@@ -225,6 +234,7 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
         phase, self._phase = self._phase, Phase.CLOSED
         self._unpace()
+        self._transport = None  # asyncio's must not be aborted any more: it would report its end twice, and fail
         if self.on_closed is not None:
             self.on_closed(self)
         if exchange is None:
@@ -262,9 +272,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._keep = self._framed and self._parser.should_keep_alive()  # llhttp knows only until the message ends
         self._phase = Phase.BODY
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.on_head(status, self._headers)
+        assert self._exchange is not None
+        self._exchange.on_head(status, self._headers)
 
     def on_chunk_header(self) -> None:
         self._framed = True  # whatever we made of the header: to llhttp the body is chunked
@@ -333,8 +342,8 @@ class Connection(asyncio.Protocol):
         elif self.on_idle is not None:
             self.idle_since_ns = self._now_ns()
             self.on_idle(self)
-        if exchange is not None:
-            exchange.on_end()
+        assert exchange is not None
+        exchange.on_end()
 
     def _protocol_error(self, error: RemoteProtocolError) -> None:
         exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
@@ -361,8 +370,13 @@ class Connection(asyncio.Protocol):
                 self._socket = None
         fast = now - self._mark_ns < _FAST_NS
         self._mark_ns = now
-        if fast and self._may_pace and not self.paced and self._phase is Phase.BODY and not self._paused:
-            self._pace(now)
+        if fast:
+            self._hasten()
+
+    def _hasten(self) -> None:
+        """This upstream is fast: read it once a frame from now on, where that can be done."""
+        if self._may_pace and not self.paced and self._phase is Phase.BODY and not self._paused:
+            self._pace(self._now_ns())
 
     def _pace(self, now: int) -> None:
         transport = self._transport
@@ -389,6 +403,7 @@ class Connection(asyncio.Protocol):
         """One frame's reads, by hand. At the end of the stream the loop takes over and tells."""
         sock = self._socket
         assert sock is not None
+        until = self._now_ns() + _TURN_NS
         while self.paced and not self._paused:
             try:
                 data = os.read(sock.fileno(), _READ)
@@ -408,7 +423,7 @@ class Connection(asyncio.Protocol):
                 log.exception("reading a paced upstream failed")
                 self._broken(error)
                 break
-            if len(data) < _READ:
+            if len(data) < _READ or self._now_ns() > until:
                 break
         now = self._now_ns()
         if self.paced and now - self._mark_ns > _SLOW_WINDOW_NS:
@@ -420,8 +435,10 @@ class Connection(asyncio.Protocol):
 
     def _broken(self, error: Exception) -> None:
         """What the transport would tell us, had it been the one who read."""
+        transport = self._transport
         self.connection_lost(error)
-        self._close()
+        if transport is not None:
+            transport.abort()
 
 
 def _whole_chunks(data: bytes) -> bytes | None:

@@ -1,0 +1,265 @@
+"""engine/lane: the short way of the usual frame, held against the general one.
+
+(`test_seam` runs over it, too: there the lane is whatever the stream says it is.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from tokenwire import dialects
+from tokenwire.engine.ingest import Ingest
+from tokenwire.engine.lane import Lane
+from tokenwire.engine.reader import Reader
+from tokenwire.engine.stream import State, Stream
+from tokenwire.testing import chat_frames as chat
+from tokenwire.testing.clock import ManualClock
+from tokenwire.testing.sinks import ScriptedSink, ScriptedSource
+from tokenwire.wire import sse
+
+Streaming = Callable[..., Stream]
+
+
+class Upstream:
+    """A source that reads HTTP/1.1 chunks, and takes the lane where it is given one."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.lane: Lane | None = None
+        self.ingest = Ingest(stream, express=self._express)
+        self.short = 0  # chunks that the lane took
+
+    def _express(self, lane: Lane | None) -> None:
+        self.lane = lane
+
+    def is_short(self) -> bool:
+        return self.lane is not None
+
+    def send(self, *bodies: bytes) -> None:
+        for body in bodies:
+            head = b"%x\r\n" % len(body)
+            chunk = head + body + b"\r\n"
+            if self.lane is not None and self.lane(chunk, len(head)):
+                self.short += 1
+            else:
+                self.ingest.body(body, chunk)
+
+
+@pytest.fixture
+def attach() -> Callable[..., Reader]:
+    def build(stream: Stream, sink: ScriptedSink, dialect: str = "openai.chat", *, ids: bool = False) -> Reader:
+        reader = stream.attach(sink, dialects.get(dialect), ids=ids)
+        reader.start()
+        return reader
+
+    return build
+
+
+OPEN = chat.role() + chat.text("open")
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_plain_frames_take_the_lane_and_read_like_any_others(
+    clock: ManualClock, streaming: Streaming, attach: Callable[..., Reader], ids: bool
+) -> None:
+    short, general = streaming(), streaming()
+    express, usual = ScriptedSink(express=True), ScriptedSink()
+    attach(short, express, ids=ids)
+    attach(general, usual, ids=ids)
+    up, plain = Upstream(short), Upstream(general)
+    for body in (OPEN, *(chat.text(f"word {number}") for number in range(10)), chat.finish(), chat.DONE):
+        up.send(body)
+        plain.send(body)
+        clock.advance(0.1)
+    assert (up.short, plain.short, express.expressed) == (10, 0, 10)
+    assert express.data == usual.data
+    assert express.breaches == []
+    assert (express.closed, up.lane) == (True, None)
+    assert short.log.statistics() == general.log.statistics()
+    assert short.timeline == general.timeline
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat.finish(),
+        chat.usage(),
+        chat.error(),
+        chat.DONE,
+        b": note\n\n",
+        chat.text("a") + chat.text("b"),
+        b"event: e\n" + chat.text("a"),
+        b"id: 1\n" + chat.text("a"),
+        b": note\n" + chat.text("a"),
+        chat.text("a").replace(b"\n", b"\r\n"),
+        chat.text("a").replace(b"\n", b"\r"),
+        chat.text("a").replace(b"data: ", b"data:"),
+        chat.text("a")[:-1],
+        chat.text("a")[:-2],
+        chat.text("a")[:20],
+        b"\n" + chat.text("a"),
+        chat.text("a") + b"\n",
+        b"data: {}\n\n",
+        b"data: 12\n\n",
+        b"data: not json\n\n",
+        b"data: " + b"[" * 5000 + b"\n\n",
+        b"data: \n\n",
+        b'data: {"choices":[\ndata: ]}\n\n',
+    ],
+)
+def test_what_is_not_surely_plain_goes_the_general_way(
+    streaming: Streaming, attach: Callable[..., Reader], body: bytes
+) -> None:
+    stream = streaming()
+    attach(stream, ScriptedSink(express=True))
+    up = Upstream(stream)
+    up.send(OPEN)
+    assert up.lane is not None
+    head = b"%x\r\n" % len(body)
+    assert not up.lane(head + body + b"\r\n", len(head))
+    assert stream.log.last == 2
+
+
+def test_a_chunk_that_ends_a_pending_event_goes_the_general_way(
+    streaming: Streaming, attach: Callable[..., Reader]
+) -> None:
+    stream = streaming()
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    up = Upstream(stream)
+    up.send(OPEN, chat.text("a")[:30])
+    up.send(chat.text("a")[30:], chat.text("b"))
+    assert up.short == 1
+    up.send(b"event: looks whole\n", chat.text("c"), chat.text("d"))
+    assert up.short == 2
+    assert sink.data == OPEN + chat.text("a") + chat.text("b") + b"event: looks whole\n" + chat.text("c") + chat.text(
+        "d"
+    )
+
+
+def test_there_is_a_lane_only_for_one_live_reader_of_the_providers_dialect(
+    streaming: Streaming, attach: Callable[..., Reader]
+) -> None:
+    stream = streaming()
+    up = Upstream(stream)
+    only = ScriptedSink(express=True)
+    reader = attach(stream, only)
+    assert not up.is_short()  # nothing generated yet: every frame is decoded
+    up.send(OPEN)
+    assert up.is_short()
+    second = attach(stream, ScriptedSink(express=True), ids=True)
+    assert not up.is_short()
+    second.leave()
+    assert up.is_short()
+    native = attach(stream, ScriptedSink(express=True), "native")
+    assert not up.is_short()
+    reader.leave()
+    assert not up.is_short()  # the one that is left is another's dialect
+    native.leave()
+    plain = attach(stream, ScriptedSink())  # has no outlet
+    assert not up.is_short()
+    plain.leave()
+    attach(stream, ScriptedSink(express=True))
+    assert up.is_short()
+    stream.cancel()
+    assert not up.is_short()
+
+
+@pytest.mark.parametrize("peek", [True, False])
+def test_a_dialect_without_a_quick_look_has_no_lane_and_reads_the_same(
+    queued: Streaming, attach: Callable[..., Reader], peek: bool
+) -> None:
+    chat_dialect = dialects.get("openai.chat")
+    dialect = chat_dialect if peek else dataclasses.replace(chat_dialect, peek=None)
+    stream = queued(dialect)
+    stream.connecting(ScriptedSource())
+    stream.begin()
+    sink = ScriptedSink(express=True)
+    stream.attach(sink, dialect, ids=True).start()
+    up = Upstream(stream)
+    up.send(OPEN)
+    assert up.is_short() == peek
+    up.send(chat.text("a"), chat.text("b"), chat.finish(), chat.usage(), chat.DONE, chat.text("late"))
+    up.ingest.end()
+    assert (up.short, stream.state, sorted(stream.log.notable)) == (2 * peek, State.COMPLETED, [5, 6, 7])
+    assert [event.id for event in sse.Decoder().feed(sink.data)] == [f"1-{seq}" for seq in range(1, 8)]
+
+
+def test_a_source_that_has_no_use_for_lanes_is_not_bothered(
+    streaming: Streaming, attach: Callable[..., Reader]
+) -> None:
+    stream = streaming()
+    ingest = Ingest(stream)
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    for body in (OPEN, chat.text("a")):
+        ingest.body(body)
+    assert (sink.data, sink.expressed) == (OPEN + chat.text("a"), 0)
+
+
+def test_a_reader_that_is_full_falls_out_and_comes_back_to_its_lane(
+    streaming: Streaming, attach: Callable[..., Reader]
+) -> None:
+    stream = streaming()
+    sink = ScriptedSink(high_water=10_000, express=True)
+    reader = attach(stream, sink)
+    up = Upstream(stream)
+    up.send(OPEN)
+    frames = [chat.text(str(number)) for number in range(200)]
+    up.send(*frames)
+    assert (reader.live, up.lane) == (False, None)
+    assert 0 < up.short < 100
+    while not reader.live:
+        sink.drain()
+        reader.resume()
+    assert up.lane is not None
+    up.send(chat.text("again"))
+    assert sink.data == OPEN + b"".join(frames) + chat.text("again")
+    assert sink.breaches == []
+
+
+def test_a_sink_that_raises_in_the_lane_is_let_go(
+    streaming: Streaming, source: ScriptedSource, attach: Callable[..., Reader], caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = streaming(linger=0)
+    sink = ScriptedSink(express=True)
+    reader = attach(stream, sink)
+    up = Upstream(stream)
+    up.send(OPEN)
+    sink.raises = RuntimeError("a bug in the sink")
+    with caplog.at_level(logging.ERROR):
+        up.send(chat.text("a"), chat.text("b"))
+    assert "a bug in the sink" in caplog.text
+    assert (reader.over, sink.closed, up.lane) == (True, True, None)
+    assert (stream.state, source.aborted) == (State.CANCELLED, True)
+
+
+def test_the_lane_keeps_the_bound_of_the_log(streaming: Streaming, attach: Callable[..., Reader]) -> None:
+    stream = streaming(max_bytes=20_000)
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    up = Upstream(stream)
+    up.send(OPEN)
+    big = chat.text("x" * 3000)
+    up.send(*[big] * 10)
+    assert stream.state is State.FAILED
+    assert stream.log.size < 20_000 + 2 * 3500
+    assert b"log_limit" in sink.data
+
+
+def test_a_busy_reader_in_the_lane_gets_no_heartbeats(
+    clock: ManualClock, streaming: Streaming, attach: Callable[..., Reader]
+) -> None:
+    stream = streaming()
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    up = Upstream(stream)
+    up.send(OPEN)
+    for _ in range(20):
+        clock.advance(3)
+        up.send(chat.text("a"))
+    assert up.short == 20
+    assert sink.data == OPEN + chat.text("a") * 20
