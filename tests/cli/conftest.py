@@ -82,6 +82,7 @@ def started() -> Iterator[Callable[..., Process]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # what follows the first line is left for `end`
         )
         processes.append(popen)
         assert popen.stdout is not None

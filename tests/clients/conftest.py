@@ -26,14 +26,14 @@ from tokenwire.testing.upstream import Peer, ScriptedUpstream
 CONFIG = """
 [limits]
 upstream_event = 1048576
-stream_bytes = 2097152
+stream_bytes = 1048576
 heartbeat = 0.2
 [upstreams.sim]
 base_url = "{simulator}/v1"
 [upstreams.hasty]
 base_url = "{simulator}/v1"
 models = []
-deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4, total = 1.0 }}
+deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4, total = 0.6 }}
 [upstreams.gone]
 base_url = "http://127.0.0.1:{closed}/v1"
 models = []

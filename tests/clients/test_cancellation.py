@@ -183,7 +183,7 @@ def test_the_python_sdk_leaves(sdk: Any, stats: Stats, look: Look, stop: str) ->
         sdk.wait(stream.__aexit__(None, None, None))
     else:
         sdk.wait(stream.close())
-    gone(stats)
+    assert gone(stats)["tokens_after_leave"] <= 200  # a second's worth
     assert look(raw.headers["x-tokenwire-stream"])["state"] == "cancelled"
 
 

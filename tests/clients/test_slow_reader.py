@@ -25,8 +25,8 @@ Deaf = Callable[[Running, bytes], socket.socket]
 MIB = 1024 * 1024
 CHUNK = re.compile(rb"([0-9a-fA-F]+)\r\n")
 #: The bound of a stream, in the configuration of every relay here.
-STREAM_BYTES = 2 * MIB
-TIMEOUT = 1.0
+STREAM_BYTES = MIB
+TIMEOUT = 0.5
 CONFIG = """
 [limits]
 stream_bytes = {bytes}
@@ -113,15 +113,15 @@ def rest(client: socket.socket) -> bytes:
 def test_memory_is_bounded_and_others_go_on(
     relay: Running, deaf: Deaf, chat: Chat, look: Callable[[str], dict[str, Any]], stats: Callable[[], dict[str, int]]
 ) -> None:
-    """Four answers of 25 MB, written as fast as the provider can, for clients that do not read: they stop where the
-    bound of a stream is reached, and go on when somebody reads."""
-    tokens = 100_000
+    """Three answers of 15 MB, written as fast as the provider can, for clients that do not read: the providers are held
+    back where the bound of a stream is reached. Who reads then gets the rest, or the reason why it ends."""
+    tokens = 60_000
     short = chat("sim/echo", "one two three")
     with openai.OpenAI(base_url=f"{relay.url}/v1", api_key="none", max_retries=0, timeout=20) as client:
         list(client.chat.completions.create(**short))  # everything is imported and warm
         before = peak = rss(relay.pid)
         slowest = 0.0
-        deafs = [deaf(relay, post(relay, chat("sim/instant", tokens=tokens))) for _ in range(4)]
+        deafs = [deaf(relay, post(relay, chat("sim/instant", tokens=tokens))) for _ in range(3)]
         streams = [stream_of(each) for each in deafs]
         places: list[str] = []
         while places != (places := [look(stream)["last_id"] for stream in streams]):
@@ -136,14 +136,13 @@ def test_memory_is_bounded_and_others_go_on(
     assert slowest < 1.0  # 50 ms on an idle machine; 1.3 s and more if one upstream's reads are not bounded
     assert all(look(stream)["state"] == "streaming" for stream in streams)
     assert all(int(place.partition("-")[2]) < tokens for place in places)
-    t=time.time()
     body = rest(deafs[0])
-    print(time.time()-t)
-    assert body.count(b'"delta":{"content":') == tokens
-    assert body.endswith(b"data: [DONE]\n\n")
+    said, last = body.count(b'"delta":{"content":'), body.rpartition(b"data: ")[2]
+    assert said >= int(places[0].partition("-")[2]) - 1  # the first entry only opens
+    assert (said, last) == (tokens, b"[DONE]\n\n") or b'"code":"log_limit"' in last
     for each in deafs[1:]:
         each.close()
-    wait_for(stats, lambda now: (now["active"], now["aborted"]) == (0, 3))
+    wait_for(stats, lambda now: now["active"] == 0 and now["aborted"] >= 2)
 
 
 def test_who_takes_nothing_for_too_long_is_told_how_to_go_on(
@@ -171,10 +170,11 @@ def test_who_takes_nothing_for_too_long_is_told_how_to_go_on(
 
 
 def test_a_vendors_client_that_was_cut_off_does_not_take_it_for_the_end(
-    impatient: Running, deaf: Deaf, chat: Chat
+    impatient: Running, deaf: Deaf, chat: Chat, fetch: Fetch
 ) -> None:
-    client = deaf(impatient, post(impatient, chat("sim/instant", tokens=100_000)))
-    time.sleep(2 * TIMEOUT)
+    client = deaf(impatient, post(impatient, chat("sim/instant", tokens=50_000)))
+    about = f"{impatient.url}/v1/streams/{stream_of(client)}"
+    wait_for(lambda: fetch(about), lambda now: now["readers"] == 0)
     body = rest(client)
     assert b"[DONE]" not in body
     assert body.endswith(b"!") or b'"code":"reader_timeout"' in body.rpartition(b"data: ")[2]

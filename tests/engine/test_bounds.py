@@ -87,6 +87,38 @@ def test_the_next_entry_of_a_full_log_fails_when_nobody_is_behind_any_more(
     assert stream.state is State.FAILED
 
 
+def test_a_log_does_not_grow_past_its_bound_a_read_at_a_time(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    """A reader that catches up, and falls behind again by the very next read, must not buy another read each time."""
+    stream = streaming(max_bytes=BOUND)
+    slow = sink(high_water=0)
+    reader = attach(stream, slow)
+    fill(stream)
+    held = stream.log.last
+    for _ in range(3):
+        slow.drain()
+        reader.resume()
+    assert reader.live
+    stream.append([BIG], 0)
+    assert (stream.state, stream.log.last_frame) == (State.FAILED, held + 1)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_an_answer_that_is_whole_is_not_failed_for_its_size(
+    streaming: Streaming, source: ScriptedSource, sink: Sinks, behind: bool
+) -> None:
+    stream = streaming(max_bytes=BOUND)
+    reader = sink(high_water=0 if behind else None)
+    following = attach(stream, reader)
+    frames = [BIG, chat.text("x" * 30_000), chat.finish(), chat.DONE]
+    stream.append(frames, 0)
+    assert (stream.state, source.calls) == (State.COMPLETED, ["abort"])
+    reader.drain()
+    following.resume()
+    assert (reader.data, reader.closed) == (b"".join(frames), True)
+
+
 @pytest.mark.parametrize("how", ["leaves", "is let go", "finishes"])
 def test_a_reader_that_is_behind_and_goes_lets_the_upstream_go_on(
     clock: ManualClock, streaming: Streaming, source: ScriptedSource, sink: Sinks, how: str

@@ -13,7 +13,7 @@ from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import answer, head
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, serving
 from tokenwire.testing.rig import run_in
-from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import CLOSE, REQUEST, Peer, ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
 HASTY = {"deadlines": DeadlineSettings(headers=0.1, first_token=0.15, between_tokens=0.15, total=0.3)}
@@ -203,9 +203,14 @@ def test_a_log_that_grows_past_its_bound_ends_the_stream(relayed: Any) -> None:
         assert "50000 bytes" in error["message"]
         assert await (await upstream.peer()).gone() is not None
 
+    async def pour(peer: Peer) -> None:
+        while not peer.transport.is_closing():
+            peer.write(chunks(frames.text("x" * 10_000)))
+            await peer.flushed()
+
     gate = asyncio.Event()
     begun = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
-    relayed(main, [REQUEST, begun, gate, chunks(*[frames.text("x" * 10_000)] * 10)], stream_bytes=50_000)
+    relayed(main, [REQUEST, begun, gate, pour], stream_bytes=50_000)
 
 
 def test_an_oddly_framed_answer_is_no_failure(relayed: Any) -> None:

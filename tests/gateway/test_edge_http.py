@@ -1,4 +1,4 @@
-"""The edge's HTTP: pipelining, old clients, HEAD, Expect, and one connection for many requests."""
+"""The edge's HTTP: pipelining, HEAD, Expect, what is no HTTP, and one connection for many requests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from tokenwire.engine.stream import Stream
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
 from tokenwire.testing.rig import settle, until
-from tokenwire.testing.upstream import CLOSE, REQUEST, RESET, ScriptedUpstream, Step
+from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream, Step
 
 CHAT = "/v1/chat/completions"
 FIRST = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
@@ -129,6 +130,21 @@ def test_the_client_may_ask_for_the_connection_to_end(relayed: Any) -> None:
     relayed(main, streamed("one"))
 
 
+def test_what_follows_the_end_of_a_connection_is_dropped(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        stream = await client.post(CHAT, chat(), {"connection": "close"}).blocks_of(2)
+        client.send(client.encode("GET", "/healthz"))
+        await settle()
+        gate.set()
+        await stream.whole()
+        assert stream.complete
+        assert await client.gone() == "fin"
+
+    gate = asyncio.Event()
+    relayed(main, gated(gate))
+
+
 def test_an_offer_of_http2_is_declined_by_answering(relayed: Any) -> None:
     """Java's HttpClient offers h2c with its first request."""
 
@@ -141,101 +157,29 @@ def test_an_offer_of_http2_is_declined_by_answering(relayed: Any) -> None:
     relayed(main, streamed("one"))
 
 
-# ---------------------------------------------------------------------- HTTP/1.0
-
-
-def test_an_http_1_0_answer_ends_with_its_connection(relayed: Any) -> None:
+def test_a_client_that_is_lost_while_its_route_is_found_is_no_reader(
+    relayed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()
-        stream = await client.request("POST", CHAT, chat(), version="1.0").blocks_of(2)
-        assert "transfer-encoding" not in stream.fields
-        assert stream.fields["connection"] == "close"
-        gate.set()
-        await stream.whole()
-        assert await client.gone() == "fin"
-        assert stream.complete
-        assert stream.text == "one two"
-        assert stream.data[-1] == "[DONE]"
+        body = {"dialect": "openai.chat", "request": chat(), "on_disconnect": "finish"}
+        events = (await client.post("/v1/streams", body).whole()).json["events"]
+        hub = relay.gateway.hub
+        get = hub.get
 
-    gate = asyncio.Event()
-    relayed(main, gated(gate))
+        def lost_meanwhile(stream_id: str, owner: str) -> Stream:
+            (edge,) = relay.edges
+            edge.transport.abort()
+            return get(stream_id, owner)
 
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_an_http_1_0_answer_of_known_length_says_it(relayed: Any, method: str) -> None:
-    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        client = await relay.connect()
-        health = await client.request(method, "/healthz", version="1.0").whole()
-        assert health.fields["content-length"] == "15"
-        assert await client.gone() == "fin"
-        assert bytes(health.body) == (b'{"status":"ok"}' if method == "GET" else b"")
-
-    relayed(main)
-
-
-def test_an_http_1_0_head_of_a_stream_has_no_body(relayed: Any) -> None:
-    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        starter, client = await relay.connect(), await relay.connect()
-        await starter.post("/v1/streams", {"dialect": "openai.chat", "request": chat()}).whole()
+        monkeypatch.setattr(hub, "get", lost_meanwhile)
+        answer = await client.get(events).whole()
+        assert not answer.status
         stream = await relay.stream()
-        head = client.request("HEAD", f"/v1/streams/{stream.id}/events", version="1.0")
-        assert await client.gone() == "fin"
-        assert head.fields["x-tokenwire-stream"] == stream.id
-        assert head.body == b""
+        assert not stream.readers
+        assert stream.terminal is None
 
-    relayed(main, streamed("one"))
-
-
-def test_an_http_1_0_stream_that_was_cut_says_so(relayed: Any) -> None:
-    """The end of the connection is no sign of anything there: the error event is the only one."""
-
-    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        client = await relay.connect()
-        stream = await client.request("POST", CHAT, chat(), version="1.0").whole()
-        assert stream.data[-1]["error"]["code"] == "upstream_closed"
-
-    relayed(main, [REQUEST, FIRST, RESET])
-
-
-def test_an_http_1_0_client_that_leaves_is_noticed(relayed: Any) -> None:
-    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        client = await relay.connect()
-        await client.request("POST", CHAT, chat(), version="1.0").blocks_of(2)
-        client.close()
-        assert await (await upstream.peer()).gone() is not None
-
-    relayed(main, [REQUEST, FIRST])
-
-
-def test_an_http_1_0_client_that_reads_nothing_holds_little(relayed: Any) -> None:
-    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        client = await relay.connect(receive_buffer=4096)
-        answer = await client.request("POST", CHAT, chat(), version="1.0").blocks_of(1)
-        client.pause()
-        stream = await relay.stream()
-        await until(lambda: stream.statistics().furthest_lag > 100)
-        assert stream.statistics().unsent < 512 * 1024
-        client.resume()
-        await answer.whole()
-        assert answer.text.count("<") == 1000
-        assert answer.data[-1] == "[DONE]"
-
-    pieces = [f"<{n}>" + "x" * 4000 for n in range(1000)]
-    relayed(main, streamed(*pieces))
-
-
-def test_an_http_1_0_client_that_leaves_with_a_full_socket(relayed: Any) -> None:
-    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        client = await relay.connect(receive_buffer=4096)
-        await client.request("POST", CHAT, chat(), version="1.0").blocks_of(1)
-        client.pause()
-        stream = await relay.stream()
-        await until(lambda: stream.statistics().furthest_lag > 100)
-        client.reset()
-        await until(lambda: stream.state.value == "cancelled")
-
-    pieces = [frames.text(f"<{n}>" + "x" * 4000) for n in range(1000)]
-    relayed(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), *pieces)])
+    relayed(main, [REQUEST])
 
 
 # ---------------------------------------------------------------------- HEAD

@@ -15,7 +15,7 @@ from tokenwire.gateway.settings import ModelSettings, Settings, UpstreamSettings
 from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.relay import Relay, chat, serving, streamed
 from tokenwire.testing.rig import run_in, until
-from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream, Step
 
 CHAT = "/v1/chat/completions"
 
@@ -174,7 +174,7 @@ def test_a_list_stays_when_its_provider_fails_later(monkeypatch: pytest.MonkeyPa
     changes: list[list[str]] = []
 
     async def main() -> None:
-        scripts = [[REQUEST, listing("a")], [REQUEST, CLOSE], [REQUEST, listing("a", "b")]]
+        scripts: list[list[Step]] = [[REQUEST, listing("a")], [REQUEST, CLOSE], [REQUEST, listing("a", "b")]]
         async with ScriptedUpstream(*scripts) as upstream:
             settings = Settings(upstreams={"up": UpstreamSettings(base_url=upstream.base_url)})
             async with serving(Settings()) as relay:

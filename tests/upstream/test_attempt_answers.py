@@ -10,12 +10,13 @@ import pytest
 
 from tokenwire.errors import UpstreamStatus
 from tokenwire.testing import chat_frames as chat
-from tokenwire.testing.rig import Asked, Rig
+from tokenwire.testing.rig import Asked, Rig, settle
 from tokenwire.testing.upstream import (
     CLOSE,
     FLUSHED,
     REQUEST,
     RESET,
+    Peer,
     ScriptedUpstream,
     Step,
     answer,
@@ -148,9 +149,16 @@ def test_an_event_stream_under_another_label_is_found_by_its_first_bytes(
     run_once: Run, label: str, begin: bytes
 ) -> None:
     async def main(rig: Rig) -> None:
-        whole = await ended(rig, [answer(begin + STREAM, content_type=label)])
-        byte_by_byte = [(begin + STREAM)[i : i + 1] for i in range(60)] + [(begin + STREAM)[60:]]
-        in_bytes = await ended(rig, [answer(byte_by_byte, content_type=label, framing="chunked")])
+        body = begin + STREAM
+
+        async def byte_by_byte(peer: Peer) -> None:
+            for byte in body[:24]:
+                peer.write(bytes([byte]))
+                await settle(3)
+
+        whole = await ended(rig, [answer(body, content_type=label)])
+        opening = head(200, ("Content-Type", label))
+        in_bytes = await ended(rig, [opening, byte_by_byte, body[24:], CLOSE])
         for asked in (whole, in_bytes):
             assert asked.failure == ("completed", "")
             assert asked.text == "Hello"

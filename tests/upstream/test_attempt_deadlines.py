@@ -260,18 +260,19 @@ def test_first_token_counts_only_what_was_not_paused(play: Callable[..., None], 
     play(story)
 
 
-def test_between_tokens_begins_anew_when_reading_goes_on(play: Callable[..., None]) -> None:
+@pytest.mark.parametrize("sent", [0, 1])
+def test_between_tokens_begins_anew_when_reading_goes_on(play: Callable[..., None], sent: int) -> None:
     async def story(it: Play) -> None:
         await it.head()
         await it.sends(chat.text("x"))
         it.clock.advance(4)
         it.asked.attempt.pause()
-        it.peer.write(http_chunk(chat.text("y")))
+        it.peer.write(sent * http_chunk(chat.text("y")))
         it.clock.advance(100)
         await it.is_alive()
         assert it.asked.text == "x"
         it.asked.attempt.resume()
-        await it.asked.entries(2)
+        await it.asked.entries(1 + sent)
         await it.expires_in(5, "between tokens", 5)
 
     play(story)
@@ -305,7 +306,8 @@ def test_resuming_what_was_not_paused_changes_nothing(play: Callable[..., None])
 # ---------------------------------------------------------------------- the connection
 
 
-def test_time_spent_connecting_is_not_the_answers(run: Run) -> None:
+@pytest.mark.parametrize("resumed_before", [True, False])
+def test_time_spent_connecting_is_not_the_answers(run: Run, resumed_before: bool) -> None:
     """The deadlines of the answer begin when the request is sent."""
     clock = ManualClock()
 
@@ -315,6 +317,8 @@ def test_time_spent_connecting_is_not_the_answers(run: Run) -> None:
             clock.advance(300)
             asked.attempt.pause()  # even paused meanwhile: what is not sent cannot be late
             clock.advance(300)
+            if resumed_before:
+                asked.attempt.resume()
             peer = await upstream.peer()
             await until(lambda: peer.requests)
             asked.attempt.resume()

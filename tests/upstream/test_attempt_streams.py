@@ -117,8 +117,11 @@ class Outlet:
         self.chunks.append(LAST_CHUNK)
 
 
-def test_a_live_reader_gets_the_upstreams_own_chunks_and_the_next_stream_has_a_lane_of_its_own(run: Run) -> None:
-    frames = chat.answer(*"abcdefgh")
+@pytest.mark.parametrize("end", [[chat.DONE], []], ids=["done", "no end marker"])
+def test_a_live_reader_gets_the_upstreams_own_chunks_and_the_next_stream_has_a_lane_of_its_own(
+    run: Run, end: list[bytes]
+) -> None:
+    frames = [*chat.answer(*"abcdefgh")[:-1], *end]
 
     async def main(rig: Rig) -> None:
         async def one_by_one(peer: Peer) -> None:
@@ -139,7 +142,7 @@ def test_a_live_reader_gets_the_upstreams_own_chunks_and_the_next_stream_has_a_l
                 if earlier is not None:
                     earlier.leave()  # its stream is over: the connection's lane is no longer its business
                 await asked.ended()
-                assert b"".join(sink.chunks) == b"".join(map(http_chunk, frames)) + LAST_CHUNK
+                assert b"".join(sink.chunks) == chunked(*frames) + LAST_CHUNK
                 assert sink.lone > 3
                 assert asked.frames == frames
                 earlier = reader

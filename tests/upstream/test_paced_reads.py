@@ -389,6 +389,43 @@ def test_a_paused_connection_is_not_read_at_ticks(play: Callable[..., None], pau
     play(story)
 
 
+def test_a_connection_that_is_given_back_to_the_loop_while_paused_stays_unread(run: Run) -> None:
+    """Its pace fell below the bound in the very tick whose reads made us pause."""
+    clock = ManualClock()
+
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream([REQUEST, STREAM]) as upstream:
+            exchange = await rig.exchange(upstream.base_url)
+            connection = exchange.connection
+            peer = await upstream.peer()
+            await until(lambda: exchange.status)
+            for _ in range(ENOUGH):
+                if not len(rig.pacing):
+                    peer.write(http_chunk(b"x"))
+                    await settle(5)
+            clock.advance(12 * FRAME_SECONDS)
+            assert len(rig.pacing) == 1
+
+            def pausing(data: bytes, chunk: bytes | None) -> None:
+                exchange.on_body(data, chunk)
+                connection.pause()
+
+            connection.body_to(pausing)
+            for _ in range(2):
+                peer.write(http_chunk(b"y"))
+                await peer.flushed()
+                clock.advance(FRAME_SECONDS)
+                await settle()
+                assert exchange.body.count(b"y") == 1
+            connection.body_to(exchange.on_body)
+            connection.resume()
+            peer.write(LAST_CHUNK)
+            await exchange.over()
+            assert exchange.body.endswith(b"yy")
+
+    run(main, clock=clock)
+
+
 def test_a_pause_within_a_tick_stops_the_reading(run: Run) -> None:
     """A bound of memory is reached in the middle of a tick: what the kernel still has stays there."""
     clock = ManualClock()

@@ -161,6 +161,18 @@ def test_an_end_of_the_connection_completes_no_chunked_answer(arrival: Arrival, 
     assert (exchange.error is None) is exchange.ended
 
 
+def test_what_is_left_of_a_chunk_is_not_taken_for_chunks() -> None:
+    """Its size is cut in two, and with the rest of that its content reads like two whole chunks."""
+    content = b"hello\r\n" + b"b\r\n" + b"y" * 11
+    wire = http_chunk(content)
+    assert wire.startswith(b"15\r\n")
+    for cut in range(1, len(wire)):
+        for more in (b"", http_chunk(b"z")):
+            reads = [HEADS["keep-alive"] + http_chunk(b"first") + wire[:cut], wire[cut:] + more, b"0\r\n\r\n"]
+            check(b"".join(reads), reads)
+            assert play(reads).exchange.body == b"first" + content + (b"z" if more else b"")
+
+
 @pytest.mark.parametrize("size", [1, 9, 10, 15, 16, 255, 256, 4000, 4089, 4090, 4091, 4096, 65_535, 65_536])
 def test_lone_chunks_of_every_size_class_come_with_their_bytes(size: int) -> None:
     """Up to what a frame usually has, the chunk is handed on for readers to share; larger ones need not be."""

@@ -81,30 +81,27 @@ def simulator(*, wanted: bool) -> Iterator[Callable[[], str | None]]:
     if not wanted:
         yield lambda: None
         return
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tokenwire.simulator", "--port", "0", "--with-stdin"],
+    command = [sys.executable, "-m", "tokenwire.simulator", "--port", "0", "--with-stdin"]
+    with subprocess.Popen(
+        command,
         stdin=subprocess.PIPE,  # its other end closes with us, however we end: then the simulator ends as well
         stdout=subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C is for the relay: its streams drain before the simulator goes
-    )
+    ) as process:
 
-    def url() -> str:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        match = re.search(r"http://\S+", line)
-        if match is None:
-            raise ConfigError("the simulator did not start; try 'tokenwire simulate' to see why")
-        return match.group(0) + "/v1"
+        def url() -> str:
+            assert process.stdout is not None
+            line = process.stdout.readline().decode()
+            match = re.search(r"http://\S+", line)
+            if match is None:
+                raise ConfigError("the simulator did not start; try 'tokenwire simulate' to see why")
+            return match.group(0) + "/v1"
 
-    try:
-        yield url
-    finally:
-        process.terminate()
         try:
-            process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -158,6 +158,7 @@ class Stream:
         self._linger_timer: Timer | None = None
         self._drain_timer: Timer | None = None
         self._pause = Pause.NONE
+        self._full = False  # the log was above its bound with nobody behind: the next entry is one too many
 
     # ------------------------------------------------------------------ the source's side
 
@@ -327,11 +328,10 @@ class Stream:
     def caught_up(self) -> None:
         """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
         if self._pause & Pause.MEMORY and all(reader.live for reader in self.readers):
+            # Else a reader that falls behind by the very next read would pause again, and so on: the log would grow
+            # past its bound, a read at a time.
+            self._full = self.log.size > self._max_bytes
             self.unpause(Pause.MEMORY)
-            if self.readers and self.log.size > self._max_bytes:
-                # Still full, and now with nobody behind. Left to the next frame, a reader that falls behind by that
-                # very frame would pause it again, and the log would grow past its bound a burst at a time.
-                self._bound_reached()
 
     def reader_gave_up(self, reader: Reader) -> None:
         """*reader* took nothing for its whole time: told how to resume, and let go."""
@@ -553,7 +553,9 @@ class Stream:
         self.hub.pack(self)
         if self.log.size <= self.policy.max_bytes:
             return
-        if any(not reader.live for reader in self.readers):
+        if self.log.done_seq is not None:
+            self.finish()  # the answer is whole, and what follows its end marker is not worth more memory
+        elif not self._full and any(not reader.live for reader in self.readers):
             self.pause(Pause.MEMORY)
         elif self.log.terminal is None:
             message = f"the answer is larger than the {self.policy.max_bytes} bytes that a stream may hold"

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from tokenwire.engine.timers import Timer
 from tokenwire.gateway.close_delimited import CloseDelimited
 from tokenwire.gateway.sockets import set_user_timeout, tune
 
 if TYPE_CHECKING:
     import asyncio
 
-    from tokenwire.engine.timers import Timer, Wheel
+    from tokenwire.engine.timers import Wheel
 
 EXTENSION = "tokenwire.port"
 
@@ -77,11 +78,13 @@ class Port:
         self.write = transport.write
         self.lost = False
         self.writable = True
-        self.on_lost: Callable[[], None] | None = None
-        self.on_writable: Callable[[], None] | None = None
+        self.on_lost: Callable[[], None] = _ignore
+        self.on_writable: Callable[[], None] = _ignore
 
-    def engage(self) -> bool:
+    def engage(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
         """From now on input is held, and the client's leaving is told. False if it has left already."""
+        self.on_lost = on_lost
+        self.on_writable = on_writable
         return self._protocol.engage(self)
 
     def unbuffered(self) -> None:
@@ -107,7 +110,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._read_bytes = 0
         self._due: float | None = None  # loop time by which the client must have gone on
-        self._timer: Timer | None = None
+        self._timer = Timer(_ignore)
+        self._timer.cancel()  # none yet
         self._timer_due = 0.0
         self._eof = False
 
@@ -143,8 +147,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._due = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self._lose()
         super().connection_lost(exc)
 
@@ -160,8 +163,7 @@ class EdgeProtocol(HttpToolsProtocol):
         port = self._port
         if port is not None and not port.writable and not port.lost:
             port.writable = True
-            if port.on_writable is not None:
-                port.on_writable()
+            port.on_writable()
 
     # ------------------------------------------------------------------ httptools' callbacks
 
@@ -223,10 +225,9 @@ class EdgeProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._parse_held)
 
     def _parse_held(self) -> None:
+        """In the turn after the answer's end: then a request that it holds finds no other being answered."""
         held, self._held = bytes(self._held), bytearray()
-        if self._port is not None:  # the next request, parsed before, is being answered already
-            self._held += held
-        elif not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.data_received(held)
 
     def _lose(self) -> None:
@@ -235,8 +236,7 @@ class EdgeProtocol(HttpToolsProtocol):
             port.lost = True
             port.writable = False
             port.cycle.disconnected = True  # uvicorn tells only the newest request, which may be a pipelined one
-            if port.on_lost is not None:
-                port.on_lost()
+            port.on_lost()
             if not self.transport.is_closing():
                 self.transport.abort()
 
@@ -245,7 +245,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def _expect(self, seconds: float) -> None:
         """The client must have gone on within *seconds*. To move a deadline later costs no timer: one looks again."""
         self._due = due = self.loop.time() + seconds
-        if self._timer is not None and self._timer.active:
+        if self._timer.active:
             if self._timer_due <= due:
                 return
             self._timer.cancel()
@@ -277,6 +277,10 @@ class EdgeProtocol(HttpToolsProtocol):
             fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(message)
             self.transport.write(STATUS_LINE[status] + fields + b"connection: close\r\n\r\n" + message.encode())
         self.transport.close()
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""
 
 
 def _without_upgrade(data: bytes) -> bytes:

@@ -75,10 +75,7 @@ class PortSink:
             self._finish()
             on_lost()
 
-        self._port.on_lost = lost
-        self._port.on_writable = on_writable
-        if not self._port.engage():
-            self.lost = True
+        self.lost = not self._port.engage(lost, on_writable)
         return not self.lost
 
     def write(self, data: bytes, chunk: bytes | None = None) -> bool:
@@ -135,16 +132,15 @@ class AsgiSink:
         self._full = False
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._on_lost: Callable[[], None] | None = None
-        self._on_writable: Callable[[], None] | None = None
+        self._on_lost: Callable[[], None]
+        self._on_writable: Callable[[], None]
         self.lost = False
         self.terminal: Terminal | None = None
 
     def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
         self._on_lost = on_lost
         self._on_writable = on_writable
-        if self._watcher is None:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return True
 
     def write(self, data: bytes, chunk: bytes | None = None) -> bool:
@@ -183,8 +179,7 @@ class AsgiSink:
         self._size = sum(map(len, self._parts))
         if self._full and self._size < HIGH_WATER and not self.lost:  # it may have filled up during that wait
             self._full = False
-            if self._on_writable is not None:
-                self._on_writable()
+            self._on_writable()
 
     def release(self) -> None:
         if self._watcher is not None:
@@ -192,15 +187,9 @@ class AsgiSink:
             self._watcher = None
 
     async def _watch(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._lose()
-                return
-
-    def _lose(self) -> None:
-        if not self.lost:
-            self.lost = True
-            self._wake.set()
-            if self._on_lost is not None and not self._closed:
-                self._on_lost()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.lost = True
+        self._wake.set()
+        if not self._closed:
+            self._on_lost()

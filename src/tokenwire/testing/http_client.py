@@ -74,6 +74,11 @@ class Answer:
         return "".join(choice["delta"].get("content") or "" for choice in choices)
 
     @property
+    def native_text(self) -> str:
+        """The text of a stream in the native dialect."""
+        return "".join(item["t"] for name, item in zip(self.events, self.data, strict=True) if name == "text")
+
+    @property
     def json(self) -> Any:
         return json.loads(self.body)
 

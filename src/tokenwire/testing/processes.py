@@ -24,6 +24,7 @@ from typing import Final, TypeVar
 LIMIT_SECONDS: Final = 20.0
 # A question is asked again after so many seconds: often enough to wait little, and the other process needs the core.
 _AGAIN_SECONDS: Final = 0.005
+_PATIENCE_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -125,15 +126,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for _ in range(2):
         process.terminate()
         try:
-            process.wait(2)
+            process.wait(_PATIENCE_SECONDS)
             break
         except subprocess.TimeoutExpired:
             continue
     else:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 @contextmanager

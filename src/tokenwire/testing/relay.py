@@ -109,6 +109,13 @@ def streamed(*pieces: str) -> list[Step]:
     return [REQUEST, STREAM_HEAD + chunks(*chat_frames.answer(*pieces)) + LAST_CHUNK]
 
 
+async def started(client: Client, **fields: Any) -> str:
+    """Start a stream over ``POST /v1/streams`` (*fields*: more of its body); the path of its events."""
+    answer = await client.post("/v1/streams", {"dialect": "openai.chat", "request": chat(), **fields}).whole()
+    events: str = answer.json["events"]
+    return events
+
+
 @asynccontextmanager
 async def serving(settings: Settings, *, edge: Edge = "tokenwire") -> AsyncIterator[Relay]:
     """A relay on a free port of 127.0.0.1.

@@ -254,8 +254,7 @@ class Attempt:
         self._whole_size += len(data)
         limit = MAX_ERROR_BODY if self._status >= 300 or self._streaming else self._max_event
         if self._whole_size > limit:
-            self.abort()
-            if self._status >= 300:
+            if self._status >= 300:  # either way the stream ends, and so do we
                 self._refused(b"".join(self._whole)[:limit])
             else:
                 self._fail("bad_answer", f"the upstream's answer is larger than {limit} bytes and is no event stream")
@@ -339,5 +338,4 @@ class Attempt:
         if left > 0:
             self._arm(left)
             return
-        self.abort()
         self._fail("upstream_timeout", f"nothing from the upstream within {limit:g} s ({phase.replace('_', ' ')})")

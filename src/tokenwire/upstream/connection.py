@@ -13,12 +13,13 @@ import enum
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
 from tokenwire.errors import EventTooLarge, RemoteProtocolError
+from tokenwire.upstream.coding import Inflate, inflater
 
 if TYPE_CHECKING:
     from tokenwire.engine.pacing import FrameClock
@@ -91,6 +92,7 @@ class Connection(asyncio.Protocol):
         "_framed",
         "_head_bytes",
         "_headers",
+        "_inflate",
         "_keep",
         "_lane",
         "_mark_ns",
@@ -126,7 +128,8 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._head_bytes = 0
         self._answered = False
-        self._boundary = False  # llhttp stands between two chunks
+        self._boundary = False  # llhttp stands between two chunks (never said of a compressed body)
+        self._inflate: Inflate | None = None
         self._framed = False  # the body says where it ends; otherwise the end of the connection is its end
         self._keep = False
         self._may_pace = False
@@ -270,17 +273,17 @@ class Connection(asyncio.Protocol):
         coding = names.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
         self._framed = coding == b"chunked" or b"content-length" in names or status in (204, 304)
         self._head_bytes = 0
-        self._keep = self._framed and self._parser.should_keep_alive()  # llhttp knows only until the message ends
+        self._inflate = inflater(names.get(b"content-encoding", b""))
+        self._keep = self._parser.should_keep_alive()  # llhttp knows only until the message ends
         self._phase = Phase.BODY
         assert self._exchange is not None
         self._exchange.on_head(status, self._headers)
 
     def on_chunk_header(self) -> None:
-        self._framed = True  # whatever we made of the header: to llhttp the body is chunked
         self._boundary = False
 
     def on_chunk_complete(self) -> None:
-        self._boundary = True
+        self._boundary = self._inflate is None
 
     def on_body(self, data: bytes) -> None:
         self._parts.append(data)
@@ -329,8 +332,20 @@ class Connection(asyncio.Protocol):
         """Hand over the body bytes of this read, once."""
         if self._parts:
             parts, self._parts = self._parts, []
-            if self._on_body is not None:
-                self._on_body(parts[0] if len(parts) == 1 else b"".join(parts), None)
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            if self._inflate is not None:
+                self._hand_over_inflated(self._inflate(data))
+            elif self._on_body is not None:
+                self._on_body(data, None)
+
+    def _hand_over_inflated(self, pieces: Iterator[bytes]) -> None:
+        try:
+            for piece in pieces:
+                if self._on_body is None:  # had enough, and hung up
+                    return
+                self._on_body(piece, None)
+        except RemoteProtocolError as error:
+            self._protocol_error(error)
 
     def _ended(self) -> None:
         exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
@@ -436,9 +451,9 @@ class Connection(asyncio.Protocol):
     def _broken(self, error: Exception) -> None:
         """What the transport would tell us, had it been the one who read."""
         transport = self._transport
+        assert transport is not None
         self.connection_lost(error)
-        if transport is not None:
-            transport.abort()
+        transport.abort()
 
 
 def _whole_chunks(data: bytes) -> bytes | None:
