@@ -12,7 +12,6 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -21,8 +20,9 @@ import pytest
 from tokenwire.testing.processes import Running, running_relay, running_simulator, wait_for, without_proxies
 from tokenwire.testing.upstream import Peer, ScriptedUpstream
 
-#: Upstreams of the relay. ``hasty`` is the simulator again, behind short deadlines; nobody listens at ``gone``; the
-#: port of ``script`` is free for a test's own server.
+#: ``hasty`` is the simulator again, behind short deadlines; nobody listens at ``gone``; the port of ``script`` (and of
+#: its ``twin``) is free for a server of the tests. Heartbeats come every 200 ms, so that every client here must bear
+#: them. They keep a client's own timeout from striking, so ``total`` is what keeps a bug from hanging the run.
 CONFIG = """
 [limits]
 upstream_event = 1048576
@@ -30,6 +30,7 @@ stream_bytes = 1048576
 heartbeat = 0.2
 [upstreams.sim]
 base_url = "{simulator}/v1"
+deadlines = {{ total = 50.0 }}
 [upstreams.hasty]
 base_url = "{simulator}/v1"
 models = []
@@ -187,11 +188,8 @@ class Sdk:
     def close(self, stream: Any) -> None:
         """Close a stream, or a raw response, before its end."""
         response = getattr(stream, "http_response", stream)
-        self.wait(response.aclose() if hasattr(response, "aclose") and self._async else response.close())
-
-    @property
-    def _async(self) -> bool:
-        return isinstance(self.client, openai.AsyncOpenAI)
+        asynchronous = isinstance(self.client, openai.AsyncOpenAI) and hasattr(response, "aclose")
+        self.wait(response.aclose() if asynchronous else response.close())
 
     def quit(self) -> None:
         self.wait(self.client.close())
@@ -266,9 +264,3 @@ def chat() -> Callable[..., dict[str, Any]]:
         return fields | ({"metadata": knobs} if knobs else {})
 
     return body
-
-
-@pytest.fixture(scope="session")
-def fixtures() -> Path:
-    """The folder of recorded bodies."""
-    return Path(__file__).parent.parent / "fixtures"

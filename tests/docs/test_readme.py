@@ -41,7 +41,8 @@ def relay() -> Iterator[str]:
 
 
 def at(block: str, address: str) -> str:
-    return BLOCKS[block].replace("http://127.0.0.1:8787", address)
+    text: str = BLOCKS[block]
+    return text.replace("http://127.0.0.1:8787", address)
 
 
 def test_the_readme_has_the_blocks_that_are_tested() -> None:

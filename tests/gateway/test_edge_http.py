@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from tokenwire.engine.stream import Stream
+from tokenwire.gateway import app
+from tokenwire.gateway.answers import send_json
+from tokenwire.gateway.app import Gateway
+from tokenwire.gateway.edge import EXTENSION
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
@@ -210,6 +214,27 @@ def test_head_of_a_stream_that_nobody_reads_leaves_its_linger_alone(relayed: Any
         assert stream.state.value == "cancelled"
 
     relayed(main, [REQUEST, FIRST])
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "offered"), [("GET", "1.1", True), ("HEAD", "1.1", False), ("GET", "1.0", False)]
+)
+def test_the_transport_is_offered_where_chunks_can_be_written(
+    relayed: Any, monkeypatch: pytest.MonkeyPatch, method: str, version: str, offered: bool
+) -> None:
+    scopes: list[Any] = []
+
+    async def look(gateway: Gateway, scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await send_json(send, 200, {})
+
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        await client.request(method, "/v1/streams", version=version).whole()
+
+    monkeypatch.setattr(app, "streams", look)
+    relayed(main)
+    assert (EXTENSION in scopes[0].get("extensions", {})) is offered
 
 
 # ---------------------------------------------------------------------- Expect

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK
+from tokenwire.testing.http_client import Client
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
 from tokenwire.testing.rig import until
 from tokenwire.testing.upstream import REQUEST, RESET, ScriptedUpstream, Step
@@ -103,14 +105,15 @@ def test_an_http_1_0_client_that_reads_nothing_holds_little(relayed: Any) -> Non
     relayed(main, streamed(*pieces))
 
 
-def test_an_http_1_0_client_that_leaves_with_a_full_socket(relayed: Any) -> None:
+@pytest.mark.parametrize("leave", [Client.half_close, Client.close, Client.reset])
+def test_an_http_1_0_client_that_leaves_with_a_full_socket(relayed: Any, leave: Callable[[Client], None]) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect(receive_buffer=4096)
         await client.request("POST", CHAT, chat(), version="1.0").blocks_of(1)
         client.pause()
         stream = await relay.stream()
         await until(lambda: stream.statistics().furthest_lag > 100)
-        client.reset()
+        leave(client)
         await until(lambda: stream.state.value == "cancelled")
 
     pieces = [frames.text(f"<{n}>" + "x" * 4000) for n in range(1000)]

@@ -150,18 +150,14 @@ VALUES = st.recursive(
 
 def leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
     if isinstance(value, dict):
-        return {
-            at: leaf for name, inner in value.items() for at, leaf in leaves(inner, (*path, name)).items()
-        }
+        return {at: leaf for name, inner in value.items() for at, leaf in leaves(inner, (*path, name)).items()}
     if isinstance(value, list):
         return {at: leaf for n, inner in enumerate(value) for at, leaf in leaves(inner, (*path, n)).items()}
     return {path: value}
 
 
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
-def test_locate_agrees_with_the_parser_about_every_value(
-    value: Any, ascii_: bool, indent: int | None
-) -> None:
+def test_locate_agrees_with_the_parser_about_every_value(value: Any, ascii_: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=ascii_, indent=indent).encode("utf-8", "surrogatepass")
     every = leaves(value)
     spans = locate(text, 0, len(text), every)

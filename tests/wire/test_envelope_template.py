@@ -92,9 +92,7 @@ def test_four_holes_at_most_and_the_first_declared_win(padded: bool) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\r\n\n", b""])
-@pytest.mark.parametrize(
-    "start", [b"data: ", b"data:", b"event: a\ndata: ", b"data:  ", b"x: 1\r\nid: 3\r\ndata: "]
-)
+@pytest.mark.parametrize("start", [b"data: ", b"data:", b"event: a\ndata: ", b"data:  ", b"x: 1\r\nid: 3\r\ndata: "])
 def test_any_framing_with_one_line_of_data(start: bytes, end: bytes) -> None:
     frame = start + b'{"delta":{"text":"a\\"b"}}' + end
     assert cut(template_of(frame, (TEXT,)), frame) == [b'a\\"b']
@@ -140,9 +138,7 @@ def test_frames_from_which_nothing_is_learned(frame: bytes) -> None:
 
 def test_positions_beyond_an_array_and_names_in_an_array_lead_nowhere() -> None:
     frame = b'{"c":[{"t":"a"}],"d":{"0":"b"}}\n'
-    assert (
-        look(frame, [("c", 1, "t"), ("c", "0", "t"), ("d", 0), ("c", 0, "t", 0), ("c", 0, "t", "x")]) is None
-    )
+    assert look(frame, [("c", 1, "t"), ("c", "0", "t"), ("d", 0), ("c", 0, "t", 0), ("c", 0, "t", "x")]) is None
     assert cut(template_of(frame, [("c", 0, "t")]), frame) == [b"a"]
 
 

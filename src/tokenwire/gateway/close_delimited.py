@@ -24,8 +24,10 @@ class CloseDelimited:
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message.get("headers", [])}
             self._endless = b"content-length" not in names and message["status"] not in (204, 304)
-        if not self._endless or cycle.disconnected:
+        if not self._endless:
             await self._send(message)
+        elif cycle.transport.is_closing():
+            return
         elif message["type"] == "http.response.start":
             cycle.response_started = True
             headers = [*cycle.default_headers, *message.get("headers", []), (b"connection", b"close")]
@@ -38,7 +40,7 @@ class CloseDelimited:
         cycle = self._cycle
         if cycle.flow.write_paused:
             await cycle.flow.drain()
-        if cycle.disconnected:
+        if cycle.transport.is_closing():
             return
         if body and cycle.scope["method"] != "HEAD":
             cycle.transport.write(body)

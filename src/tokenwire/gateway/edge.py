@@ -105,6 +105,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._wheel = wheel
         self._port: Port | None = None  # engaged: a reader is, or will be, attached
         self._held = bytearray()
+        self._last = False  # the last request of this connection has come
         self._in_head = False
         self._in_body = False
         self._head_bytes = 0
@@ -113,7 +114,6 @@ class EdgeProtocol(HttpToolsProtocol):
         self._timer = Timer(_ignore)
         self._timer.cancel()  # none yet
         self._timer_due = 0.0
-        self._eof = False
 
     # ------------------------------------------------------------------ asyncio.Protocol
 
@@ -123,10 +123,12 @@ class EdgeProtocol(HttpToolsProtocol):
         self._expect(self._limits.head_seconds)  # even a client that never says a word has a deadline
 
     def data_received(self, data: bytes) -> None:
+        if self._last:
+            return  # nothing that follows is answered; it is read all the same, for the sake of the FIN behind it
         if self._port is not None or self._held:  # held input goes first, and may not have been parsed yet
             self._held += data
             if len(self._held) > self._limits.pipelined_bytes:
-                self.transport.abort()
+                self._drop()
             return
         if self._due is None:  # a request begins, or a blank line before one
             self._expect(self._limits.head_seconds)
@@ -140,10 +142,8 @@ class EdgeProtocol(HttpToolsProtocol):
                 self._refuse(431, "request head too large")
 
     def eof_received(self) -> None:
-        self._eof = True
-        self._lose()
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()
+            self._drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._due = None
@@ -168,11 +168,14 @@ class EdgeProtocol(HttpToolsProtocol):
     # ------------------------------------------------------------------ httptools' callbacks
 
     def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = -self._read_bytes  # this read may hold the end of another request: it is not counted
         super().on_message_begin()
+        if not self._last:
+            self._in_head = True
+            self._head_bytes = -self._read_bytes  # this read may hold the end of another request: it is not counted
 
     def on_headers_complete(self) -> None:
+        if self._last:
+            return
         self._in_head = False
         self._in_body = True
         self._expect(self._limits.body_seconds)
@@ -189,19 +192,24 @@ class EdgeProtocol(HttpToolsProtocol):
             self.scope["extensions"] = extensions
 
     def on_body(self, body: bytes) -> None:
+        if self._last:
+            return
         if not self.cycle.response_complete:
             self._expect(self._limits.body_seconds)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._last:
+            return
         self._in_body = False
         self._due = None
         super().on_message_complete()
+        self._last = not self.cycle.keep_alive
 
     # ------------------------------------------------------------------ the port's side
 
     def engage(self, port: Port) -> bool:
-        if self._eof or self.transport.is_closing():
+        if self.transport.is_closing():
             port.lost = True
             port.cycle.disconnected = True
             return False
@@ -230,6 +238,11 @@ class EdgeProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.data_received(held)
 
+    def _drop(self) -> None:
+        """End the connection now. Its reader is told first: a token of this very turn must not be written to it."""
+        self._lose()
+        self.transport.abort()
+
     def _lose(self) -> None:
         port = self._port
         if port is not None and not port.lost:
@@ -237,8 +250,6 @@ class EdgeProtocol(HttpToolsProtocol):
             port.writable = False
             port.cycle.disconnected = True  # uvicorn tells only the newest request, which may be a pipelined one
             port.on_lost()
-            if not self.transport.is_closing():
-                self.transport.abort()
 
     # ------------------------------------------------------------------ deadlines
 
