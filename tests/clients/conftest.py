@@ -34,7 +34,7 @@ deadlines = {{ total = 50.0 }}
 [upstreams.hasty]
 base_url = "{simulator}/v1"
 models = []
-deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4, total = 0.6 }}
+deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4, total = 1.0 }}
 [upstreams.gone]
 base_url = "http://127.0.0.1:{closed}/v1"
 models = []
@@ -121,7 +121,8 @@ def relay(
 ) -> Iterator[Running]:
     config = CONFIG.format(simulator=simulator.url, closed=reserved_port(), free=script_port)
     with running_relay(config, tmp_path_factory.mktemp("relay")) as running:
-        wait_for(lambda: fetch(f"{running.url}/v1/models")["data"])  # the lists come a moment after the start
+        models = f"{running.url}/v1/models"
+        wait_for(lambda: [each["id"] for each in fetch(models)["data"]], lambda names: "sim/echo" in names)
         yield running
 
 

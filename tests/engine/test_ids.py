@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.engine.ids import EventId, parse_event_id
@@ -43,6 +43,7 @@ def test_a_long_id_is_not_repeated_whole_in_the_refusal() -> None:
     assert len(str(caught.value)) < 300
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**10 - 1), st.integers(0, 10**18 - 1), st.integers(0, 10**9 - 1))
 def test_what_is_written_is_read_back(epoch: int, seq: int, frames: int) -> None:
     event_id = EventId(epoch, seq, frames)

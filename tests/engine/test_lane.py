@@ -108,6 +108,7 @@ def test_plain_frames_take_the_lane_and_read_like_any_others(
         b"data: " + b"[" * 5000 + b"\n\n",
         b"data: \n\n",
         b'data: {"choices":[\ndata: ]}\n\n',
+        chat.text("a").replace(b"}\n\n", b"\r}\n\n"),  # JSON allows it there, and to SSE it ends the line
     ],
 )
 def test_what_is_not_surely_plain_goes_the_general_way(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.dialects import openai_chat
@@ -210,6 +210,7 @@ def test_a_trimmed_log_goes_on() -> None:
     assert read(log, RUN, limit=50) == frames[RUN:]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=5),
     st.booleans(),

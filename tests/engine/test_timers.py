@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.engine.timers import GRANULARITY_NS, Timer, Wheel
@@ -157,6 +157,7 @@ def test_closing_forgets_every_timer(clock: ManualClock, wheel: Wheel) -> None:
     assert fired == ["after"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=12),
     st.lists(st.floats(0, 0.7), max_size=12),

@@ -118,6 +118,20 @@ def test_the_front_page_without_models(relayed: Any) -> None:
     relayed(main)
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/v1/models", "/openapi.json"])
+def test_head_is_answered_as_get_is(relayed: Any, path: str) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        get = await (await relay.connect()).get(path).whole()
+        client = await relay.connect()
+        head = await client.request("HEAD", path, None, {"connection": "close"}).whole()
+        assert await client.gone() == "fin"
+        assert (head.status, bytes(head.body)) == (200, b"")
+        assert head.fields["content-length"] == str(len(get.body))
+        assert head.fields["content-type"] == get.fields["content-type"]
+
+    relayed(main)
+
+
 def test_the_schema_names_every_route(relayed: Any) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()

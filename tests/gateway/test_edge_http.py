@@ -11,7 +11,7 @@ from tokenwire.engine.stream import Stream
 from tokenwire.gateway import app
 from tokenwire.gateway.answers import send_json
 from tokenwire.gateway.app import Gateway
-from tokenwire.gateway.edge import EXTENSION
+from tokenwire.gateway.port import EXTENSION
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
@@ -149,6 +149,20 @@ def test_what_follows_the_end_of_a_connection_is_dropped(relayed: Any) -> None:
     relayed(main, gated(gate))
 
 
+def test_what_was_held_for_a_client_that_is_gone_is_dropped(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        await client.post(CHAT, chat()).blocks_of(2)
+        client.send(client.encode("GET", "/healthz"))
+        await settle()
+        (edge,) = relay.edges
+        client.reset()
+        await until(lambda: relay.connections == 0)
+        edge._parse_held()  # as the loop would call it, had the answer ended in the very turn before
+
+    relayed(main, [REQUEST, FIRST])
+
+
 def test_an_offer_of_http2_is_declined_by_answering(relayed: Any) -> None:
     """Java's HttpClient offers h2c with its first request."""
 
@@ -235,6 +249,26 @@ def test_the_transport_is_offered_where_chunks_can_be_written(
     monkeypatch.setattr(app, "streams", look)
     relayed(main)
     assert (EXTENSION in scopes[0].get("extensions", {})) is offered
+
+
+def test_a_route_that_waits_for_its_client_is_told_though_a_request_is_pipelined(
+    relayed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    async def wait(gateway: Gateway, scope: Any, receive: Any, send: Any) -> None:
+        while not told or told[-1] != "http.disconnect":
+            told.append((await receive())["type"])
+
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        client.send(client.encode("GET", "/v1/streams") * 2)
+        await until(lambda: told)
+        client.close()
+        await until(lambda: told[-1] == "http.disconnect")
+
+    monkeypatch.setattr(app, "streams", wait)
+    relayed(main)
 
 
 # ---------------------------------------------------------------------- Expect

@@ -32,8 +32,8 @@ async def _gone_at_once(relay: Relay, upstream: ScriptedUpstream, leave: Callabl
     leave()
     assert await peer.gone() in ("fin", "reset")
     assert peer.left_ns is not None
-    # The budget is 5 ms; a machine that does other things as well gets half a second.
-    assert peer.left_ns - began < 500_000_000
+    # The budget is 5 ms; a machine that does other things as well gets a second.
+    assert peer.left_ns - began < 1_000_000_000
     stream = await relay.stream()
     assert stream.state.value == "cancelled"
     assert not stream.readers

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tokenwire.gateway.settings import LimitSettings
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, http_chunk
 from tokenwire.testing.http_client import Client
@@ -196,7 +195,7 @@ def test_a_body_that_goes_on_coming_is_taken(relayed: Any) -> None:
         await stream.whole()
         assert stream.text == "one"
 
-    relayed(main, streamed("one"), body_seconds=0.2)
+    relayed(main, streamed("one"), body_seconds=0.5)
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/streams"])
@@ -222,8 +221,22 @@ def test_a_body_that_is_too_large_is_refused_in_the_dialect(relayed: Any, path: 
     relayed(main, request_body=100_000)
 
 
-def test_the_default_limit_of_a_body_is_what_vendors_take() -> None:
-    assert LimitSettings().request_body == 32 * 1024 * 1024
+def test_the_default_limit_of_a_body_is_what_vendors_take(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        fields = {"transfer-encoding": "chunked", "content-type": "application/json"}
+        refused = client.request("POST", CHAT, None, fields)
+        piece = http_chunk(b" " * (1 << 20))
+        for _ in range(32):
+            client.send(piece)
+            await until(lambda: client.transport.get_write_buffer_size() < len(piece))
+        assert not refused.status
+        client.send(piece + LAST_CHUNK)
+        await refused.whole()
+        assert refused.status == 413
+        assert f"{32 << 20} bytes" in refused.json["error"]["message"]
+
+    relayed(main)
 
 
 def test_a_refused_body_that_never_ends_is_not_taken_for_ever(relayed: Any) -> None:

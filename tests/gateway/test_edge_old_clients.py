@@ -12,7 +12,7 @@ from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.http_client import Client
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
-from tokenwire.testing.rig import until
+from tokenwire.testing.rig import settle, until
 from tokenwire.testing.upstream import REQUEST, RESET, ScriptedUpstream, Step
 
 CHAT = "/v1/chat/completions"
@@ -84,6 +84,30 @@ def test_an_http_1_0_client_that_leaves_is_noticed(relayed: Any) -> None:
         await client.request("POST", CHAT, chat(), version="1.0").blocks_of(2)
         client.close()
         assert await (await upstream.peer()).gone() is not None
+
+    relayed(main, [REQUEST, FIRST])
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["asks to be kept", "does not"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one segment", "later"])
+def test_what_follows_an_http_1_0_request_is_ignored(relayed: Any, kept: bool, together: bool) -> None:
+    """Its answer ends with the connection, so nothing after it can be answered; and it may not hide the FIN."""
+
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        fields = {"connection": "keep-alive"} if kept else {}
+        request = client.encode("POST", CHAT, chat(), fields, version="1.0")
+        behind = client.encode("POST", CHAT, chat("x" * 100_000), fields)
+        client.send(request + behind if together else request)
+        stream = await client.expect().blocks_of(2)
+        if not together:
+            client.send(behind)
+        await settle()
+        assert len(relay.streams) == 1
+        assert not stream.over
+        client.close()
+        assert await (await upstream.peer()).gone() is not None
+        assert len(relay.streams) == 1
 
     relayed(main, [REQUEST, FIRST])
 

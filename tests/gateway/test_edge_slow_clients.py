@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tokenwire.gateway import app
+from tokenwire.gateway.answers import send_json
+from tokenwire.gateway.app import Gateway
 from tokenwire.gateway.edge import EdgeLimits
 from tokenwire.gateway.settings import LimitSettings
 from tokenwire.gateway.sockets import set_user_timeout, tune
@@ -15,7 +18,7 @@ from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.exchange import RecordedTransport
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
-from tokenwire.testing.rig import until
+from tokenwire.testing.rig import settle, until
 from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
@@ -62,20 +65,28 @@ def test_a_pipelined_head_that_stalls_leaves_the_stream_before_it_alone(relayed:
 @pytest.mark.parametrize(
     "behind", [b"GET / HT", b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n12"], ids=["head", "body"]
 )
-def test_a_deadline_behind_an_unfinished_answer_ends_without_words(relayed: Any, behind: bytes) -> None:
-    """An HTTP/1.0 answer is not held apart from input: what stalls behind it ends the connection, and no more."""
+def test_a_deadline_behind_an_unfinished_answer_ends_without_words(
+    relayed: Any, monkeypatch: pytest.MonkeyPatch, behind: bytes
+) -> None:
+    """A route that takes its time, and holds no transport: a 408 would be taken for its answer."""
+
+    gate = asyncio.Event()
+
+    async def slow(gateway: Gateway, scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+        await send_json(send, 200, {})
 
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()
-        fields = {"connection": "keep-alive"}  # without it, nothing that follows is looked at
-        stream = await client.request("POST", CHAT, chat(), fields, version="1.0").blocks_of(2)
+        answer = client.get("/v1/streams")
+        await settle()
         client.send(behind)
         await client.gone()
-        assert b"408" not in stream.body
-        assert b"not complete in time" not in stream.body
-        assert "[DONE]" not in stream.data
+        assert not answer.status
+        gate.set()
 
-    relayed(main, [REQUEST, FIRST], head_seconds=0.05, body_seconds=0.05)
+    monkeypatch.setattr(app, "streams", slow)
+    relayed(main, head_seconds=0.05, body_seconds=0.05)
 
 
 # ---------------------------------------------------------------------- the kernel's part

@@ -10,7 +10,8 @@ import pytest
 
 from tokenwire.gateway import sockets
 from tokenwire.gateway.app import Gateway
-from tokenwire.gateway.edge import EdgeProtocol, Port
+from tokenwire.gateway.edge import EdgeProtocol
+from tokenwire.gateway.port import Port
 from tokenwire.gateway.respond import sink_for
 from tokenwire.gateway.sinks import HIGH_WATER, AsgiSink, PortSink
 from tokenwire.testing import chat_frames as frames

@@ -121,7 +121,7 @@ def test_a_connection_that_is_paused_before_the_answer_hears_nothing_of_it(run: 
 
 def test_pausing_a_connection_that_is_just_closing_does_nothing(run: Run) -> None:
     async def main(rig: Rig) -> None:
-        async with ScriptedUpstream([REQUEST, answer(b"{}"), CLOSE]) as upstream:
+        async with ScriptedUpstream([REQUEST, answer(b"{}"), CLOSE], [REQUEST]) as upstream:
             exchange = await rig.exchange(upstream.base_url)
             await exchange.over()
             connection = exchange.connection
@@ -130,9 +130,17 @@ def test_pausing_a_connection_that_is_just_closing_does_nothing(run: Run) -> Non
                 connection.resume()
                 await settle(1)
             await until(lambda: not connection.usable)
-            connection.pause()
-            connection.resume()
+            for call in (connection.pause, connection.resume, connection.abort):
+                call()
+
+            exchange = await rig.exchange(upstream.base_url)
+            connection = exchange.connection
             connection.abort()
+            for _ in range(20):
+                connection.pause()
+                connection.resume()
+                await settle(1)
+            assert not connection.usable
 
     run(main)
 

@@ -179,6 +179,23 @@ def test_an_event_stream_over_tls_is_never_read_by_hand(run: Run, ca: trustme.CA
     run(main, clock=ManualClock(), ssl_context=trust)
 
 
+def test_a_context_that_cannot_be_made_is_a_failure_too_and_leaves_nothing_open(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> ssl.SSLContext:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("ssl.create_default_context", broken)
+
+    async def main(rig: Rig) -> None:
+        async with ScriptedUpstream() as upstream:
+            error = await refused(rig, upstream.base_url.replace("http:", "https:"))
+            assert str(error).endswith("No such file or directory")
+            assert await (await upstream.peer()).gone() in ("fin", "reset")
+
+    run(main)
+
+
 def test_trust_is_read_once_and_http11_is_what_is_offered(ca: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[ssl.SSLContext] = []
     original = ssl.create_default_context

@@ -89,23 +89,24 @@ class View:
 
     def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
         """Write to every live reader; whoever cannot take more falls out and pulls from then on."""
-        fallen: list[tuple[Reader, bool]] | None = None  # and whether its sink raised
+        full: list[Reader] | None = None
+        broken: list[Reader] | None = None
         for reader in self.live:
-            broken = False
             try:
-                if reader.write(data, chunk):
-                    continue
+                if not reader.write(data, chunk):
+                    full = full or []
+                    full.append(reader)
             except Exception:  # one bad sink must not touch the stream's other readers
                 log.exception("a sink failed; its reader is detached")
-                broken = True
-            fallen = fallen or []
-            fallen.append((reader, broken))
-        for reader, broken in fallen or ():
-            self.drop(reader)
-            if broken:
-                reader.broke()
-            else:
+                broken = broken or []
+                broken.append(reader)
+        if full is not None:
+            for reader in full:
+                self.drop(reader)
                 reader.stalled(EventId(self.stream.log.epoch, last_seq))
+        if broken is not None:
+            for reader in broken:
+                reader.broke()
 
     def end(self) -> None:
         """The log is over: live readers get its ending and are closed."""

@@ -87,6 +87,8 @@ class Gateway:
             elif path == "/healthz":
                 await send_body(send, 200, b'{"status":"ok"}')
             else:
+                if scope["method"] == "HEAD":  # FastAPI would say 405; servers leave the body out by themselves
+                    scope = {**scope, "method": "GET"}
                 await self.control(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)

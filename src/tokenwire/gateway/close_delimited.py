@@ -26,13 +26,11 @@ class CloseDelimited:
             self._endless = b"content-length" not in names and message["status"] not in (204, 304)
         if not self._endless:
             await self._send(message)
-        elif cycle.transport.is_closing():
-            return
         elif message["type"] == "http.response.start":
             cycle.response_started = True
             headers = [*cycle.default_headers, *message.get("headers", []), (b"connection", b"close")]
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            cycle.transport.write(STATUS_LINE[message["status"]] + lines + b"\r\n")
+            self._write(STATUS_LINE[message["status"]] + lines + b"\r\n")
         else:
             await self._body(message.get("body", b""), last=not message.get("more_body", False))
 
@@ -40,12 +38,14 @@ class CloseDelimited:
         cycle = self._cycle
         if cycle.flow.write_paused:
             await cycle.flow.drain()
-        if cycle.transport.is_closing():
-            return
-        if body and cycle.scope["method"] != "HEAD":
-            cycle.transport.write(body)
+        if cycle.scope["method"] != "HEAD":
+            self._write(body)
         if last:
             cycle.response_complete = True
             cycle.message_event.set()
             cycle.transport.close()
             cycle.on_response()
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._cycle.transport.is_closing():  # uvloop raises where asyncio would drop it
+            self._cycle.transport.write(data)

@@ -10,14 +10,12 @@ Why not stock uvicorn, where each difference is tested:
 - a body that follows an offer to upgrade is lost there (llhttp takes it for the other protocol's), and Java's
   HttpClient makes that offer with its first request.
 
-The protocol offers its transport to the app as ``scope["extensions"]["tokenwire.port"]``. The app sends
-``http.response.start`` and the final empty body by ``send`` and stays awaiting in between; only chunks go to the port.
+The protocol offers its transport to the app through the ASGI scope (``port``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -25,14 +23,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tokenwire.engine.timers import Timer
 from tokenwire.gateway.close_delimited import CloseDelimited
+from tokenwire.gateway.port import EXTENSION, Port
 from tokenwire.gateway.sockets import set_user_timeout, tune
 
 if TYPE_CHECKING:
     import asyncio
 
-    from tokenwire.engine.timers import Wheel
+    from uvicorn._types import ASGI3Application
 
-EXTENSION = "tokenwire.port"
+    from tokenwire.engine.timers import Wheel
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
@@ -61,41 +60,6 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
     unsent_bytes: int = 16 * 1024
 
 
-class Port:
-    """One request's way to its transport. ``engage`` first; then ``write`` until ``release`` or ``lost``.
-
-    Attributes:
-        on_lost: called once, in the turn in which the client is known to be gone.
-        on_writable: called when the transport takes more after ``writable`` was False.
-    """
-
-    __slots__ = ("_protocol", "cycle", "lost", "on_lost", "on_writable", "transport", "writable", "write")
-
-    def __init__(self, protocol: EdgeProtocol, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        self._protocol = protocol
-        self.cycle = cycle
-        self.transport = transport
-        self.write = transport.write
-        self.lost = False
-        self.writable = True
-        self.on_lost: Callable[[], None] = _ignore
-        self.on_writable: Callable[[], None] = _ignore
-
-    def engage(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
-        """From now on input is held, and the client's leaving is told. False if it has left already."""
-        self.on_lost = on_lost
-        self.on_writable = on_writable
-        return self._protocol.engage(self)
-
-    def unbuffered(self) -> None:
-        """Write straight to the socket, and say so at once when it is full."""
-        self.transport.set_write_buffer_limits(high=0)
-
-    def release(self) -> None:
-        """The answer is complete but for its final ``send``: the connection goes back to ordinary HTTP."""
-        self._protocol.release(self)
-
-
 class EdgeProtocol(HttpToolsProtocol):
     """Made per connection by the server; see the module's first lines."""
 
@@ -104,6 +68,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._limits = limits
         self._wheel = wheel
         self._port: Port | None = None  # engaged: a reader is, or will be, attached
+        self._answering: RequestResponseCycle | None = None
         self._held = bytearray()
         self._last = False  # the last request of this connection has come
         self._in_head = False
@@ -111,7 +76,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._read_bytes = 0
         self._due: float | None = None  # loop time by which the client must have gone on
-        self._timer = Timer(_ignore)
+        self._timer = Timer(self._check)
         self._timer.cancel()  # none yet
         self._timer_due = 0.0
 
@@ -149,6 +114,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self._due = None
         self._timer.cancel()
         self._lose()
+        cycle = self._answering
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True  # uvicorn tells only the newest request, which may be a pipelined one
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -206,6 +175,10 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._last = not self.cycle.keep_alive
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     # ------------------------------------------------------------------ the port's side
 
     def engage(self, port: Port) -> bool:
@@ -248,7 +221,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if port is not None and not port.lost:
             port.lost = True
             port.writable = False
-            port.cycle.disconnected = True  # uvicorn tells only the newest request, which may be a pipelined one
+            port.cycle.disconnected = True
             port.on_lost()
 
     # ------------------------------------------------------------------ deadlines
@@ -288,10 +261,6 @@ class EdgeProtocol(HttpToolsProtocol):
             fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(message)
             self.transport.write(STATUS_LINE[status] + fields + b"connection: close\r\n\r\n" + message.encode())
         self.transport.close()
-
-
-def _ignore() -> None:
-    """Nobody wants to know."""
 
 
 def _without_upgrade(data: bytes) -> bytes:

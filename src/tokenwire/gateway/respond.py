@@ -12,7 +12,7 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
 from tokenwire.gateway.answers import Headers, passed, send_body, status_of, stream_headers
-from tokenwire.gateway.edge import EXTENSION
+from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
 from tokenwire.wire import sse
 

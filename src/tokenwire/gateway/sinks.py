@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
-    from tokenwire.gateway.edge import Port
+    from tokenwire.gateway.port import Port
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

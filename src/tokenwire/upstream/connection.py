@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more until ``resume``; what is read already is delivered. Idempotent."""
-        if not self._paused and self._transport is not None and not self._transport.is_closing():
+        if not self._paused and self._transport is not None:
             self._paused = True
             if self.paced:
                 assert self._pacing is not None
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._paused and self._transport is not None and not self._transport.is_closing():
+        if self._paused and self._transport is not None:
             self._paused = False
             if self.paced:
                 assert self._pacing is not None

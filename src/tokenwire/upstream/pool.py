@@ -164,7 +164,6 @@ class Pool:
         """Close every connection, idle or not."""
         for connection in list(self._all):
             connection.abort()
-        self._idle.clear()
 
     def statistics(self) -> PoolStatistics:
         """Frozen figures of this moment."""
