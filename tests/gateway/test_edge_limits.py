@@ -230,7 +230,7 @@ def test_the_default_limit_of_a_body_is_what_vendors_take(relayed: Any) -> None:
         for _ in range(32):
             client.send(piece)
             await until(lambda: client.transport.get_write_buffer_size() < len(piece))
-        assert not refused.status
+        assert not refused.over
         client.send(piece + LAST_CHUNK)
         await refused.whole()
         assert refused.status == 413
