@@ -146,6 +146,7 @@ def test_a_providers_refusal_comes_through_verbatim(relayed: Any, stream: bool) 
         (answer(b"", status=500), 500, "no reason"),
         (answer(b"{", status=500), 500, "malformed JSON"),
         (answer(b"{}", status=999), 502, "no reason"),  # no status at all
+        (answer(b'{"error":{"message":"odd"}}', status=999), 502, "odd"),
         (answer(b"", status=307, fields=[("location", "https://elsewhere/v1")]), 502, "https://elsewhere/v1"),
         (answer(b'{"error":{"message":"gone"}}', status=404), 404, "gone"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", 502, "does not speak HTTP/1.1"),

@@ -118,7 +118,11 @@ def test_an_http_1_0_client_that_reads_nothing_holds_little(relayed: Any) -> Non
         answer = await client.request("POST", CHAT, chat(), version="1.0").blocks_of(1)
         client.pause()
         stream = await relay.stream()
-        await until(lambda: stream.statistics().furthest_lag > 100)
+        await until(lambda: stream.terminal is not None)
+        await settle()
+        (edge,) = relay.edges
+        assert edge.transport.get_write_buffer_size() < 512 * 1024
+        assert stream.statistics().furthest_lag > 100
         assert stream.statistics().unsent < 512 * 1024
         client.resume()
         await answer.whole()

@@ -40,7 +40,7 @@ def serve(
 @app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8786,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8789,
 ) -> None:
     """Run the simulator alone: providers' look-alikes with latency profiles and faults."""
     from tokenwire.simulator.__main__ import main as run_simulator

@@ -158,7 +158,7 @@ async def refuse(stream: Stream, send: Send, dialect: Dialect) -> None:
     headers: Headers = [_name(stream)]
     if isinstance(refused, UpstreamStatus):
         headers += passed(refused.headers)
-        if dialect is stream.dialect and status == refused.status and _is_object(refused.body):
+        if dialect is stream.dialect and _is_object(refused.body):
             body = refused.body
     await send_body(send, status, body, headers)
 
