@@ -20,7 +20,7 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.ingest import Ingest
-from tokenwire.engine.lane import Lane
+from tokenwire.engine.lane import Lane, Offer
 from tokenwire.engine.reader import Reader
 from tokenwire.engine.stream import Policy, Stream
 from tokenwire.errors import NotResumable
@@ -28,6 +28,7 @@ from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource
 from tokenwire.wire import sse
+from tokenwire.wire.chunked import chunk
 
 HEARTBEATS = (b": hb\n\n", b": hb\n")
 
@@ -132,6 +133,7 @@ class Seam(RuleBasedStateMachine):
             owner="me", dialect=dialects.get("openai.chat"), model="m", policy=policy, hide_usage=True
         )
         self.lane: Lane | None = None
+        self.offer: Offer | None = None
         self.ingest = Ingest(self.stream, express=self._express)
         self.oracles = {
             (dialect, ids): Oracle(self.stream, dialect, ids)
@@ -148,18 +150,22 @@ class Seam(RuleBasedStateMachine):
         if begun:
             self._append([chat.role(), chat.text("begun")])
 
-    def _express(self, lane: Lane | None) -> None:
-        self.lane = lane
+    def _express(self, offer: Offer | None) -> None:
+        self.offer = offer
+        self.lane = None if offer is None else offer.make(self._general, lambda: None)
+
+    def _general(self, data: bytes) -> None:
+        self.ingest.body(data.partition(b"\r\n")[2][:-2], data)
 
     def _append(self, frames: list[bytes]) -> None:
         for oracle in self.oracles.values():
             for frame in frames:
                 oracle.add(frame)
         data = b"".join(frames)
-        head = b"%x\r\n" % len(data)
-        chunk = head + data + b"\r\n"
-        if self.lane is None or not self.lane(chunk, len(head)):
-            self.ingest.body(data, chunk)
+        if self.lane is not None and self.offer is not None and self.offer.ready():
+            self.lane(chunk(data))
+        else:
+            self._general(chunk(data))
 
     @precondition(lambda self: self.stream.terminal is None)
     @rule(kinds=st.lists(st.sampled_from(sorted(FRAMES)), min_size=1, max_size=4))

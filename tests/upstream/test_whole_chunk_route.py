@@ -5,8 +5,9 @@ Two oracles: llhttp fed with all bytes in one piece, and the bodies of which the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import httptools
 import pytest
@@ -15,6 +16,9 @@ from hypothesis import strategies as st
 
 from tokenwire.testing.exchange import RecordedExchange, play
 from tokenwire.testing.http_bytes import http_chunk
+
+if TYPE_CHECKING:
+    from tokenwire.engine.lane import Offer
 
 HEADS = {
     "keep-alive": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -187,33 +191,76 @@ def test_lone_chunks_of_every_size_class_come_with_their_bytes(size: int) -> Non
 # ---------------------------------------------------------------------- the express lane
 
 
+class ScriptedOffer:
+    """``tokenwire.engine.lane.Offer``: what its lane received, and passed on if it *takes* nothing."""
+
+    def __init__(self, *, takes: bool) -> None:
+        self.takes = takes
+        self.open = True
+        self.received: list[bytes] = []
+
+    def ready(self) -> bool:
+        return self.open
+
+    def make(self, general: Callable[[bytes], None], check: Callable[[], None]) -> Callable[[bytes], None]:
+        def lane(data: bytes) -> None:
+            self.received.append(data)
+            if not self.takes:
+                general(data)
+
+        return lane
+
+
+def express(exchange: RecordedExchange, offer: ScriptedOffer | None) -> None:
+    exchange.connection.express(cast("Offer | None", offer))
+
+
 @pytest.mark.parametrize("takes", [True, False])
-def test_an_express_lane_is_offered_lone_chunks_first_and_takes_them_or_not(takes: bool) -> None:
-    offered: list[tuple[bytes, int]] = []
-
-    def lane(chunk: bytes, start: int) -> bool:
-        offered.append((chunk, start))
-        return takes
-
+def test_between_two_chunks_an_express_lane_receives(takes: bool) -> None:
+    offer = ScriptedOffer(takes=takes)
+    exchange = RecordedExchange({"head": lambda: express(exchange, offer)})
     lone = [http_chunk(b"x" * size) for size in (1, 15, 16, 300)]
-    exchange = RecordedExchange({"head": lambda: exchange.connection.express(lane)})
-    reads = [HEADS["keep-alive"] + http_chunk(b"first"), *lone, lone[0] + lone[1], b"3;a\r\nyyy\r\n", b"0\r\n\r\n"]
+    play([HEADS["keep-alive"], http_chunk(b"first"), *lone, b"0\r\n\r\n"], exchange=exchange)
+    assert offer.received == [*lone, b"0\r\n\r\n"]
+    if not takes:
+        assert exchange.body == b"first" + b"x" * 332
+        assert exchange.ended
+
+
+def test_a_lane_that_is_not_ready_or_stands_within_a_chunk_receives_nothing() -> None:
+    offer = ScriptedOffer(takes=False)
+    exchange = RecordedExchange({"head": lambda: express(exchange, offer)})
+    reads = [HEADS["keep-alive"], http_chunk(b"first"), b"3\r\na", b"bc\r\n", http_chunk(b"d"), b"0\r\n\r\n"]
     play(reads, exchange=exchange)
-    assert offered == [(chunk, chunk.index(b"\n") + 1) for chunk in lone]
-    assert exchange.body == b"first" + (b"" if takes else b"x" * 332) + b"x" * 16 + b"yyy"
-    assert exchange.ended
+    assert offer.received == [reads[2], *reads[4:]]  # the fourth read ends a chunk that the third began
+    assert exchange.body == b"firstabcd"
+    closed = ScriptedOffer(takes=False)
+    closed.open = False
+    exchange = RecordedExchange({"head": lambda: express(exchange, closed)})
+    play(reads, exchange=exchange)
+    assert closed.received == []
+    assert exchange.body == b"firstabcd"
 
 
 def test_a_lane_serves_one_answer_only() -> None:
-    def lane(chunk: bytes, start: int) -> bool:
-        raise AssertionError("offered to a lane of the answer before")
-
-    exchange = RecordedExchange({"end": lambda: exchange.connection.express(lane)})
-    answer = [HEADS["keep-alive"] + http_chunk(b"first"), http_chunk(b"second"), b"0\r\n\r\n"]
-    played = play([*answer[:1], answer[2]], exchange=exchange)
+    offer = ScriptedOffer(takes=False)
+    exchange = RecordedExchange({"head": lambda: express(exchange, offer)})
+    answer = [HEADS["keep-alive"], http_chunk(b"first"), http_chunk(b"second"), b"0\r\n\r\n"]
+    played = play(answer, exchange=exchange)
     assert played.kept
+    assert offer.received == answer[2:]
     second = RecordedExchange()
     played.connection.send(second, b"GET / HTTP/1.1\r\n\r\n")
     for read in answer:
         played.connection.data_received(read)
     assert second.body == b"firstsecond"
+    assert offer.received == answer[2:]
+
+
+def test_a_lane_can_be_taken_back_while_it_receives() -> None:
+    offer = ScriptedOffer(takes=False)
+    exchange = RecordedExchange({"head": lambda: express(exchange, offer), "body": lambda: express(exchange, None)})
+    answer = [HEADS["keep-alive"], http_chunk(b"first"), http_chunk(b"second"), b"0\r\n\r\n"]
+    play(answer, exchange=exchange)
+    assert offer.received == []  # the head ends within no chunk: the first went the general way, and took it back
+    assert exchange.body == b"firstsecond"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenwire.dialects.deltas import Failed
-from tokenwire.engine.lane import make_lane
+from tokenwire.engine.lane import Offer
 from tokenwire.errors import EventTooLarge
 from tokenwire.wire.frames import MAX_FRAME, Cutter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenwire.engine.lane import Lane, Outlet
+    from tokenwire.engine.lane import Outlet
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
 
@@ -23,9 +23,9 @@ class Ingest:
     __slots__ = ("_append_one", "_cut", "_cutter", "_express", "_now_ns", "_stream")
 
     def __init__(
-        self, stream: Stream, limit: int = MAX_FRAME, express: Callable[[Lane | None], None] | None = None
+        self, stream: Stream, limit: int = MAX_FRAME, express: Callable[[Offer | None], None] | None = None
     ) -> None:
-        """*express*: told which lane to use from now on, for a source that reads HTTP/1.1 chunks."""
+        """*express*: told which lane is on offer from now on, for a source that reads HTTP/1.1 chunks."""
         self._stream = stream
         self._express = express
         stream.ingest = self
@@ -38,7 +38,7 @@ class Ingest:
     def route(self, lane: tuple[Callable[[bytes], object], Reader, Outlet] | None) -> None:
         """The constellation changed: an express lane for it, or none."""
         if self._express is not None:
-            self._express(None if lane is None else make_lane(self._stream, self._cutter, *lane))
+            self._express(None if lane is None else Offer(self._stream, self._cutter, *lane))
 
     def body(self, data: bytes, chunk: bytes | None = None) -> None:
         """Body bytes as they came; *chunk*: the same bytes as the one HTTP/1.1 chunk that carried them, if so."""

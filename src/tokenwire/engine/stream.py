@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.hub import Hub
     from tokenwire.engine.ingest import Ingest
+    from tokenwire.engine.lane import Outlet
     from tokenwire.engine.timers import Timer, Wheel
 
 log = logging.getLogger(__name__)
@@ -231,9 +232,10 @@ class Stream:
         live = [reader for view in self.views for reader in view.live]
         if len(live) == 1 and self.log.terminal is None and self.dialect.peek is not None:
             reader = live[0]
-            outlet = getattr(reader.sink, "outlet", None)  # an optional power of a sink
-            if outlet is not None and self.generated_ns is not None and not reader.view.folded:
-                lane = (self.dialect.peek, reader, outlet)
+            if self.generated_ns is not None and not reader.view.folded:
+                outlet: Outlet | None = getattr(reader.sink, "outlet", None)  # an optional power of a sink
+                if outlet is not None:
+                    lane = (self.dialect.peek, reader, outlet)
         if lane is not None or self._express:
             self._express = lane is not None
             self.ingest.route(lane)
@@ -251,6 +253,11 @@ class Stream:
             if view.live:
                 view.push_one(frame, seq, chunk)
         if held.size > self._max_bytes:
+            self._bound_reached()
+
+    def tidy(self) -> None:
+        """What a lane leaves for every few entries."""
+        if self.log.size > self._max_bytes:
             self._bound_reached()
 
     def append_unary(self, body: bytes, now_ns: int) -> None:

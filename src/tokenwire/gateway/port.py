@@ -6,6 +6,8 @@ and stays awaiting in between; only chunks go to the port.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,13 +33,26 @@ class Port:
         on_writable: called when the transport takes more after ``writable`` was False.
     """
 
-    __slots__ = ("_protocol", "cycle", "lost", "on_lost", "on_writable", "transport", "writable", "write")
+    __slots__ = (
+        "_protocol",
+        "cycle",
+        "lost",
+        "on_lost",
+        "on_writable",
+        "queued",
+        "send",
+        "transport",
+        "writable",
+        "write",
+    )
 
     def __init__(self, protocol: EdgeProtocol, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
         self._protocol = protocol
         self.cycle = cycle
         self.transport = transport
-        self.write = transport.write
+        self.write: Callable[[bytes], object] = transport.write
+        self.queued: Callable[[], int] = transport.get_write_buffer_size
+        self.send: Callable[[bytes], int]
         self.lost = False
         self.writable = True
         self.on_lost: Callable[[], None] = _ignore
@@ -48,6 +63,18 @@ class Port:
         self.on_lost = on_lost
         self.on_writable = on_writable
         return self._protocol.engage(self)
+
+    def outlet(self) -> Port | None:
+        """Itself as ``engine.lane.Outlet``, where bytes can be given to the socket beside its transport: not under TLS.
+
+        A transport closes its socket after it has told of the connection's end, never before: until ``on_lost`` the
+        number is that of our connection.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or self.transport.get_extra_info("sslcontext") is not None:
+            return None
+        self.send = functools.partial(os.write, sock.fileno())
+        return self
 
     def unbuffered(self) -> None:
         """Write straight to the socket, and say so at once when it is full."""

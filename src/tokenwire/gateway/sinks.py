@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
+    from tokenwire.engine.lane import Outlet
     from tokenwire.gateway.port import Port
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -59,11 +60,10 @@ class ResponseSink(Protocol):
 class PortSink:
     """HTTP/1.1 chunks into the transport that our own protocol offers: no task, no await per token."""
 
-    __slots__ = ("_done", "_port", "_transport", "lost", "outlet", "terminal")
+    __slots__ = ("_done", "_port", "_transport", "lost", "terminal")
 
     def __init__(self, port: Port) -> None:
         self._port = port
-        self.outlet = port  # engine.lane writes chunks to it directly
         self._transport = port.transport
         self._done = asyncio.get_running_loop().create_future()
         self.lost = False
@@ -84,6 +84,11 @@ class PortSink:
             return False
         transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunk is None else chunk)
         return self._port.writable
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """Where ``engine.lane`` may write chunks itself."""
+        return self._port.outlet()
 
     def close(self, terminal: Terminal | None) -> None:
         self.terminal = terminal

@@ -130,6 +130,9 @@ class RecordedTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.aborted
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Asked anew with every read: nothing to do."""
+
     def pause_reading(self) -> None:
         self.reading = False
 

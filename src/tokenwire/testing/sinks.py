@@ -104,6 +104,16 @@ class _ScriptedOutlet:
     def writable(self) -> bool:
         return not self._sink.full
 
+    def queued(self) -> int:
+        return self._sink.unsent
+
+    def send(self, chunk: bytes) -> int:
+        """Takes what is written while nothing is held; all of it, unless it makes the sink hold something."""
+        if self._sink.high_water is not None:
+            raise BlockingIOError
+        self.write(chunk)
+        return len(chunk)
+
     def write(self, chunk: bytes) -> None:
         self._sink.write(chunk.partition(b"\r\n")[2].removesuffix(b"\r\n"), chunk)
         self._sink.expressed += 1

@@ -16,7 +16,7 @@ from tokenwire.upstream.pool import Origin, Pool
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
-    from tokenwire.engine.lane import Lane
+    from tokenwire.engine.lane import Offer
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
     from tokenwire.upstream.connection import Connection, Headers
@@ -231,9 +231,9 @@ class Attempt:
         if self._on_head is not None:
             self._on_head(self._status, self._headers)
 
-    def _express(self, lane: Lane | None) -> None:
+    def _express(self, offer: Offer | None) -> None:
         if self._connection is not None:  # else the answer has ended
-            self._connection.express(lane)
+            self._connection.express(offer)
 
     def _collect(self, data: bytes) -> None:
         """A piece of a body that is not labelled an event stream."""

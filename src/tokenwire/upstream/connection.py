@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
+from tokenwire.engine.lane import CHECK_EVERY
 from tokenwire.errors import EventTooLarge, RemoteProtocolError
 from tokenwire.upstream.coding import Inflate, inflater
+from tokenwire.wire import chunked
 
 if TYPE_CHECKING:
+    from tokenwire.engine.lane import Offer
     from tokenwire.engine.pacing import FrameClock
 
 log = logging.getLogger(__name__)
@@ -31,26 +34,11 @@ Headers = list[tuple[bytes, bytes]]
 #: Header bytes of one response, and trailer bytes: nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate
 #: limits fit twice. Looked at once per read, so one read more may come.
 MAX_HEAD = 64 * 1024
-#: Every so many reads: look at the pace, and ask for delayed ACKs again.
-CHECK_EVERY = 16
-# Over 250 reads a second begins pacing, under 200 ends it (engine.pacing says why).
+# Every CHECK_EVERY reads: look at the pace, and ask for delayed ACKs again. Over 250 reads a second begins pacing,
+# under 200 ends it (engine.pacing says why).
 _FAST_NS = CHECK_EVERY * 1_000_000_000 // 250
 _SLOW_WINDOW_NS = 100_000_000
 _SLOW_EVENTS = 20
-_TABLE = 4096
-
-
-def _heads() -> list[bytes]:
-    """Index: size of a whole chunk as sent. Value: the size line that it must begin with (or what nothing matches)."""
-    heads = [b"\xff"] * _TABLE
-    for content in range(1, _TABLE):
-        line = b"%x\r\n" % content
-        if len(line) + content + 2 < _TABLE:
-            heads[len(line) + content + 2] = line
-    return heads
-
-
-_HEADS = _heads()
 _READ = 16 * 1024
 # So much in one read is no model at work but a replay, a cache or an attack: it is read by hand from then on. libuv
 # would read on up to 32 times in a row, 8 MB and half a second of our work, before anybody else got a turn.
@@ -98,6 +86,7 @@ class Connection(asyncio.Protocol):
         "_mark_ns",
         "_may_pace",
         "_now_ns",
+        "_offer",
         "_on_body",
         "_pacing",
         "_parser",
@@ -108,11 +97,14 @@ class Connection(asyncio.Protocol):
         "_socket",
         "_transport",
         "_units",
+        "data_received",
         "idle_since_ns",
         "on_closed",
         "on_idle",
         "paced",
     )
+
+    data_received: Callable[[bytes], None]  # type: ignore[assignment]  # a lane may stand here
 
     def __init__(self, now_ns: Callable[[], int], pacing: FrameClock | None = None) -> None:
         self._now_ns = now_ns
@@ -122,7 +114,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._on_body: Callable[[bytes, bytes | None], None] | None = None
-        self._lane: Callable[[bytes, int], bool] | None = None
+        self._offer: Offer | None = None
+        self._lane: Callable[[bytes], None] | None = None
+        self.data_received = self._receive
         self._phase = Phase.IDLE
         self._headers: Headers = []
         self._parts: list[bytes] = []
@@ -150,7 +144,6 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._exchange = exchange
         self._on_body = exchange.on_body
-        self._lane = None
         self._phase = Phase.HEAD
         self._answered = False
         self._head_bytes = 0
@@ -165,9 +158,11 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return self._phase is Phase.IDLE and transport is not None and not transport.is_closing()
 
-    def express(self, lane: Callable[[bytes, int], bool] | None) -> None:
-        """From now on offer each whole chunk to *lane* first (engine.lane)."""
-        self._lane = lane
+    def express(self, offer: Offer | None) -> None:
+        """From now on a lane of *offer* receives what is read, whenever it may (engine.lane); None: no more."""
+        self._offer = offer
+        self._lane = None if offer is None else offer.make(self._receive_beside_lane, self._check)
+        self._settle()
 
     def body_to(self, on_body: Callable[[bytes, bytes | None], None]) -> None:
         """From now on body bytes go there directly: one call less per token."""
@@ -175,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once (TLS ``close()`` would wait for a goodbye, up to 30 s); the exchange hears nothing more."""
-        self._exchange = self._on_body = self._lane = None
+        self._hang_up()
         self._close()
 
     def pause(self) -> None:
@@ -203,7 +198,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
 
-    def data_received(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
+        """``data_received``, unless a lane stands in its place."""
         on_body = self._on_body
         if on_body is None:
             self._close()  # nobody asked for this: a late answer, or a server that talks out of turn
@@ -214,15 +210,12 @@ class Connection(asyncio.Protocol):
         if self._boundary:
             # One whole chunk, nearly every read: its length alone says how it must begin.
             size = len(data)
-            if size < _TABLE and data.startswith(head := _HEADS[size]) and data.endswith(b"\r\n"):
-                lane = self._lane
-                if lane is not None and lane(data, len(head)):
-                    return
+            if size < chunked.LIMIT and data.startswith(head := chunked.SIZE_LINES[size]) and data.endswith(b"\r\n"):
                 on_body(data[len(head) : -2], data)
                 return
             if size >= _FLOOD:
                 self._hasten()
-            body = _whole_chunks(data)
+            body = chunked.contents(data)
             if body is not None:
                 on_body(body, None)
                 return
@@ -230,11 +223,33 @@ class Connection(asyncio.Protocol):
             self._hasten()
         self._parse(data)
 
+    def _receive_beside_lane(self, data: bytes) -> None:
+        """What a lane leaves to us, or came while none could be used."""
+        self._receive(data)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put in place who receives. The loop asks for ``data_received`` only once: so it is told."""
+        receive: Callable[[bytes], None] = self._receive
+        if self._offer is not None and self._lane is not None:
+            usable = self._boundary and self._offer.ready()
+            receive = self._lane if usable else self._receive_beside_lane
+        if receive != self.data_received:
+            self.data_received = receive
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.set_protocol(self)
+
+    def _hang_up(self) -> None:
+        """This answer is nobody's business any more."""
+        self._exchange = self._on_body = None
+        self.express(None)
+
     def eof_received(self) -> None:
         """Close our side too: connection_lost says what it means."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
+        exchange = self._exchange
+        self._hang_up()
         phase, self._phase = self._phase, Phase.CLOSED
         self._unpace()
         self._transport = None  # asyncio's must not be aborted any more: it would report its end twice, and fail
@@ -348,7 +363,8 @@ class Connection(asyncio.Protocol):
             self._protocol_error(error)
 
     def _ended(self) -> None:
-        exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
+        exchange = self._exchange
+        self._hang_up()
         self._unpace()
         if self._paused:
             self.resume()
@@ -361,7 +377,8 @@ class Connection(asyncio.Protocol):
         exchange.on_end()
 
     def _protocol_error(self, error: RemoteProtocolError) -> None:
-        exchange, self._exchange, self._on_body, self._lane = self._exchange, None, None, None
+        exchange = self._exchange
+        self._hang_up()
         self._close()
         if exchange is not None:
             exchange.on_lost(error, answered=True)
@@ -454,18 +471,3 @@ class Connection(asyncio.Protocol):
         assert transport is not None
         self.connection_lost(error)
         transport.abort()
-
-
-def _whole_chunks(data: bytes) -> bytes | None:
-    """The contents, if *data* is nothing but whole chunks as providers write them; None leaves it to llhttp.
-
-    Split at CRLF, sizes and contents must alternate. Contents with a CRLF in them, extensions, upper-case sizes and the
-    last chunk do not look like that.
-    """
-    parts = data.split(b"\r\n")
-    if parts[-1] or not len(parts) & 1:
-        return None
-    bodies = parts[1::2]
-    if [b"%x" % len(body) for body in bodies] != parts[:-1:2] or not all(bodies):
-        return None
-    return b"".join(bodies)
