@@ -40,7 +40,7 @@ def test_a_sink_that_raises_is_let_go_and_touches_nobody_else(
     sinks[2].raises = OSError("another")
     with caplog.at_level(logging.ERROR):
         stream.append([chat.text("b")], 0)
-        stream.append_one(chat.text("c"), 0, None)
+        stream.append([chat.text("c")], 0)
     stream.cancel()
     assert "a bug in the sink" in caplog.text
     assert [reader.over for reader in readers] == [True] * 4

@@ -31,7 +31,7 @@ def fill(stream: Stream, *, one_by_one: bool = False) -> None:
     """To above the bound."""
     while stream.log.size <= BOUND and stream.terminal is None:
         if one_by_one:
-            stream.append_one(BIG, 0, None)
+            stream.append([BIG], 0)
         else:
             stream.append([BIG], 0)
 
@@ -217,7 +217,7 @@ def test_packing_makes_room_before_anything_is_paused_or_fails(
     frames = [chat.text(f"{number} ") for number in range(10 * RUN)]
     assert sum(map(len, frames)) > 2 * stream.policy.max_bytes
     for frame in frames:
-        stream.append_one(frame, 0, None)
+        stream.append([frame], 0)
     assert (stream.terminal, source.calls) == (None, [])
     assert stream.log.statistics().packed_entries > 0
     assert watching.data == b"".join(frames)

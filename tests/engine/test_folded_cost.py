@@ -107,7 +107,7 @@ def test_frames_are_encoded_once_for_all_live_readers(streaming: Streaming, sink
     stream.append([chat.text("first")], 0)
     count.take()
     for number in range(10):
-        stream.append_one(chat.text(str(number)), 0, None)
+        stream.append([chat.text(str(number))], 0)
     assert count.take() == (10, 10)
     assert len({one.data for one in sinks}) == 1
 
@@ -122,7 +122,7 @@ def test_nothing_is_folded_while_nobody_reads(streaming: Streaming, sink: Callab
     reader.leave()
     count.take()
     stream.append([chat.text("b")], 0)
-    stream.append_one(chat.text("c"), 0, None)
+    stream.append([chat.text("c")], 0)
     assert count.take() == (0, 0)
     stream.attach(other, target, ids=True).start()
     stream.append([chat.text("d")], 0)
@@ -158,7 +158,7 @@ def test_the_shared_fold_survives_that_all_its_readers_fall_behind(
     reader.start()
     for number in range(20):
         stream.append([chat.text(str(number))], 0)
-        stream.append_one(chat.text("one"), 0, None)
+        stream.append([chat.text("one")], 0)
         if number % 3 == 0:
             slow.drain()
             reader.resume()
@@ -210,11 +210,11 @@ def test_what_a_reader_needs_to_come_back_is_not_trimmed(
     reader.start()
     before, after = CHECKPOINT * 2 + RUN + 72, CHECKPOINT * 2
     for number in range(before):
-        stream.append_one(chat.text(f"{number} "), 0, None)
+        stream.append([chat.text(f"{number} ")], 0)
     slow.drain()
     slow.high_water = 0  # one write at a time from here on
     for number in range(after):
-        stream.append_one(chat.text(f"{number} "), 0, None)
+        stream.append([chat.text(f"{number} ")], 0)
     assert reader.cursor.seq == before + 1
     hub.pack(stream)
     assert stream.trim(0) > 0
@@ -250,7 +250,7 @@ def test_a_reader_that_is_behind_keeps_what_it_has_not_had(
     held = sink()
     reader = stream.attach(held, NATIVE, ids=True)
     for number in range(4 * RUN):
-        stream.append_one(chat.text(str(number)), 0, None)
+        stream.append([chat.text(str(number))], 0)
     hub.pack(stream)
     assert stream.trim(0) == 0
     reader.start()

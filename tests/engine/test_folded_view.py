@@ -147,7 +147,7 @@ def test_events_after_the_end_marker_are_not_told(streaming: Streaming, follow: 
     stream = streaming()
     live = follow(stream, "native")
     stream.append([*chat.answer("a"), chat.text("same read")], 0)
-    stream.append_one(chat.text("later"), 0, None)
+    stream.append([chat.text("later")], 0)
     stream.finish()
     assert live.data == follow(stream, "native").data == oracle(stream)
     assert b"same read" not in live.data

@@ -52,7 +52,7 @@ def test_a_busy_reader_gets_none(clock: ManualClock, streaming: Streaming, sink:
     attach(stream, busy, dialect=dialect)
     for _ in range(20):
         clock.advance(3)
-        stream.append_one(chat.text("a"), clock.now_ns(), None)
+        stream.append([chat.text("a")], clock.now_ns())
     assert b"hb" not in busy.data
     assert len(busy.writes) == 20
     clock.advance(10.9)

@@ -183,7 +183,7 @@ def test_with_room_to_spare_packing_waits_for_a_quiet_moment(clock: ManualClock)
     stream = started(hub)
     for _ in range(5):
         for frame in long_answer(Hub.PACK_QUIET):
-            stream.append_one(frame, clock.now_ns(), None)
+            stream.append([frame], clock.now_ns())
         clock.advance(Hub.TICK)
         assert packed(stream) == [0]
     clock.advance(2 * TICK)
@@ -225,7 +225,7 @@ def test_a_running_stream_gives_up_what_all_its_readers_have_had_before_the_proc
     stream.attach(slow, CHAT, ids=True).start()
     frames = [chat.text(f"{number} ".rjust(100)) for number in range(20 * RUN)]
     for frame in frames:
-        stream.append_one(frame, clock.now_ns(), None)
+        stream.append([frame], clock.now_ns())
     clock.advance(TICK)
     clock.advance(TICK)
     assert stream.log.first > RUN

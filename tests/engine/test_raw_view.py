@@ -56,7 +56,7 @@ def test_with_ids_the_id_line_stands_directly_before_the_blank_line(streaming: S
     stream.append([chat.role()], 0)
     plain = chat.text("a").replace(b"\n", b"\r\n")
     for frame in (chat.text("a"), lf, crlf, cr, plain):
-        stream.append_one(frame, 0, None)
+        stream.append([frame], 0)
     stream.append([lf, crlf], 0)
     expected = [
         chat.role()[:-1] + b"id: 1-1\n\n",
@@ -79,7 +79,7 @@ def test_the_chunk_of_a_frame_is_handed_on_only_where_its_bytes_are_unchanged(
     plain, with_ids, native = follow(stream), follow(stream, ids=True), follow(stream, "native")
     stream.append([chat.text("first")], 0)
     for frame in (chat.text("a"), chat.finish()):
-        stream.append_one(frame, 0, b"%x\r\n%b\r\n" % (len(frame), frame))
+        stream.append([frame], 0, b"%x\r\n%b\r\n" % (len(frame), frame))
     # The finish is not plain text: it goes the careful way.
     assert [chunk is not None for chunk in plain.chunks] == [False, True, False]
     assert set(with_ids.chunks) == set(native.chunks) == {None}
@@ -137,7 +137,7 @@ def test_nothing_is_relayed_after_the_end_marker(streaming: Streaming, follow: F
     stream.append([*frames, chat.text("same read")], 0)
     assert live.closed  # the answer is whole: its reader need not wait for the end of the HTTP body
     stream.append([chat.text("later read")], 0)
-    stream.append_one(chat.text("one"), 0, None)
+    stream.append([chat.text("one")], 0)
     assert stream.state is State.STREAMING
     assert follow(stream).data == live.data == b"".join(frames)
     stream.finish()

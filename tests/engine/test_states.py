@@ -90,7 +90,7 @@ def test_the_first_terminal_wins_and_nothing_follows_it(queued: Callable[..., St
     stream.fail(Failed(code="late", message="too late"))
     assert stream.cancel() is False
     stream.append([chat.text("late")], 0)
-    stream.append_one(chat.text("late"), 0, None)
+    stream.append([chat.text("late")], 0)
     stream.append_unary(b"{}", 0)
     stream.expect_reader()
     assert (stream.state, stream.terminal, stream.log.last) == (end, terminal, last)
@@ -237,7 +237,7 @@ def test_a_provider_error_ends_the_stream_with_what_it_said(
 def test_what_comes_after_the_end_marker_is_logged_and_says_nothing(streaming: Callable[..., Stream]) -> None:
     stream = streaming()
     stream.append([*chat.answer("a"), chat.error("ignored")], 0)
-    stream.append_one(chat.text("late"), 0, None)
+    stream.append([chat.text("late")], 0)
     stream.append([chat.DONE], 0)
     stream.finish()
     assert (stream.state, stream.log.done_seq, stream.log.last_frame) == (State.COMPLETED, 4, 7)

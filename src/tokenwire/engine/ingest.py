@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Ingest:
     """Feeds one streaming answer. ``body`` is the hot path and is called once per network read."""
 
-    __slots__ = ("_append_one", "_cut", "_cutter", "_express", "_now_ns", "_stream")
+    __slots__ = ("_cut", "_cutter", "_express", "_now_ns", "_stream")
 
     def __init__(
         self, stream: Stream, limit: int = MAX_FRAME, express: Callable[[Offer | None], None] | None = None
@@ -32,7 +32,6 @@ class Ingest:
         self._cutter = Cutter(limit)
         # Bound once: they are called per token.
         self._cut = self._cutter.feed
-        self._append_one = stream.append_one
         self._now_ns = stream.clock.now_ns
 
     def route(self, lane: tuple[Callable[[bytes], object], Reader, Outlet] | None) -> None:
@@ -47,11 +46,8 @@ class Ingest:
         except EventTooLarge as error:
             self._stream.fail(Failed(code="event_too_large", message=str(error)))
             return
-        if len(frames) == 1:
-            frame = frames[0]
-            self._append_one(frame, self._now_ns(), chunk if frame is data else None)
-        elif frames:
-            self._stream.append(frames, self._now_ns())
+        if frames:
+            self._stream.append(frames, self._now_ns(), chunk if frames[0] is data else None)
 
     def end(self) -> None:
         """The body ended where HTTP says it may."""

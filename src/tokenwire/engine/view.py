@@ -57,10 +57,6 @@ class View:
         """Deliver new entries to the live readers; *chunk* is a lone frame as the HTTP chunk it came in."""
         raise NotImplementedError
 
-    def push_one(self, frame: bytes, seq: int, chunk: bytes | None) -> None:
-        """``push`` for one entry of plain text: nearly every call."""
-        self.push((frame,), seq, chunk, False)
-
     def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
         """What follows the reader's cursor: bytes (about *limit*), the cursor after them, and whether that is all."""
         raise NotImplementedError
@@ -145,14 +141,6 @@ class RawView(View):
         if marked and done is not None and done <= last_seq:
             for reader in list(self.live):  # nothing after the end marker is relayed: this projection is over
                 reader.finish()
-
-    def push_one(self, frame: bytes, seq: int, chunk: bytes | None) -> None:
-        if not self.ids:
-            self.deliver(frame, chunk, seq)
-        elif frame.endswith(b"\n\n"):  # as `_render` writes it, for half the price
-            self.deliver(b"%bid: %d-%d\n\n" % (frame[:-1], self.stream.log.epoch, seq), None, seq)
-        else:
-            self.deliver(self._render((frame,), seq), None, seq)
 
     def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
         held = self.stream.log
