@@ -233,8 +233,8 @@ def test_entries_without_the_state_to_fold_them_are_as_good_as_trimmed(
     hub: Hub, streaming: Streaming, follow: Follow
 ) -> None:
     stream = streaming()
-    stream.append([chat.text(f"{number} ") for number in range(4 * RUN)], 0)
-    hub.pack(stream)
+    for number in range(4 * RUN + 20):
+        stream.append([chat.text(f"{number} ")], 0)
     assert stream.trim(0) > 0
     held = f"1-{stream.log.first + 5}"
     assert ids_in(follow(stream, ids=True, after=held).data)
@@ -251,7 +251,6 @@ def test_a_reader_that_is_behind_keeps_what_it_has_not_had(
     reader = stream.attach(held, NATIVE, ids=True)
     for number in range(4 * RUN):
         stream.append([chat.text(str(number))], 0)
-    hub.pack(stream)
     assert stream.trim(0) == 0
     reader.start()
     assert kinds_in(held.data).count("text") == 4 * RUN

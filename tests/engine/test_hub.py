@@ -178,41 +178,56 @@ def packed(*streams: Stream) -> list[int]:
     return [stream.log.statistics().packed_entries for stream in streams]
 
 
-def test_with_room_to_spare_packing_waits_for_a_quiet_moment(clock: ManualClock) -> None:
-    hub = a_hub(clock, max_bytes=1 << 30)
+def test_a_running_stream_packs_itself_run_by_run(hub: Hub) -> None:
     stream = started(hub)
+    for number, frame in enumerate(long_answer(3 * RUN + 5), 1):
+        stream.append([frame], hub.clock.now_ns())
+        assert packed(stream) == [number // RUN * RUN]
+    assert stream.transcript().choice().text.startswith("0 1 2 ")
+
+
+def test_with_room_to_spare_packing_the_rest_waits_for_a_quiet_moment(clock: ManualClock) -> None:
+    hub = a_hub(clock, max_bytes=1 << 30)
+    over = ended(hub, *long_answer(RUN + 40), chat.finish(), chat.DONE)
+    busy = started(hub)
     for _ in range(5):
         for frame in long_answer(Hub.PACK_QUIET):
-            stream.append([frame], clock.now_ns())
+            busy.append([frame], clock.now_ns())
         clock.advance(Hub.TICK)
-        assert packed(stream) == [0]
+        assert packed(over) == [RUN]
     clock.advance(2 * TICK)
-    assert packed(stream) == [(5 * Hub.PACK_QUIET - RUN) // RUN * RUN]
+    assert packed(over) == [RUN + 42]
 
 
 def test_memory_that_is_wanted_is_won_by_packing_in_portions(clock: ManualClock) -> None:
-    hub = a_hub(clock, max_bytes=5 << 20)
-    streams = [started(hub, *long_answer()) for _ in range(5)]
+    hub = a_hub(clock, max_bytes=2 << 20)
+    streams = [ended(hub, *long_answer(RUN - 3), chat.finish(), chat.DONE) for _ in range(100)]
+    deleted = ended(hub, *long_answer(RUN - 3), chat.finish(), chat.DONE)
+    busy = started(hub)
     before = hub.statistics().bytes_held
-    assert 5 << 19 < before < 5 << 20
+    assert 1 << 20 < before < 2 << 20
+    busy.append(long_answer(Hub.PACK_QUIET), clock.now_ns())
+    hub.forget(deleted)
     clock.advance(TICK)
     portions = [sum(packed(*streams))]
-    assert portions[0] > 0
-    while portions[-1] < 5 * 19 * RUN:
+    assert Hub.PACK_FRAMES <= portions[0] < 2 * Hub.PACK_FRAMES
+    while portions[-1] < 100 * (RUN - 1):
         clock.advance(Hub.PACK_PAUSE + 0.02)
         portions.append(sum(packed(*streams)))
-    assert len(portions) > 3
-    assert hub.statistics().bytes_held < before / 3
+    assert len(portions) > 2
+    assert packed(deleted) == [0]
     for stream in streams:
         assert stream.transcript().choice().text.startswith("0 1 2 ")
+    clock.advance(TICK)
+    assert hub.statistics().bytes_held < before / 3
 
 
 def test_ended_streams_are_packed_to_the_last_frame_but_for_short_ones(clock: ManualClock) -> None:
     hub = a_hub(clock, max_bytes=4 << 20)
-    long = [ended(hub, *long_answer(7 * RUN), chat.finish(), chat.DONE) for _ in range(3)]
+    long = [ended(hub, *long_answer(7 * RUN + 40), chat.finish(), chat.DONE) for _ in range(3)]
     short = ended(hub)
     clock.advance(5)
-    assert [stream.log.statistics().packed_entries for stream in (*long, short)] == [7 * RUN + 2] * 3 + [0]
+    assert [stream.log.statistics().packed_entries for stream in (*long, short)] == [7 * RUN + 42] * 3 + [0]
 
 
 def test_a_running_stream_gives_up_what_all_its_readers_have_had_before_the_process_bursts(
@@ -241,13 +256,17 @@ def test_a_running_stream_gives_up_what_all_its_readers_have_had_before_the_proc
 
 
 def test_the_largest_logs_are_trimmed_first_and_no_more_than_needed(clock: ManualClock) -> None:
-    hub = a_hub(clock, max_bytes=230_000)
-    small, large = (started(hub, *(chat.text(f"{n} ".rjust(100)) for n in range(runs * RUN))) for runs in (5, 12))
+    hub = a_hub(clock, max_bytes=160_000)
+    small, large = started(hub), started(hub)
+    for stream, runs in ((small, 8), (large, 20)):
+        for number in range(runs * RUN):
+            stream.append([chat.text(f"{number} ".rjust(100))], clock.now_ns())
+    assert hub.statistics().bytes_held > 160_000
     clock.advance(TICK)
     assert large.log.first > 1
     assert small.log.first == 1
     started(hub)  # there is room for it at once
-    assert hub.statistics().bytes_held <= 230_000
+    assert hub.statistics().bytes_held <= 160_000
 
 
 # -- forgetting and closing

@@ -112,18 +112,28 @@ def test_an_entry_belongs_to_the_attempt_that_began_last_before_it() -> None:
 # -- packing
 
 
-def test_the_newest_run_stays_plain_and_whole_runs_before_it_are_packed() -> None:
-    log, frames = filled(2 * RUN - 1)
+def test_whole_runs_are_packed_and_what_is_left_stays_plain() -> None:
+    log, frames = filled(RUN - 1)
     assert (log.packable, log.pack()) == (0, 0)
     log, frames = filled(3 * RUN + 5)
-    assert log.packable == 2 * RUN
+    assert log.packable == 3 * RUN
     before = log.size
     saved = log.pack()
     assert log.size == before - saved
     assert log.size < before / 2
-    assert log.statistics() == LogStatistics(3 * RUN + 5, 2 * RUN, log.size)
+    assert log.statistics() == LogStatistics(3 * RUN + 5, 3 * RUN, log.size)
     assert (log.packable, log.pack()) == (0, 0)
     assert read(log) == frames
+
+
+def test_packing_can_be_done_in_portions() -> None:
+    log, frames = filled(5 * RUN + 3)
+    log.close(DONE, 0)
+    packed = []
+    while log.pack(2 * RUN):
+        packed.append(log.statistics().packed_entries)
+        assert read(log) == frames
+    assert packed == [2 * RUN, 4 * RUN, 5 * RUN + 3]
 
 
 def test_after_the_terminal_all_is_packed() -> None:
@@ -192,8 +202,8 @@ def test_only_whole_packed_runs_are_trimmed_and_only_up_to_the_given_entry() -> 
     assert log.frame(RUN + 1) == frames[RUN]
     while log.trim(10_000):
         pass
-    assert log.first == 3 * RUN + 1  # the newest run is plain and stays
-    assert read(log, 3 * RUN) == frames[3 * RUN :]
+    assert log.first == 4 * RUN + 1  # what is plain stays
+    assert read(log, 4 * RUN) == frames[4 * RUN :]
 
 
 def test_a_trimmed_log_goes_on() -> None:

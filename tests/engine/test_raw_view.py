@@ -291,10 +291,10 @@ def test_a_trimmed_beginning_is_gone_for_good_and_said_so(
     hub: Hub, streaming: Streaming, sink: Callable[..., ScriptedSink], follow: Follow
 ) -> None:
     stream = streaming()
-    frames = [chat.text(f"{number} ") for number in range(4 * RUN)]
-    stream.append(frames, 0)
+    frames = [chat.text(f"{number} ") for number in range(4 * RUN + 20)]
+    for frame in frames:
+        stream.append([frame], 0)
     whole = follow(stream, ids=True).data
-    hub.pack(stream)
     assert stream.trim(0) > 0
     first = stream.log.first
     assert first > 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenwire.wire.json_spans import Kind, Path, decode, is_string_body, locate
+from tokenwire.wire.json_spans import Kind, Path, decode, guess, is_string_body, locate
 
 BODIES = [
     (b"", True),
@@ -172,3 +172,20 @@ def test_locate_agrees_with_the_parser_about_every_value(value: Any, ascii_: boo
         else:
             assert span is None
     assert spans == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"a":{"t":"x\\"y"}}', b'x\\"y'),
+        (b'{"t" : "" , "tt":"z"}', b""),
+        (b'{"t":"x","u":{"t":"y"}}', None),  # twice: it would be a guess indeed
+        (b'{"t":7}', None),
+        (b'{"u":"x"}', None),
+        (b'["t","x"]', None),
+    ],
+)
+def test_a_guess_is_the_only_string_of_that_name(text: bytes, found: bytes | None) -> None:
+    spans = guess(b"margin" + text, 6, 6 + len(text), [("a", "t")])
+    assert [(b"margin" + text)[span.start : span.stop] for span in spans.values()] == ([] if found is None else [found])
+    assert guess(text, 0, len(text), [("a", 0)]) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +65,11 @@ def template_of(frame: bytes, paths: Sequence[Path], *, padded: bool = False) ->
 
 
 # -- learning
+
+
+def find_as(monkeypatch: pytest.MonkeyPatch, find: Callable[..., dict[Path, Span]]) -> None:
+    for name in ("guess", "locate"):
+        monkeypatch.setattr(envelope_template, name, find)
 
 
 def test_holes_are_where_the_paths_lead_and_nowhere_else() -> None:
@@ -217,7 +223,7 @@ def test_a_span_that_is_not_the_value_is_found_out(lie: bytes, monkeypatch: pyte
     start = frame.index(lie)
     span = Span(Kind.STRING, start + (lie != b'"text":"hi"'), start + len(lie) - 1)
 
-    monkeypatch.setattr(envelope_template, "locate", lambda *_: {TEXT: span})
+    find_as(monkeypatch, lambda *_: {TEXT: span})
     assert learn(frame, sighting) is None
 
 
@@ -226,7 +232,7 @@ def test_a_piece_of_a_string_is_found_out(monkeypatch: pytest.MonkeyPatch) -> No
     sighting = look(frame, (TEXT,))
     assert sighting is not None
     start = frame.index(b"there")
-    monkeypatch.setattr(envelope_template, "locate", lambda *_: {TEXT: Span(Kind.STRING, start, start + 5)})
+    find_as(monkeypatch, lambda *_: {TEXT: Span(Kind.STRING, start, start + 5)})
     assert learn(frame, sighting) is None
 
 
@@ -235,9 +241,9 @@ def test_two_spans_that_are_exchanged_are_found_out(monkeypatch: pytest.MonkeyPa
     sighting = look(frame, [("a",), ("b",)])
     assert sighting is not None
     first, second = Span(Kind.STRING, 6, 7), Span(Kind.STRING, 14, 15)
-    monkeypatch.setattr(envelope_template, "locate", lambda *_: {("a",): second, ("b",): first})
+    find_as(monkeypatch, lambda *_: {("a",): second, ("b",): first})
     assert learn(frame, sighting) is None
-    monkeypatch.setattr(envelope_template, "locate", lambda *_: {("a",): first, ("b",): second})
+    find_as(monkeypatch, lambda *_: {("a",): first, ("b",): second})
     assert learn(frame, sighting) is not None
 
 
@@ -358,6 +364,21 @@ def test_the_cut_agrees_with_the_plain_pattern(template: Template, holes: list[b
     assert found == oracle(template, frame)
     if found is not None:
         assert template.fill(iter(found)) == frame
+
+
+@given(st.sampled_from(TEMPLATES), st.lists(st.lists(BYTES, min_size=4, max_size=4), min_size=1, max_size=5), BYTES)
+def test_a_run_is_cut_as_its_frames_are(template: Template, texts: list[list[bytes]], odd: bytes) -> None:
+    frames = [template.fill(iter(holes)) for holes in texts]
+    cuts = [template.cut(frame) for frame in frames]
+    found = template.cut_run(frames)
+    if found is not None:
+        assert found == [hole for holes in cuts if holes is not None for hole in holes]
+        assert None not in cuts
+    elif len(template.kinds) <= 2 and Kind.INTEGER not in template.kinds:
+        assert None in cuts
+    for place in range(len(frames) + 1):
+        run = [*frames[:place], odd, *frames[place:]]
+        assert template.cut_run(run) is None or template.cut(odd) is not None
 
 
 @given(st.sampled_from(TEMPLATES), BYTES)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -53,8 +55,8 @@ class Hub:
 
     #: How often retention and packing look around, seconds.
     TICK = 0.25
-    #: Packing saves memory and costs a tenth of what relaying costs. So it waits for a quiet moment (fewer new entries
-    #: in a tick than this), or until this share of the bound is reached …
+    #: Running streams pack themselves. What an ended one leaves plain is less than a run, and packing it waits for a
+    #: quiet moment (fewer new entries in a tick than this), or until this share of the bound is reached …
     PACK_QUIET = 1000
     PACK_FROM = 1 / 2
     #: … and is done in portions of two milliseconds with pauses between them, for no token may wait for it.
@@ -67,27 +69,32 @@ class Hub:
         self.retention = retention or Retention()
         self._streams: dict[str, Stream] = {}
         self._ended: dict[str, Stream] = {}  # in order of ending
+        self._names: list[bytes] = []
         self._opened = 0
         self._evicted = 0
         self._refused = 0
         self._ends: dict[str, int] = {}
+        self._running: dict[str, Stream] = {}
+        self._ended_bytes = 0  # what the ended ones hold: they can be many, and change only here
         self._bytes = 0
-        self._entries = 0  # of all streams held, at the last tick
+        self._ended_entries = 0  # of all that ever ended
+        self._entries = 0  # of all streams, at the last tick
+        self._unpacked: deque[Stream] = deque()  # ended streams whose newest run is still plain
         self._packing = Timer(None)
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
 
     def open(self, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide_usage: bool = False) -> Stream:
         """A new stream in state ``queued``. Raises ``Overloaded`` when a bound of the process is reached."""
-        running = len(self._streams) - len(self._ended)
+        running = len(self._running)
         if running >= self.retention.max_streams:
             self._refused += 1
             raise Overloaded(f"{running} streams are running, the most that this process takes")
         if self._bytes > self.retention.max_bytes and not self._evict(self.retention.max_bytes):
             self._refused += 1
             raise Overloaded("the running streams hold all the memory that this process may use for them")
-        stream_id = "st_" + secrets.token_urlsafe(16)
+        stream_id = self._new_id()
         stream = Stream(self, stream_id, owner=owner, dialect=dialect, model=model, policy=policy, hide=hide_usage)
-        self._streams[stream_id] = stream
+        self._streams[stream_id] = self._running[stream_id] = stream
         self._opened += 1
         return stream
 
@@ -103,28 +110,35 @@ class Hub:
         return (stream for stream in self._streams.values() if stream.owner == owner)
 
     def running(self) -> list[Stream]:
-        return [stream for stream in self._streams.values() if stream.terminal is None]
+        return list(self._running.values())
 
     def forget(self, stream: Stream) -> None:
         """Drop a stream; a running one is cancelled first. Readers that are behind still get its end, and then its
         bytes are free."""
         stream.cancel("deleted")
-        self._streams.pop(stream.id, None)
-        self._ended.pop(stream.id, None)
+        if stream.id in self._streams:
+            self._drop(stream)
 
     def codec(self, dialect: Dialect) -> Codec:
         return Codec(dialect.holes)
 
     def pack(self, stream: Stream) -> None:
-        """Pack a stream's frames now (its bound was reached)."""
-        self._bytes -= stream.log.pack()
+        """Pack a stream's frames now."""
+        saved = stream.log.pack()
+        self._bytes -= saved
+        if stream.id in self._ended:
+            self._ended_bytes -= saved
 
     def ended(self, stream: Stream) -> None:
         """Called by a stream at its terminal."""
         state = stream.state.value
         self._ends[state] = self._ends.get(state, 0) + 1
-        if stream.id in self._streams:
+        if self._running.pop(stream.id, None) is not None:
             self._ended[stream.id] = stream
+            self._ended_bytes += stream.log.size
+            self._ended_entries += stream.log.last
+            if stream.log.packable:
+                self._unpacked.append(stream)
 
     def close(self) -> None:
         """End every running stream and stop the clock."""
@@ -138,7 +152,7 @@ class Hub:
         streams = list(self._streams.values())
         return HubStatistics(
             len(streams),
-            len(streams) - len(self._ended),
+            len(self._running),
             sum(len(stream.readers) for stream in streams),
             sum(stream.log.size for stream in streams),
             self._opened,
@@ -154,8 +168,9 @@ class Hub:
 
     def _tick(self) -> None:
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
-        self._bytes = sum([stream.log.size for stream in self._streams.values()])
-        before, self._entries = self._entries, sum([stream.log.last for stream in self._streams.values()])
+        running = self._running.values()
+        self._bytes = self._ended_bytes + sum([stream.log.size for stream in running])
+        before, self._entries = self._entries, self._ended_entries + sum([stream.log.last for stream in running])
         quiet = self._entries - before < self.PACK_QUIET
         if (quiet or self._bytes > self.retention.max_bytes * self.PACK_FROM) and not self._packing.active:
             self._pack_some()
@@ -164,20 +179,21 @@ class Hub:
             if stream.ended_ns is None or stream.ended_ns > cutoff:
                 break
             if not stream.readers:
-                self._drop(stream)
+                self._evict_one(stream)
         if self._bytes > self.retention.max_bytes and not self._evict(self.retention.max_bytes):
             self._trim(self._bytes - self.retention.max_bytes)
 
     def _pack_some(self) -> None:
         left = self.PACK_FRAMES
-        for stream in self._streams.values():
-            count = stream.log.packable
-            if count:
-                self._bytes -= stream.log.pack()  # or what packing has won would be trimmed once more
-                left -= count
-                if left <= 0:
-                    self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)
-                    return
+        while self._unpacked:
+            stream = self._unpacked.popleft()
+            if stream.id not in self._ended:
+                continue
+            left -= stream.log.packable
+            self.pack(stream)
+            if left <= 0:
+                self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)
+                return
 
     def _trim(self, excess: int) -> None:
         """Only running streams are left: forget what all of their readers have had, from the largest logs first."""
@@ -194,11 +210,23 @@ class Hub:
             if self._bytes <= bound:
                 break
             if not stream.readers:
-                self._drop(stream)
+                self._evict_one(stream)
         return self._bytes <= bound
 
-    def _drop(self, stream: Stream) -> None:
-        self._bytes -= stream.log.size
-        self._streams.pop(stream.id, None)
-        self._ended.pop(stream.id, None)
+    def _evict_one(self, stream: Stream) -> None:
+        self._drop(stream)
         self._evicted += 1
+
+    def _drop(self, stream: Stream) -> None:
+        del self._streams[stream.id]
+        self._running.pop(stream.id, None)  # deleted from within its own end
+        self._bytes -= stream.log.size
+        if self._ended.pop(stream.id, None) is not None:
+            self._ended_bytes -= stream.log.size
+
+    def _new_id(self) -> str:
+        """128 random bits. Asked for 256 names at once: one call to the kernel costs as much as ``open``."""
+        if not self._names:
+            noise = secrets.token_bytes(16 * 256)
+            self._names = [noise[at : at + 16] for at in range(0, len(noise), 16)]
+        return "st_" + base64.urlsafe_b64encode(self._names.pop())[:22].decode()

@@ -18,7 +18,7 @@ from tokenwire.dialects.base import Decoder, Dialect, Encoder, Mark
 from tokenwire.dialects.deltas import GENERATED, Failed, Terminal, TerminalState
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.log import Attempt, Log
+from tokenwire.engine.log import RUN, Attempt, Log
 from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.view import FoldedView, RawView, View, parse
 from tokenwire.errors import LocalProtocolError, NotResumable, StreamClosed
@@ -221,8 +221,8 @@ class Stream:
         elif held.done_seq is not None and self._drain_timer is None and held.terminal is None:
             # The answer is whole; what may follow (the end of the HTTP body) is not waited for without end.
             self._drain_timer = self.wheel.after(self.policy.drain, self.finish)
-        if held.size > self._max_bytes:
-            self._bound_reached()
+        if len(held.tail) >= RUN or held.size > self._max_bytes:
+            self.tidy()
 
     def reroute(self) -> None:
         """Who reads live has changed: see whether the express lane serves the present constellation."""
@@ -241,7 +241,9 @@ class Stream:
             self.ingest.route(lane)
 
     def tidy(self) -> None:
-        """What a lane leaves for every few entries."""
+        """What need not be done for each entry: pack, and keep the bound."""
+        if len(self.log.tail) >= RUN:
+            self.hub.pack(self)
         if self.log.size > self._max_bytes:
             self._bound_reached()
 
@@ -542,9 +544,6 @@ class Stream:
 
     def _bound_reached(self) -> None:
         """The log is full. A reader that is behind pauses the upstream (until it leaves or is detached); else fail."""
-        self.hub.pack(self)
-        if self.log.size <= self.policy.max_bytes:
-            return
         if self.log.done_seq is not None:
             self.finish()  # the answer is whole, and what follows its end marker is not worth more memory
         elif not self._full and any(not reader.live for reader in self.readers):

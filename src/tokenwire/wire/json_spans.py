@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
@@ -62,10 +63,13 @@ def is_string_body(body: bytes) -> bool:
     # With the pairs gone, each backslash that is left starts an escape of another kind. Searches and counts
     # keep nothing: a pattern for the whole body, or a substitution of all escapes, would take hundreds of
     # megabytes for a body of 16 MiB that is made of escapes.
-    rest = body.replace(b"\\\\", b"  ") if b"\\" in body else body
-    if rest.count(b'"') != rest.count(b'\\"') or _NO_ESCAPE.search(rest):
+    if b"\\" in body:
+        rest = body.replace(b"\\\\", b"  ")
+        if rest.count(b'"') != rest.count(b'\\"') or _NO_ESCAPE.search(rest):
+            return False
+    elif b'"' in body:
         return False
-    if len(rest.translate(None, _CONTROLS)) != len(rest):
+    if len(body.translate(None, _CONTROLS)) != len(body):
         return False
     try:
         body.decode()
@@ -123,3 +127,25 @@ def locate(text: bytes, start: int, stop: int, wanted: Collection[Path]) -> dict
             elif token["number"].isdigit():
                 spans[path] = Span(Kind.INTEGER, *token.span())
     return spans
+
+
+def guess(text: bytes, start: int, stop: int, wanted: Collection[Path]) -> dict[Path, Span]:
+    """What is probably what `locate` would say, for a fifth of its price; to be checked by whoever uses it.
+
+    Returns:
+        Spans of strings, if the name of each *wanted* path stands before exactly one string; else nothing.
+    """
+    spans: dict[Path, Span] = {}
+    for path in wanted:
+        found = list(_member(path[-1]).finditer(text, start, stop))
+        if len(found) != 1:
+            return {}
+        spans[path] = Span(Kind.STRING, *found[0].span(1))
+    return spans
+
+
+@lru_cache(maxsize=64)
+def _member(name: str | int) -> re.Pattern[bytes]:
+    """A member of that name whose value is a string; an array's position matches nothing."""
+    key = json.dumps(name).encode()
+    return re.compile(rb'%b[ ]*:[ ]*"([^"\\]*(?:\\.[^"\\]*)*)"' % re.escape(key), re.DOTALL)
