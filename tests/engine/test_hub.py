@@ -188,7 +188,10 @@ def test_a_running_stream_packs_itself_run_by_run(hub: Hub) -> None:
 
 def test_with_room_to_spare_packing_the_rest_waits_for_a_quiet_moment(clock: ManualClock) -> None:
     hub = a_hub(clock, max_bytes=1 << 30)
-    over = ended(hub, *long_answer(RUN + 40), chat.finish(), chat.DONE)
+    over = started(hub)
+    for frame in [*long_answer(RUN + 40), chat.finish(), chat.DONE]:
+        over.append([frame], clock.now_ns())
+    over.finish()
     busy = started(hub)
     for _ in range(5):
         for frame in long_answer(Hub.PACK_QUIET):

@@ -133,6 +133,78 @@ def test_what_is_not_surely_plain_goes_the_general_way(
     assert up.short == 0
 
 
+def frames_of(stream: Stream) -> list[bytes]:
+    """One by one, which is the hardest way to read a log."""
+    return [stream.log.frame(seq) for seq in range(1, stream.log.last_frame + 1)]
+
+
+TEXTS = [
+    "plain", "", " ", '"', "\\", "\n", "\t", "\u00e9", "\U0001f30a", "\x7f", "}\n\n", '"},"finish_reason":"stop"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("obfuscation", [False, True])
+@pytest.mark.parametrize("ids", [False, True])
+def test_in_an_envelope_only_holes_are_kept_and_all_reads_the_same(
+    streaming: Streaming, attach: Callable[..., Reader], ids: bool, obfuscation: bool
+) -> None:
+    def text(words: str, pad: str = "aZ3") -> bytes:
+        frame = chat.text(words)
+        return frame.replace(b"}\n\n", b',"obfuscation":"%b"}\n\n' % pad.encode()) if obfuscation else frame
+
+    short, general = streaming(), streaming()
+    express, usual = ScriptedSink(express=True), ScriptedSink()
+    attach(short, express, ids=ids)
+    attach(general, usual, ids=ids)
+    up, plain = Upstream(short), Upstream(general)
+    bad = [
+        text("lone").replace(b"lone", b"\\ud800"),
+        text("half").replace(b"half", b"\xc3"),
+        text("a", "\\\\n") if obfuscation else b": note\n\n",
+        chat.finish(),
+    ]
+    no_json = text("nul").replace(b"nul", b"a\0b"), text("quote").replace(b"quote", b'a"b')
+    frames = [OPEN, *map(text, [f"word {number}" for number in range(40)] + TEXTS), *bad, *map(text, TEXTS * 9)]
+    for body in [*frames, chat.usage(), no_json[obfuscation], chat.DONE]:
+        up.send(body)
+        plain.send(body)
+    assert b"word 39" in express.data
+    assert express.data == usual.data
+    assert frames_of(short) == frames_of(general)
+    assert short.log.notable == general.log.notable
+    assert len(short.log.run.plain) < 8
+    assert short.log.size < general.log.size * 1.2
+    assert short.transcript().choice().text == general.transcript().choice().text
+
+
+def test_a_new_kind_of_frames_gets_an_envelope_of_its_own(streaming: Streaming, attach: Callable[..., Reader]) -> None:
+    stream = streaming()
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    up = Upstream(stream)
+    thoughts = [chat.text(f"t{number}").replace(b"content", b"reasoning_content") for number in range(200)]
+    words = [chat.text(f"w{number}") for number in range(200)]
+    up.send(chat.role(), *thoughts, *words)
+    assert len(stream.log.run.plain) == 0
+    assert stream.log.size < 400 * 80
+    assert sink.data == b"".join([chat.role(), *thoughts, *words])
+    assert frames_of(stream) == [chat.role(), *thoughts, *words]
+
+
+def test_an_envelope_that_is_not_surely_plain_text_is_left_alone(
+    streaming: Streaming, attach: Callable[..., Reader]
+) -> None:
+    stream = streaming()
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    up = Upstream(stream)
+    finished = [chat.text(f"w{n}").replace(b'"finish_reason":null', b'"finish_reason":"stop"') for n in range(40)]
+    assert finished[0] != chat.text("w0")
+    up.send(OPEN, *finished)
+    assert up.short == 0
+    assert frames_of(stream)[-40:] == finished
+
+
 def test_a_chunk_that_ends_a_pending_event_goes_the_general_way(
     streaming: Streaming, attach: Callable[..., Reader]
 ) -> None:

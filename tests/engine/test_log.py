@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenwire.dialects import openai_chat
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
-from tokenwire.engine.log import RUN, Attempt, Log, LogStatistics
+from tokenwire.engine.log import LEARN, OVERHEAD, RUN, Attempt, Log, LogStatistics
 from tokenwire.errors import StreamClosed
 from tokenwire.testing import chat_frames as chat
 from tokenwire.wire.envelope import Codec
@@ -17,12 +17,14 @@ from tokenwire.wire.envelope import Codec
 DONE = Terminal(state="completed")
 
 
-def filled(count: int, *, packs: bool = True) -> tuple[Log, list[bytes]]:
-    """A log of *count* frames, and these."""
+def filled(count: int, *, packs: bool = True, packed: bool = False) -> tuple[Log, list[bytes]]:
+    """A log of *count* frames, and these; *packed* run by run, as streams do it."""
     log = Log((lambda: Codec(openai_chat.DIALECT.holes)) if packs else None)
     frames = [chat.text(f"word {number} ") for number in range(1, count + 1)]
     for number, frame in enumerate(frames):
         log.append(frame, number * 10)
+        if packed and log.packable:
+            log.pack()
     return log, frames
 
 
@@ -112,46 +114,79 @@ def test_an_entry_belongs_to_the_attempt_that_began_last_before_it() -> None:
 # -- packing
 
 
-def test_whole_runs_are_packed_and_what_is_left_stays_plain() -> None:
+def test_a_run_is_packed_and_the_next_one_begins() -> None:
     log, frames = filled(RUN - 1)
-    assert (log.packable, log.pack()) == (0, 0)
+    assert [log.packable] == [False]
     log, frames = filled(3 * RUN + 5)
-    assert log.packable == 3 * RUN
+    assert log.packable
     before = log.size
     saved = log.pack()
     assert log.size == before - saved
     assert log.size < before / 2
-    assert log.statistics() == LogStatistics(3 * RUN + 5, 3 * RUN, log.size)
-    assert (log.packable, log.pack()) == (0, 0)
+    assert log.statistics() == LogStatistics(3 * RUN + 5, 3 * RUN + 5, log.size)
+    assert (log.packable, log.pack()) == (False, 0)
+    assert read(log) == frames
+    frames.append(chat.text("next"))
+    log.append(frames[-1], 0)
     assert read(log) == frames
 
 
-def test_packing_can_be_done_in_portions() -> None:
-    log, frames = filled(5 * RUN + 3)
+def test_after_the_terminal_a_short_run_is_packed_too() -> None:
+    log, frames = filled(Log.FEW + 1)
+    assert [log.packable] == [False]
     log.close(DONE, 0)
-    packed = []
-    while log.pack(2 * RUN):
-        packed.append(log.statistics().packed_entries)
-        assert read(log) == frames
-    assert packed == [2 * RUN, 4 * RUN, 5 * RUN + 3]
-
-
-def test_after_the_terminal_all_is_packed() -> None:
-    log, frames = filled(RUN + 7)
-    log.close(DONE, 0)
-    assert log.packable == RUN + 7
+    assert log.packable
     assert log.pack() > 0
-    assert log.statistics().packed_entries == RUN + 7
-    assert (log.packable, read(log)) == (0, frames)
+    assert log.statistics().packed_entries == Log.FEW + 1
+    assert (log.packable, read(log)) == (False, frames)
 
 
 def test_a_short_log_is_not_worth_packing() -> None:
     log, _ = filled(Log.FEW)
     log.close(DONE, 0)
-    assert log.packable == 0
-    log, _ = filled(Log.FEW + 1)
-    log.close(DONE, 0)
-    assert log.packable == Log.FEW + 1
+    assert [log.packable] == [False]
+
+
+def test_an_envelope_is_looked_for_once_when_there_are_enough_frames() -> None:
+    log, _ = filled(LEARN - 1)
+    assert log.envelope() is None
+    log.append(chat.text("more"), 0)
+    envelope = log.envelope()
+    assert envelope is not None
+    number, template = envelope
+    assert (number, template.cut(chat.text("any"))) == (0, (b"any",))
+    odd = Log(lambda: Codec(openai_chat.DIALECT.holes))
+    for number in range(2 * LEARN):
+        odd.append(b"data: %d\n\n" % number, 0)
+    assert odd.envelope() is None
+    for _ in range(2 * LEARN):
+        odd.append(chat.text("late"), 0)
+    assert odd.envelope() is None  # that was the one look
+    assert Log(None).envelope() is None
+
+
+@pytest.mark.parametrize("odd", [0, 1, 30])
+def test_frames_of_which_only_the_holes_are_kept_read_like_any_others(odd: int) -> None:
+    log, frames = filled(LEARN)
+    envelope = log.envelope()
+    assert envelope is not None
+    for number in range(RUN):
+        frame = chat.text(f"hole {number}") if number % 31 >= odd else chat.finish()
+        hole = envelope[1].cut(frame)
+        if hole is None:
+            log.append(frame, 0)
+        else:
+            log.run.numbers.append(envelope[0])
+            log.run.holes += hole
+            log.arrivals_ns.append(0)
+            log.last += 1
+            log.run_size += len(hole[0]) + OVERHEAD
+        frames.append(frame)
+        assert log.frame(len(frames)) == frame
+    assert read(log, limit=7) == frames
+    log.pack()
+    assert read(log, limit=7) == frames
+    assert log.envelope() is not None
 
 
 def test_a_log_without_a_codec_stays_plain() -> None:
@@ -177,8 +212,7 @@ def test_the_codec_is_made_when_it_is_first_needed_and_learns_for_good() -> None
 
 
 def test_pages_go_on_across_runs_and_into_the_plain_tail() -> None:
-    log, frames = filled(3 * RUN + 5)
-    log.pack()
+    log, frames = filled(3 * RUN + 5, packed=True)
     for seq in (0, 1, RUN - 1, RUN, RUN + 1, 2 * RUN - 1, 2 * RUN, 2 * RUN + 1, 3 * RUN + 4):
         assert read(log, seq) == frames[seq:]
         assert log.frame(seq + 1) == frames[seq]
@@ -189,9 +223,9 @@ def test_pages_go_on_across_runs_and_into_the_plain_tail() -> None:
 
 
 def test_only_whole_packed_runs_are_trimmed_and_only_up_to_the_given_entry() -> None:
-    log, frames = filled(4 * RUN + 5)
-    assert log.trim(4 * RUN) == 0  # nothing is packed
-    log.pack()
+    log, frames = filled(RUN)
+    assert log.trim(RUN) == 0  # nothing is packed
+    log, frames = filled(4 * RUN + 5, packed=True)
     assert log.trim(RUN - 1) == 0
     before = log.size
     freed = log.trim(RUN)

@@ -260,8 +260,7 @@ def test_what_was_trimmed_is_gone(relayed: Any) -> None:
         stream = await relay.stream()
         await until(lambda: stream.log.last == 1001)
         await until(lambda: all(each.live for each in stream.readers))
-        stream.log.pack()
-        assert stream.trim(10_000) > 0
+        assert stream.trim(0) > 0
         for query in ("", "&after=1-1", "&from=snapshot"):
             gone = await other.get(path + query).whole()
             assert (gone.status, gone.json["error"]["code"]) == (410, "trimmed")

@@ -189,7 +189,7 @@ class Hub:
             stream = self._unpacked.popleft()
             if stream.id not in self._ended:
                 continue
-            left -= stream.log.packable
+            left -= len(stream.log.run)
             self.pack(stream)
             if left <= 0:
                 self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)

@@ -12,7 +12,7 @@ from tokenwire.wire.frames import MAX_FRAME, Cutter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenwire.engine.lane import Outlet
+    from tokenwire.engine.lane import Envelope, Outlet, Peek
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
 
@@ -34,7 +34,7 @@ class Ingest:
         self._cut = self._cutter.feed
         self._now_ns = stream.clock.now_ns
 
-    def route(self, lane: tuple[Callable[[bytes], object], Reader, Outlet] | None) -> None:
+    def route(self, lane: tuple[Peek, Reader, Outlet, Envelope | None] | None) -> None:
         """The constellation changed: an express lane for it, or none."""
         if self._express is not None:
             self._express(None if lane is None else Offer(self._stream, self._cutter, *lane))

@@ -14,17 +14,27 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import msgspec
+
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import OVERHEAD
 from tokenwire.wire.chunked import LIMIT, SIZE_LINES
+from tokenwire.wire.envelope import PLAIN
+from tokenwire.wire.json_spans import Kind
 
 if TYPE_CHECKING:
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
+    from tokenwire.wire.envelope_template import Template
     from tokenwire.wire.frames import Cutter
 
 log = logging.getLogger(__name__)
 
+Peek: TypeAlias = Callable[[bytes], object]
+#: A template and its number in the log's open run.
+Envelope: TypeAlias = tuple[int, "Template"]
+#: Gives the entry just kept to the reader: its chunk, and where in it the frame begins.
+Deliver: TypeAlias = Callable[[bytes, int], None]
 #: A protocol's ``data_received``, for as long as its ``Offer`` is ready.
 Lane: TypeAlias = Callable[[bytes], None]
 
@@ -35,6 +45,8 @@ _FIELD = b"data: "
 #: What a whole chunk of that size begins with, if it is one frame.
 _STARTS = [line + _FIELD for line in SIZE_LINES]
 _END = b"\n\n\r\n"
+#: Raises ValueError unless it is given one JSON string: no control characters, UTF-8, no half of a surrogate pair.
+is_string = msgspec.json.Decoder(str).decode
 
 
 class Outlet(Protocol):
@@ -55,19 +67,22 @@ class Outlet(Protocol):
 
 
 class Offer:
-    """A stream's lane for *reader*, to a source that reads HTTP/1.1; *peek* raises ValueError unless a frame's JSON is
-    plain text."""
+    """A stream's lane for *reader*, to a source that reads HTTP/1.1.
 
-    __slots__ = ("_cutter", "_outlet", "_peek", "_reader", "_stream")
+    *peek* raises ValueError unless a frame's JSON is plain text; *envelope* is what the newest frames are in, if known.
+    """
+
+    __slots__ = ("_cutter", "_envelope", "_outlet", "_peek", "_reader", "_stream")
 
     def __init__(
-        self, stream: Stream, cutter: Cutter, peek: Callable[[bytes], object], reader: Reader, outlet: Outlet
+        self, stream: Stream, cutter: Cutter, peek: Peek, reader: Reader, outlet: Outlet, envelope: Envelope | None
     ) -> None:
         self._stream = stream
         self._cutter = cutter
         self._peek = peek
         self._reader = reader
         self._outlet = outlet
+        self._envelope = envelope
 
     def ready(self) -> bool:
         """Whether the next byte begins an event. Only the general way can change that."""
@@ -78,15 +93,19 @@ class Offer:
 
         Its source calls it only while ``ready`` and between two chunks.
         """
-        # Bound once: these are used per token. The log's lists stay the same objects for its whole life.
-        stream, reader, outlet, peek = self._stream, self._reader, self._outlet, self._peek
-        held = stream.log
-        tail_append = held.tail.append
-        arrivals_append = held.arrivals_ns.append
-        now_ns = stream.clock.now_ns
-        send, queued, write = outlet.send, outlet.queued, outlet.write
-        ids = reader.view.ids
-        epoch = held.epoch
+        deliver = self._delivery(check)
+        lane = self._plain_lane(deliver, general)
+        if self._envelope is not None and _fits(self._envelope[1], self._peek):
+            lane = self._envelope_lane(self._envelope, deliver, lane)
+        return lane
+
+    def _plain_lane(self, deliver: Deliver, general: Callable[[bytes], None]) -> Lane:
+        """Takes every frame of plain text, and keeps it as it is."""
+        # Bound once: these are used per token.
+        peek = self._peek
+        held = self._stream.log
+        run = held.run
+        plain_append, numbers_append = run.plain.append, run.numbers.append
 
         def lane(data: bytes) -> None:
             size = len(data)
@@ -105,12 +124,68 @@ class Offer:
             except (ValueError, RecursionError):
                 general(data)
                 return
-            tail_append(data[start - 6 : -2])
+            plain_append(data[start - 6 : -2])
+            numbers_append(PLAIN)
+            held.run_size += size - start + (4 + OVERHEAD)
+            deliver(data, start - 6)
+
+        return lane
+
+    def _envelope_lane(self, envelope: Envelope, deliver: Deliver, otherwise: Lane) -> Lane:
+        """Takes the frames of one envelope, and keeps their holes: less to look at, to copy and to hold."""
+        held = self._stream.log
+        run = held.run
+        numbers_append = run.numbers.append
+        holes_append = run.holes.append
+        number, template = envelope
+        head, tail = template.literals[0], template.literals[-1] + b"\r\n"
+        inner = template.literals[1] if len(template.kinds) == 2 else None
+        begins = len(head) - 1  # at the quote before the hole
+        ends = 1 - len(tail)  # after the quote behind it
+        extra = OVERHEAD * len(template.kinds) - len(head) - len(tail) - len(inner or b"")
+
+        def lane(data: bytes) -> None:
+            size = len(data)
+            line = SIZE_LINES[size] if size < LIMIT else b"\xff"
+            start = len(line)
+            if not (data.startswith(line) and data.startswith(head, start) and data.endswith(tail)):
+                otherwise(data)
+                return
+            text = data[start + begins : ends]
+            try:
+                if inner is None:
+                    is_string(text)
+                    holes_append(text[1:-1])
+                else:
+                    text, _, second = text.rpartition(inner)
+                    is_string(b'%b"' % text)
+                    is_string(b'"%b' % second)
+                    holes_append(text[1:])
+                    holes_append(second[:-1])
+            except (ValueError, RecursionError):
+                otherwise(data)
+                return
+            numbers_append(number)
+            held.run_size += size - start + extra
+            deliver(data, start)
+
+        return lane
+
+    def _delivery(self, check: Callable[[], None]) -> Deliver:
+        """What follows when the entry is kept: its arrival, its number, and the reader."""
+        stream, reader, outlet = self._stream, self._reader, self._outlet
+        held = stream.log
+        arrivals_append = held.arrivals_ns.append
+        now_ns = stream.clock.now_ns
+        send, queued, write = outlet.send, outlet.queued, outlet.write
+        ids = reader.view.ids
+        epoch = held.epoch
+
+        def deliver(data: bytes, start: int) -> None:
             arrivals_append(now_ns())
-            held.size += size - start + (4 + OVERHEAD)
             held.last = seq = held.last + 1
             if ids:
-                frame = b"%bid: %d-%d\n\n" % (data[start - 6 : -3], epoch, seq)
+                frame = b"%bid: %d-%d\n\n" % (data[start:-3], epoch, seq)
                 data = b"%x\r\n%b\r\n" % (len(frame), frame)
             try:
                 sent = 0
@@ -131,4 +206,19 @@ class Offer:
                 stream.tidy()
                 check()
 
-        return lane
+        return deliver
+
+
+def _fits(template: Template, peek: Peek) -> bool:
+    """Whether every frame of *template* is surely plain text on one line: one or two strings, and nothing beside."""
+    literals = template.literals
+    if any(kind is not Kind.STRING for kind in template.kinds) or len(literals) > 3:
+        return False
+    frame = template.fill(iter([b"", b""]))
+    if not frame.startswith(_FIELD) or frame.find(b"\n") != len(frame) - 2 or b"\r" in frame:
+        return False
+    try:
+        peek(frame[len(_FIELD) :])
+    except (ValueError, RecursionError):
+        return False
+    return True

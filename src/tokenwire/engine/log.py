@@ -1,8 +1,8 @@
 """The log of one stream: what the provider sent, in order, with arrival times. The only state; all else folds over it.
 
-Entries are numbered from 1 without gaps. The newest ones are plain frames (``_tail``); older runs are packed by
-``wire.envelope``, off the hot path, and unpacked only for a reader that is far behind. The terminal is an entry too:
-the first one wins, and nothing follows it.
+Entries are numbered from 1 without gaps. The newest ones stand in an open run, as they came or as the holes of an
+envelope; older runs are packed by ``wire.envelope`` and unpacked only for a reader that is behind. The terminal is an
+entry too: the first one wins, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.dialects.base import Mark
 from tokenwire.errors import StreamClosed
+from tokenwire.wire.envelope_run import OpenRun
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
     from tokenwire.wire.envelope import Codec, Packed
+    from tokenwire.wire.envelope_template import Template
 
-#: What a plain frame costs beside its bytes: the object's head, a place in the list, an arrival time.
+#: What a frame costs beside its bytes: the object's head, a place in the list, an arrival time.
 OVERHEAD = 50
 #: Frames packed at a time, as soon as there are so many: readers at the end of the log never touch packed ones.
 #: Packing costs 0.3 us a frame. To keep frames plain costs more: memory that was never used before is cleared by the
 #: kernel, page by page (1 us a frame). 64 frames are about 20 KiB plain, and packed a tenth of that.
 RUN = 64
+#: From so many frames on, an envelope is looked for: shorter answers are not worth 40 us.
+LEARN = 16
 
 
 class Attempt(NamedTuple):
@@ -48,10 +52,11 @@ class Log:
     Attributes:
         first: number of the earliest entry held; above 1 when the beginning was trimmed.
         last: number of the newest entry, 0 when empty.
-        size: bytes of memory held, packed runs at their packed size.
+        run_size: bytes of memory that the open run holds.
         notable: entry number -> mark, for the few entries that are more than plain text.
         done_seq: the entry that is the dialect's end marker; entries after it are logged and not relayed.
         arrivals_ns: CLOCK_MONOTONIC arrival of each entry, in order.
+        run: the newest entries. It and ``arrivals_ns`` are the same objects for good (``engine.lane`` adds to them).
     """
 
     #: A log of so few plain frames is not worth learning its envelope for.
@@ -59,8 +64,10 @@ class Log:
 
     __slots__ = (
         "_codec",
+        "_learned",
         "_make_codec",
         "_packed",
+        "_packed_size",
         "_runs",
         "_starts",
         "arrivals_ns",
@@ -70,16 +77,17 @@ class Log:
         "first",
         "last",
         "notable",
-        "size",
-        "tail",
+        "run",
+        "run_size",
         "terminal",
     )
 
     def __init__(self, codec: Callable[[], Codec] | None = None, epoch: int = 1) -> None:
         self._runs: list[Packed] = []
         self._starts: list[int] = []  # entries before each run
-        self._packed = 0  # entries in all runs
-        self.tail: list[bytes] = []  # the newest entries, plain; always the same list
+        self._packed = 0  # entries in all packed runs
+        self.run = OpenRun()
+        self._learned = False
         self._make_codec = codec
         self._codec: Codec | None = None  # made when first needed: short logs never are packed
         self.arrivals_ns = array("q")
@@ -89,23 +97,20 @@ class Log:
         self.first = 1
         self.last = 0
         self.notable: dict[int, int] = {}
-        self.size = 0
+        self.run_size = 0
+        self._packed_size = 0
         self.terminal: Terminal | None = None
 
     def append(self, frame: bytes, arrival_ns: int) -> int:
-        """Add one frame; returns its number. The caller looks at ``terminal`` first: this is called per token."""
-        self.tail.append(frame)
-        self.arrivals_ns.append(arrival_ns)
-        self.size += len(frame) + OVERHEAD
-        self.last = last = self.last + 1
-        return last
+        """Add one frame; returns its number. The caller looks at ``terminal`` first."""
+        return self.extend((frame,), arrival_ns)
 
     def extend(self, frames: Sequence[bytes], arrival_ns: int) -> int:
         """``append`` for the frames of one read, at once; returns the number of the first."""
         first = self.last + 1
-        self.tail.extend(frames)
+        self.run.extend(frames)
         self.arrivals_ns.extend([arrival_ns] * len(frames))
-        self.size += sum(map(len, frames)) + OVERHEAD * len(frames)
+        self.run_size += sum(map(len, frames)) + OVERHEAD * len(frames)
         self.last += len(frames)
         return first
 
@@ -133,7 +138,7 @@ class Log:
         """The frames of entries seq+1 …, at most *limit*, never the terminal. Empty when there are none."""
         if seq >= self._packed:
             start = seq - self._packed
-            return self.tail[start : start + limit]
+            return self.run.slice(self._codec, start, start + limit)
         index = bisect_right(self._starts, seq) - 1
         run = self._runs[index]
         offset = seq - self._starts[index]
@@ -150,41 +155,54 @@ class Log:
                 return attempt
         return self.attempts[0]
 
-    def pack(self, limit: int | None = None) -> int:
-        """Pack whole runs (after the terminal: all), *limit* frames at most; returns the bytes saved."""
+    def envelope(self) -> tuple[int, Template] | None:
+        """The envelope that the newest frames are in, and its number for ``run``; looked for once, when there are
+        enough of them."""
+        codec = self._codec
+        if not self._learned and len(self.run) >= LEARN and self._make_codec is not None:
+            self._learned = True
+            codec = self._codec = self._codec or self._make_codec()
+            codec.learn(self.run.plain)
+        if codec is None or not codec.templates:
+            return None
+        number = len(codec.templates) - 1
+        return number, codec.templates[number]
+
+    def pack(self) -> int:
+        """Pack the open run, whatever its length; returns the bytes saved."""
         if self._codec is None and self._make_codec is not None:
             self._codec = self._make_codec()
-        codec = self._codec
-        before = self.size
-        left = self.packable if limit is None else min(limit, self.packable)
-        while codec is not None and left > 0:
-            frames = self.tail[:RUN]
-            packed = codec.pack(frames)
-            self._runs.append(packed)
-            self._starts.append(self._packed)
-            self._packed += len(frames)
-            del self.tail[: len(frames)]
-            self.size += packed.size - sum(map(len, frames)) - (OVERHEAD - 8) * len(frames)
-            left -= len(frames)
-        return before - self.size
+        count = len(self.run)
+        if self._codec is None or not count:
+            return 0
+        packed = self.run.seal(self._codec)
+        self._runs.append(packed)
+        self._starts.append(self._packed)
+        self._packed += count
+        size, before, self.run_size = packed.size + 8 * count, self.run_size, 0
+        self._packed_size += size
+        return before - size
 
     def trim(self, upto: int) -> int:
-        """Forget the oldest packed run if it ends at or before entry *upto*; returns the bytes freed, 0 if none."""
-        if not self._runs or self._starts[0] + len(self._runs[0]) > upto:
+        """Forget the oldest packed run if it ends at or before entry *upto* and is not all there is; returns the bytes
+        freed, 0 if none."""
+        if len(self._runs) + bool(self.run) < 2 or self._starts[0] + len(self._runs[0]) > upto:
             return 0
         run = self._runs.pop(0)
         self.first = self._starts.pop(0) + len(run) + 1
         freed = run.size + 8 * len(run)
-        self.size -= freed
+        self._packed_size -= freed
         return freed
 
     @property
-    def packable(self) -> int:
-        """Frames that ``pack`` would pack now."""
-        plain = len(self.tail)
-        if self.terminal is not None:
-            return plain if plain > self.FEW else 0
-        return plain // RUN * RUN
+    def size(self) -> int:
+        """Bytes of memory held."""
+        return self.run_size + self._packed_size
+
+    @property
+    def packable(self) -> bool:
+        """Whether ``pack`` is worth its time: the run is long enough, or nothing will be added to it."""
+        return len(self.run) >= RUN or (self.terminal is not None and len(self.run) > self.FEW)
 
     def statistics(self) -> LogStatistics:
         """Frozen figures."""

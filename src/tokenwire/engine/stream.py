@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.hub import Hub
     from tokenwire.engine.ingest import Ingest
-    from tokenwire.engine.lane import Outlet
+    from tokenwire.engine.lane import Envelope, Outlet, Peek
     from tokenwire.engine.timers import Timer, Wheel
 
 log = logging.getLogger(__name__)
@@ -153,6 +153,7 @@ class Stream:
         self._look = dialect.look
         self.ingest: Ingest | None = None
         self._express = False
+        self._envelope: Envelope | None = None
         self._max_bytes = policy.max_bytes
         self._decoder: Decoder = dialect.decoder()  # sees the opening and the notable entries, nothing else
         self._fold = Transcript()  # what these say: finish, usage, failure
@@ -221,30 +222,34 @@ class Stream:
         elif held.done_seq is not None and self._drain_timer is None and held.terminal is None:
             # The answer is whole; what may follow (the end of the HTTP body) is not waited for without end.
             self._drain_timer = self.wheel.after(self.policy.drain, self.finish)
-        if len(held.tail) >= RUN or held.size > self._max_bytes:
+        if len(held.run) >= RUN or held.size > self._max_bytes:
             self.tidy()
 
     def reroute(self) -> None:
         """Who reads live has changed: see whether the express lane serves the present constellation."""
         if self.ingest is None:
             return
-        lane = None
+        lane: tuple[Peek, Reader, Outlet, Envelope | None] | None = None
         live = [reader for view in self.views for reader in view.live]
         if len(live) == 1 and self.log.terminal is None and self.dialect.peek is not None:
             reader = live[0]
             if self.generated_ns is not None and not reader.view.folded:
                 outlet: Outlet | None = getattr(reader.sink, "outlet", None)  # an optional power of a sink
                 if outlet is not None:
-                    lane = (self.dialect.peek, reader, outlet)
+                    self._envelope = self.log.envelope()
+                    lane = (self.dialect.peek, reader, outlet, self._envelope)
         if lane is not None or self._express:
             self._express = lane is not None
             self.ingest.route(lane)
 
     def tidy(self) -> None:
-        """What need not be done for each entry: pack, and keep the bound."""
-        if len(self.log.tail) >= RUN:
+        """What need not be done for each entry: pack, find the frames' envelope, and keep the bound."""
+        held = self.log
+        if len(held.run) >= RUN:
             self.hub.pack(self)
-        if self.log.size > self._max_bytes:
+        if self._express and held.envelope() != self._envelope:
+            self.reroute()
+        if held.size > self._max_bytes:
             self._bound_reached()
 
     def append_unary(self, body: bytes, now_ns: int) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenwire.wire.envelope_template import Template
     from tokenwire.wire.json_spans import Path
 
-__all__ = ["MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "Codec", "Packed", "Statistics"]
+__all__ = ["MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "PLAIN", "Codec", "Packed", "Statistics"]
 
 MAX_TEMPLATES: Final = 4
 
@@ -43,7 +43,7 @@ NEVER_HOLES: Final = frozenset(
 # From so many frames on, a run is enough to learn from at once.
 RUN: Final = 16
 
-_PLAIN: Final = 255  # a template's number for "none"
+PLAIN: Final = 255  # a template's number for "none"
 
 # Accounting, for CPython on 64 bits: a `Packed` with its two bytes objects and two tuples; and what a frame
 # kept plain costs beside its bytes: the head of an object, and a place in the tuple.
@@ -75,7 +75,7 @@ class Packed:
 
     def __init__(self, templates: tuple[Template, ...], numbers: bytes, holes: bytes, plain: tuple[bytes, ...]) -> None:
         self._templates = templates
-        self._numbers = numbers  # per frame: its template's place, or _PLAIN
+        self._numbers = numbers  # per frame: its template's place, or PLAIN
         self._holes = holes  # of all frames in order, joined by LF, which no hole can contain
         self._plain = plain
 
@@ -109,10 +109,10 @@ class Packed:
         before = self._numbers[:start]
         skipped = sum(before.count(at) * len(template.kinds) for at, template in enumerate(self._templates))
         holes = iter(self._holes.split(b"\n")[skipped:])
-        plain = iter(self._plain[before.count(_PLAIN) :])
+        plain = iter(self._plain[before.count(PLAIN) :])
         templates = self._templates
         return [
-            next(plain) if number == _PLAIN else templates[number].fill(holes) for number in self._numbers[start:stop]
+            next(plain) if number == PLAIN else templates[number].fill(holes) for number in self._numbers[start:stop]
         ]
 
 
@@ -160,8 +160,7 @@ class Codec:
         one kind 0.2 us a frame with one hole, 0.4 with two, else 0.5 and 0.8. Never raises.
         """
         if len(frames) >= RUN:
-            if not self._templates and self._attempts_left:
-                self._learn_from_run(frames)
+            self.learn(frames)
             packed = self._pack_run(frames)
             if packed is not None:
                 return packed
@@ -178,7 +177,7 @@ class Codec:
             else:
                 cut = self._learn(frame) if self._attempts_left else None
                 if cut is None:
-                    numbers.append(_PLAIN)
+                    numbers.append(PLAIN)
                 else:
                     templates = self._templates
                     numbers.append(len(templates) - 1)
@@ -187,27 +186,41 @@ class Codec:
         # since a space is part of no escape and of no character of several bytes.
         if not is_string_body(b" ".join(holes)):
             holes = self._cut_again(frames, numbers)
-        misses = numbers.count(_PLAIN)
+        misses = numbers.count(PLAIN)
         self._misses += misses
         self._hits += len(frames) - misses
         plain: tuple[bytes, ...] = ()
         if misses:
-            plain = tuple(frame for frame, number in zip(frames, numbers, strict=True) if number == _PLAIN)
+            plain = tuple(frame for frame, number in zip(frames, numbers, strict=True) if number == PLAIN)
         return Packed(templates, bytes(numbers), b"\n".join(holes), plain)
 
-    def statistics(self) -> Statistics:
-        """The counts of all runs so far."""
-        return Statistics(hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts)
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """What was learned so far; grows at its end."""
+        return self._templates
 
-    def _learn_from_run(self, frames: Sequence[bytes]) -> None:
-        """Look for a template in the middle of a run, where the text is: it counts if the next frame fits it too."""
-        middle = len(frames) // 2
+    def learn(self, frames: Sequence[bytes]) -> None:
+        """If nothing was learned yet: look for a template in the middle of a run, where the text is. It counts if the
+        next frame fits it too."""
+        if self._templates or not self._attempts_left:
+            return
+        middle = (len(frames) - 1) // 2
         self._attempts += 1
+        self._attempts_left -= 1
         sighting = look(frames[middle], self._paths, padded=self._padded)
         template = None if sighting is None else learn(frames[middle], sighting)
         if template is not None and template.cut(frames[middle + 1]) is not None:
             self._templates = (template,)
             self._attempts_left = MAX_ATTEMPTS
+
+    def count(self, *, hits: int, misses: int) -> None:
+        """Frames that were packed elsewhere (`envelope_run`)."""
+        self._hits += hits
+        self._misses += misses
+
+    def statistics(self) -> Statistics:
+        """The counts of all runs so far."""
+        return Statistics(hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts)
 
     def _pack_run(self, frames: Sequence[bytes]) -> Packed | None:
         """All at once, if all of *frames* but a few at both ends fit one template."""
@@ -220,7 +233,7 @@ class Codec:
             holes = template.cut_run(frames[start:stop] if stop - start < len(frames) else frames)
             if holes is not None and is_string_body(b" ".join(holes)):
                 numbers = (
-                    bytes([_PLAIN]) * start + bytes([number]) * (stop - start) + bytes([_PLAIN]) * (len(frames) - stop)
+                    bytes([PLAIN]) * start + bytes([number]) * (stop - start) + bytes([PLAIN]) * (len(frames) - stop)
                 )
                 self._hits += stop - start
                 self._misses += len(frames) - (stop - start)
@@ -231,11 +244,11 @@ class Codec:
         """Some hole is no string body: find which. Returns all holes, and corrects *numbers*."""
         holes: list[bytes] = []
         for at, (frame, number) in enumerate(zip(frames, numbers, strict=True)):
-            if number == _PLAIN:
+            if number == PLAIN:
                 continue
             cut = self._templates[number].cut(frame)
             if cut is None or not is_string_body(b" ".join(cut)):
-                numbers[at] = _PLAIN
+                numbers[at] = PLAIN
             else:
                 holes += cut
         return holes

@@ -1,0 +1,68 @@
+"""A run of frames that still grows: whole frames, and frames of which only the holes were kept as they came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tokenwire.wire.envelope import PLAIN, Packed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenwire.wire.envelope import Codec
+
+# Of a run in which more than every so-many-th frame came whole, all frames are looked at again.
+_FEW: Final = 8
+
+
+class OpenRun:
+    """The parts of a `Packed`, as lists. They stay the same objects for good: whoever adds often may bind their
+    ``append``.
+
+    Attributes:
+        numbers: per frame the place of its template among its codec's, or ``PLAIN``.
+        holes: of all frames that have a template, in a row; each of them passed ``is_string_body`` or the like.
+        plain: the other frames.
+    """
+
+    __slots__ = ("holes", "numbers", "plain")
+
+    def __init__(self) -> None:
+        self.numbers = bytearray()
+        self.holes: list[bytes] = []
+        self.plain: list[bytes] = []
+
+    def __len__(self) -> int:
+        """How many frames."""
+        return len(self.numbers)
+
+    def extend(self, frames: Sequence[bytes]) -> None:
+        """Add whole frames."""
+        self.plain.extend(frames)
+        self.numbers.extend(b"\xff" * len(frames))
+
+    def slice(self, codec: Codec | None, start: int, stop: int) -> Sequence[bytes]:
+        """The frames from *start* up to, not including, *stop*."""
+        if not self.holes:
+            return self.plain[start:stop]
+        assert codec is not None  # who learned the templates
+        return self._packed(codec).slice(start, stop)
+
+    def seal(self, codec: Codec) -> Packed:
+        """All frames, packed; the run is empty afterwards."""
+        if len(self.plain) * _FEW > len(self.numbers):
+            frames = self.slice(codec, 0, len(self.numbers))
+            packed = codec.pack(frames)
+        else:
+            packed = self._packed(codec)
+            codec.count(hits=len(self.numbers) - len(self.plain), misses=len(self.plain))
+        self.numbers.clear()
+        self.holes.clear()
+        self.plain.clear()
+        return packed
+
+    def _packed(self, codec: Codec) -> Packed:
+        return Packed(codec.templates, bytes(self.numbers), b"\n".join(self.holes), tuple(self.plain))
+
+
+assert PLAIN == 0xFF  # as in `extend`
