@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tokenwire import dialects
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ingest import Ingest
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head, http_chunk
 from tokenwire.testing.plain_sse import read

@@ -11,7 +11,8 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import parse_event_id
-from tokenwire.engine.stream import Policy, Stream
+from tokenwire.engine.states import Policy
+from tokenwire.engine.stream import Stream
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource
 

@@ -9,7 +9,8 @@ import pytest
 from tokenwire import dialects
 from tokenwire.engine.log import RUN
 from tokenwire.engine.reader import Reader
-from tokenwire.engine.stream import Pause, State, Stream
+from tokenwire.engine.states import Pause, State
+from tokenwire.engine.stream import Stream
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource

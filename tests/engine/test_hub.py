@@ -9,7 +9,8 @@ import pytest
 from tokenwire import dialects
 from tokenwire.engine.hub import Hub, Retention
 from tokenwire.engine.log import RUN
-from tokenwire.engine.stream import Policy, State, Stream
+from tokenwire.engine.states import Policy, State
+from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable, Overloaded
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock

@@ -12,7 +12,8 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.base import Mark
 from tokenwire.engine.ingest import Ingest
-from tokenwire.engine.stream import State, Stream
+from tokenwire.engine.states import State
+from tokenwire.engine.stream import Stream
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource

@@ -15,7 +15,8 @@ from tokenwire import dialects
 from tokenwire.engine.ingest import Ingest
 from tokenwire.engine.lane import CHECK_EVERY, Lane, Offer
 from tokenwire.engine.reader import Reader
-from tokenwire.engine.stream import State, Stream
+from tokenwire.engine.states import State
+from tokenwire.engine.stream import Stream
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource

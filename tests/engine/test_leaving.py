@@ -10,7 +10,8 @@ from tokenwire import dialects
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.reader import Reader
-from tokenwire.engine.stream import State, Stream
+from tokenwire.engine.states import State
+from tokenwire.engine.stream import Stream
 from tokenwire.engine.timers import GRANULARITY_NS
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock

@@ -12,14 +12,14 @@ from tokenwire.dialects.deltas import Terminal
 from tokenwire.engine.log import LEARN, OVERHEAD, RUN, Attempt, Log, LogStatistics
 from tokenwire.errors import StreamClosed
 from tokenwire.testing import chat_frames as chat
-from tokenwire.wire.envelope import Codec
 
 DONE = Terminal(state="completed")
+HOLES = openai_chat.DIALECT.holes
 
 
 def filled(count: int, *, packs: bool = True, packed: bool = False) -> tuple[Log, list[bytes]]:
     """A log of *count* frames, and these; *packed* run by run, as streams do it."""
-    log = Log((lambda: Codec(openai_chat.DIALECT.holes)) if packs else None)
+    log = Log(HOLES if packs else None)
     frames = [chat.text(f"word {number} ") for number in range(1, count + 1)]
     for number, frame in enumerate(frames):
         log.append(frame, number * 10)
@@ -155,7 +155,7 @@ def test_an_envelope_is_looked_for_once_when_there_are_enough_frames() -> None:
     assert envelope is not None
     number, template = envelope
     assert (number, template.cut(chat.text("any"))) == (0, (b"any",))
-    odd = Log(lambda: Codec(openai_chat.DIALECT.holes))
+    odd = Log(HOLES)
     for number in range(2 * LEARN):
         odd.append(b"data: %d\n\n" % number, 0)
     assert odd.envelope() is None
@@ -194,21 +194,16 @@ def test_a_log_without_a_codec_stays_plain() -> None:
     assert (log.pack(), log.statistics().packed_entries, read(log)) == (0, 0, frames)
 
 
-def test_the_codec_is_made_when_it_is_first_needed_and_learns_for_good() -> None:
-    made: list[Codec] = []
-
-    def make() -> Codec:
-        made.append(Codec(openai_chat.DIALECT.holes))
-        return made[-1]
-
-    log = Log(make)
-    assert made == []
-    for _ in range(2):
-        for number in range(2 * RUN):
-            log.append(chat.text(str(number)), 0)
-        log.pack()
-    assert len(made) == 1
-    assert made[0].statistics().templates == 1
+def test_what_one_run_taught_serves_the_next() -> None:
+    log, frames = filled(2 * RUN)
+    log.pack()
+    frames += [chat.text(str(number)) for number in range(3)]  # too few to learn anything from
+    for frame in frames[-3:]:
+        log.append(frame, 0)
+    before = log.size
+    assert log.pack() > 0
+    assert before - log.size > 3 * 100
+    assert read(log) == frames
 
 
 def test_pages_go_on_across_runs_and_into_the_plain_tail() -> None:
@@ -263,7 +258,7 @@ def test_a_trimmed_log_goes_on() -> None:
 def test_packing_at_any_time_changes_nothing_that_is_read(
     batches: list[int], over: bool, reads: list[tuple[int, int]]
 ) -> None:
-    log = Log(lambda: Codec(openai_chat.DIALECT.holes))
+    log = Log(HOLES)
     frames: list[bytes] = []
     for batch in batches:
         for _ in range(batch):

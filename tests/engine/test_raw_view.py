@@ -14,7 +14,8 @@ from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.engine.ingest import Ingest
 from tokenwire.engine.log import RUN
-from tokenwire.engine.stream import State, Stream
+from tokenwire.engine.states import State
+from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.sinks import ScriptedSink

@@ -22,7 +22,8 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.ingest import Ingest
 from tokenwire.engine.lane import Lane, Offer
 from tokenwire.engine.reader import Reader
-from tokenwire.engine.stream import Policy, Stream
+from tokenwire.engine.states import Policy
+from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock

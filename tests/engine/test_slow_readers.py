@@ -9,7 +9,8 @@ import pytest
 from tokenwire import dialects
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.reader import PAGE, Reader
-from tokenwire.engine.stream import State, Stream
+from tokenwire.engine.states import State
+from tokenwire.engine.stream import Stream
 from tokenwire.engine.timers import GRANULARITY_NS
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock

@@ -10,7 +10,8 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.deltas import Failed, TerminalState, Usage
 from tokenwire.engine.hub import Hub
-from tokenwire.engine.stream import MOVES, State, Stream
+from tokenwire.engine.states import MOVES, State
+from tokenwire.engine.stream import Stream
 from tokenwire.errors import LocalProtocolError, StreamClosed
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock

@@ -9,7 +9,8 @@ import pytest
 
 from tokenwire.dialects import get as dialect
 from tokenwire.engine.hub import Hub
-from tokenwire.engine.stream import Policy, Stream
+from tokenwire.engine.states import Policy
+from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable
 from tokenwire.gateway import idempotency
 from tokenwire.gateway.idempotency import Keys

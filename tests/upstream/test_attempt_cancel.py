@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.rig import Asked, Rig, settle, until

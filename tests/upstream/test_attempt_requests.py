@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.errors import LocalProtocolError
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.rig import Rig, until

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.rig import Rig, settle, until

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.http_bytes import LAST_CHUNK, head, http_chunk
 from tokenwire.testing.rig import Rig, rigged, run_in

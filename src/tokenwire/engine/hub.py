@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.clock import Clock
-from tokenwire.engine.stream import Policy, Stream, StreamStatistics
+from tokenwire.engine.states import Policy
+from tokenwire.engine.stream import Stream, StreamStatistics
 from tokenwire.engine.timers import Timer, Wheel
 from tokenwire.errors import NotResumable, Overloaded
-from tokenwire.wire.envelope import Codec
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +118,6 @@ class Hub:
         stream.cancel("deleted")
         if stream.id in self._streams:
             self._drop(stream)
-
-    def codec(self, dialect: Dialect) -> Codec:
-        return Codec(dialect.holes)
 
     def pack(self, stream: Stream) -> None:
         """Pack a stream's frames now."""

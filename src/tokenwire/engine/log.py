@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tokenwire.dialects.base import Mark
 from tokenwire.errors import StreamClosed
+from tokenwire.wire.envelope import Codec
 from tokenwire.wire.envelope_run import OpenRun
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
-    from tokenwire.wire.envelope import Codec, Packed
+    from tokenwire.wire.envelope import Packed
     from tokenwire.wire.envelope_template import Template
 
 #: What a frame costs beside its bytes: the object's head, a place in the list, an arrival time.
@@ -29,6 +30,9 @@ OVERHEAD = 50
 RUN = 64
 #: From so many frames on, an envelope is looked for: shorter answers are not worth 40 us.
 LEARN = 16
+
+
+Holes: TypeAlias = "tuple[tuple[str | int, ...], ...]"
 
 
 class Attempt(NamedTuple):
@@ -49,6 +53,9 @@ class LogStatistics(NamedTuple):
 class Log:
     """Append-only; plain calls only, nothing here waits.
 
+    Args:
+        holes: paths of what varies from frame to frame (``Dialect.holes``); None: nothing is packed.
+
     Attributes:
         first: number of the earliest entry held; above 1 when the beginning was trimmed.
         last: number of the newest entry, 0 when empty.
@@ -64,8 +71,8 @@ class Log:
 
     __slots__ = (
         "_codec",
+        "_holes",
         "_learned",
-        "_make_codec",
         "_packed",
         "_packed_size",
         "_runs",
@@ -82,13 +89,13 @@ class Log:
         "terminal",
     )
 
-    def __init__(self, codec: Callable[[], Codec] | None = None, epoch: int = 1) -> None:
+    def __init__(self, holes: Holes | None = None, epoch: int = 1) -> None:
         self._runs: list[Packed] = []
         self._starts: list[int] = []  # entries before each run
         self._packed = 0  # entries in all packed runs
         self.run = OpenRun()
         self._learned = False
-        self._make_codec = codec
+        self._holes = holes
         self._codec: Codec | None = None  # made when first needed: short logs never are packed
         self.arrivals_ns = array("q")
         self.attempts: list[Attempt] = []
@@ -159,9 +166,9 @@ class Log:
         """The envelope that the newest frames are in, and its number for ``run``; looked for once, when there are
         enough of them."""
         codec = self._codec
-        if not self._learned and len(self.run) >= LEARN and self._make_codec is not None:
+        if not self._learned and len(self.run) >= LEARN and self._holes is not None:
             self._learned = True
-            codec = self._codec = self._codec or self._make_codec()
+            codec = self._codec = self._codec or Codec(self._holes)
             codec.learn(self.run.plain)
         if codec is None or not codec.templates:
             return None
@@ -170,8 +177,8 @@ class Log:
 
     def pack(self) -> int:
         """Pack the open run, whatever its length; returns the bytes saved."""
-        if self._codec is None and self._make_codec is not None:
-            self._codec = self._make_codec()
+        if self._codec is None and self._holes is not None:
+            self._codec = Codec(self._holes)
         count = len(self.run)
         if self._codec is None or not count:
             return 0

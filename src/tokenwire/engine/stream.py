@@ -6,21 +6,20 @@ natural end finds either a running stream or a finished one, and the first termi
 
 from __future__ import annotations
 
-import enum
 import logging
 from array import array
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import Struct
-
-from tokenwire.dialects.base import Decoder, Dialect, Encoder, Mark
-from tokenwire.dialects.deltas import GENERATED, Failed, Terminal, TerminalState
+from tokenwire.dialects.base import Decoder, Dialect, Encoder
+from tokenwire.dialects.deltas import Failed, Terminal, TerminalState
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import RUN, Attempt, Log
 from tokenwire.engine.reader import Reader, Sink
+from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
 from tokenwire.engine.view import FoldedView, RawView, View, parse
+from tokenwire.engine.watch import Watch
 from tokenwire.errors import LocalProtocolError, NotResumable, StreamClosed
 
 if TYPE_CHECKING:
@@ -31,66 +30,6 @@ if TYPE_CHECKING:
     from tokenwire.engine.timers import Timer, Wheel
 
 log = logging.getLogger(__name__)
-
-
-class State(enum.Enum):
-    QUEUED = "queued"
-    CONNECTING = "connecting"
-    STREAMING = "streaming"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    ORPHANED = "orphaned"
-    EXPIRED = "expired"
-
-
-_ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.ORPHANED, State.EXPIRED})
-
-#: Every legal move. What is absent is a bug in the caller and raises ``LocalProtocolError``.
-MOVES: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.CONNECTING}) | _ENDS,
-    State.CONNECTING: frozenset({State.STREAMING}) | _ENDS,
-    State.STREAMING: _ENDS,
-    **dict.fromkeys(_ENDS, frozenset[State]()),
-}
-
-
-class Pause(enum.IntFlag):
-    """Why an upstream's reading is paused. It reads on when the set is empty."""
-
-    NONE = 0
-    MEMORY = 1
-    ADMISSION = 2
-
-
-class Source(Protocol):
-    """Where a stream's bytes come from. The engine need not know that HTTP exists."""
-
-    def abort(self) -> None:
-        """Stop at once; nothing is delivered afterwards. Idempotent."""
-        ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
-class Policy(Struct, frozen=True, kw_only=True):
-    """How one stream treats its readers and its end. Seconds throughout.
-
-    Attributes:
-        linger: how long generation goes on without a reader: 0 cancels at once, infinity never.
-        drain: how long a finished answer without readers may still bring its usage.
-        heartbeat: a reader that was written nothing for so long gets a comment.
-        reader_timeout: a reader that takes nothing for so long is detached.
-        max_bytes: bound of the log; reached with nobody behind, the stream fails (``log_limit``).
-    """
-
-    linger: float = 15.0
-    drain: float = 2.0
-    heartbeat: float = 10.0
-    reader_timeout: float = 60.0
-    max_bytes: int = 16 * 1024 * 1024
 
 
 class StreamStatistics(NamedTuple):
@@ -143,20 +82,16 @@ class Stream:
         self.ended_ns: int | None = None
         self.generated_ns: int | None = None
         self.meta: dict[str, object] = {}
-        self.log = Log(lambda: hub.codec(dialect))
+        self.log = Log(dialect.holes)
         self.readers: list[Reader] = []
         self.views: list[View] = []
         self.on_open: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
-        self._scan = dialect.scan
-        self._peek = dialect.peek
-        self._look = dialect.look
         self.ingest: Ingest | None = None
         self._express = False
         self._envelope: Envelope | None = None
         self._max_bytes = policy.max_bytes
-        self._decoder: Decoder = dialect.decoder()  # sees the opening and the notable entries, nothing else
-        self._fold = Transcript()  # what these say: finish, usage, failure
+        self._watch: Watch | None = Watch(dialect)  # until the terminal
         self._linger_timer: Timer | None = None
         self._drain_timer: Timer | None = None
         self._pause = Pause.NONE
@@ -185,35 +120,16 @@ class Stream:
         Frames that are more than plain text are decoded as they come (a handful per stream), and until the first
         generated event all are: that moment is TTFT, and opens held responses.
         """
-        held = self.log
-        if held.terminal is not None:
+        held, watch = self.log, self._watch
+        if watch is None:
             return
         first = held.last + 1
-        marked = False
-        opened = False
-        failed: Failed | None = None
-        for seq, frame in enumerate(frames, first):
-            if self.generated_ns is not None and self._plain(frame):
-                continue
-            mark, deltas = self._look(frame, self._decoder)
-            if mark:
-                held.mark(seq, mark)
-                marked = True
-            for delta in deltas:
-                self._fold.apply(delta)
-                if isinstance(delta, Failed):
-                    failed = failed or delta
-                elif isinstance(delta, GENERATED):
-                    opened = True
-            if failed is not None:
-                # A failure ends the answer. What the same read brought after it, an end marker that would hide the
-                # failure for instance, is dropped like what a later read would have brought.
-                frames = frames[: seq - first + 1]
-                break
+        begun = self.generated_ns is not None
+        frames, marked, failed = watch.see(frames, held, begun=begun)
         held.extend(frames, now_ns)
         for view in self.views:
             view.push(frames, first, chunk, marked)
-        if opened and self.generated_ns is None:
+        if watch.generated and not begun:
             self.generated_ns = now_ns
             self._opened()
             self.reroute()
@@ -254,11 +170,9 @@ class Stream:
 
     def append_unary(self, body: bytes, now_ns: int) -> None:
         """The whole body of an answer that was not streamed: one entry."""
-        if self.log.terminal is None:
+        if self._watch is not None:
             seq = self.log.append(body, now_ns)
-            self.log.mark(seq, Mark.NOTABLE)
-            for delta in self.dialect.decode_response(body):
-                self._fold.apply(delta)
+            self._watch.see_whole(body, self.log, seq)
             for view in self.views:
                 view.push([body], seq, None, True)
             self.generated_ns = now_ns
@@ -266,8 +180,8 @@ class Stream:
 
     def finish(self) -> None:
         """The provider's bytes ended where its protocol says they may. Completed, if the end marker came."""
-        if self.log.terminal is None:
-            failed = self._verdict()
+        if self._watch is not None:
+            failed = self._watch.verdict(self.log, unary=self.unary)
             self._terminate("completed" if failed is None else "failed", failed)
 
     def fail(self, failed: Failed) -> None:
@@ -453,57 +367,30 @@ class Stream:
             raise LocalProtocolError(f"stream {self.id}: no move from {self.state.value} to {to.value}")
         self.state = to
 
-    def _plain(self, frame: bytes) -> bool:
-        """Whether *frame* is plain text, which needs no decoding now."""
-        if self._peek is None:
-            return not self._scan(frame)
-        try:
-            self._peek(frame[6:])
-        except (ValueError, RecursionError):
-            return False
-        return frame.startswith(b"data: ")
-
     def _opened(self) -> None:
         callbacks, self.on_open = self.on_open, []
         for callback in callbacks:
             callback()
 
-    def _verdict(self) -> Failed | None:
-        """Was that a clean end? Asked at the end, and changes nothing."""
-        if self.unary:
-            return self._fold.failed
-        decoder = self._decoder.copy()
-        if self.log.done_seq is None and self.log.first == 1:
-            # Without an end marker every choice must have finished, and only the whole log says which choices there
-            # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
-            # with providers that send no marker. What was trimmed cannot be asked.
-            decoder = self.decoder()
-            seq = 0
-            while seq < self.log.last_frame:
-                for frame in self.log.after(seq):
-                    seq += 1
-                    for event in parse(frame):
-                        decoder.feed(event)
-        return next((delta for delta in decoder.close() if isinstance(delta, Failed)), None)
-
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
         self._move(State(state))
         now = self.clock.now_ns()
-        arrivals = self.log.arrivals_ns
-        finish = self._fold.choice(0)
+        watch, self._watch = self._watch, None
+        assert watch is not None  # as long as there is no terminal
+        opened, last = self.generated_ns, self.last_ns
         terminal = Terminal(
             state=state,
-            reason=finish.reason,
-            native_reason=finish.native_reason,
+            reason=watch.finish.reason,
+            native_reason=watch.finish.native_reason,
             error=failed,
-            usage=self._fold.usage,
-            ttft_ms=None if self.generated_ns is None else (self.generated_ns - self.created_ns) / 1e6,
-            e2e_ms=None if self.generated_ns is None else (arrivals[-1] - self.created_ns) / 1e6,
+            usage=watch.usage,
+            ttft_ms=None if opened is None else (opened - self.created_ns) / 1e6,
+            e2e_ms=None if opened is None else (last - self.created_ns) / 1e6,
         )
         self.ended_ns = now
         self.log.close(terminal, now)
         self.reroute()
-        source, self.source = self.source, None
+        source, self.source, self.ingest = self.source, None, None
         if source is not None:
             source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
         for timer in (self._linger_timer, self._drain_timer):
@@ -523,18 +410,12 @@ class Stream:
             return
         if self.log.terminal is not None:
             return
-        if self._finish_seen():
+        if self._watch is not None and self._watch.is_whole(self.log, unary=self.unary):
             self._linger_timer = self.wheel.after(self.policy.drain, self._drained)
         elif self.policy.linger <= 0:
             self._terminate("cancelled", Failed(code="client_left", message="the reader left"))
         elif self.policy.linger != float("inf"):
             self._linger_timer = self.wheel.after(self.policy.linger, self._lapsed)
-
-    def _finish_seen(self) -> bool:
-        """The answer is whole and only bookkeeping is missing: leaving now must not turn it into a cancelled one."""
-        if self.log.done_seq is not None:
-            return True
-        return self._fold.choice(0).reason is not None and self._verdict() is None
 
     def _drained(self) -> None:
         self._linger_timer = None

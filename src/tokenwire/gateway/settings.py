@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from tokenwire.engine.hub import Retention
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.errors import ConfigError
 from tokenwire.gateway.edge import EdgeLimits
 from tokenwire.gateway.settings_check import check

@@ -12,7 +12,7 @@ from tokenwire import dialects
 from tokenwire.engine.clock import Clock, LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.engine.stream import Policy
+from tokenwire.engine.states import Policy
 from tokenwire.testing.exchange import RecordedExchange
 from tokenwire.upstream.attempt import Attempt, Deadlines, Request
 from tokenwire.upstream.pool import Pool, parse_base_url

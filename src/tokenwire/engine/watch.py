@@ -1,0 +1,121 @@
+"""What a stream must know of its answer while it comes: when it really began, whether it failed, how it ended.
+
+Nearly every frame is plain text, tells nothing of that and is not decoded. The others are (a handful per stream), and
+until the first generated event all are: that moment is TTFT, and opens held responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenwire.dialects.base import Mark
+from tokenwire.dialects.deltas import GENERATED, Failed, Usage
+from tokenwire.dialects.transcript import Choice, Transcript
+from tokenwire.engine.view import parse
+
+if TYPE_CHECKING:
+    from tokenwire.dialects.base import Decoder, Dialect
+    from tokenwire.engine.log import Log
+
+
+class Seen(NamedTuple):
+    """Frames that count, whether one of them was marked in the log, and the failure that one told."""
+
+    frames: Sequence[bytes]
+    marked: bool
+    failed: Failed | None
+
+
+class Watch:
+    """One per stream, from its beginning to its terminal.
+
+    Attributes:
+        generated: whether a generated event (text, reasoning, tool arguments) has come.
+    """
+
+    __slots__ = ("_decoder", "_dialect", "_fold", "_look", "_peek", "_scan", "generated")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._scan = dialect.scan
+        self._peek = dialect.peek
+        self._look = dialect.look
+        self._decoder: Decoder = dialect.decoder()  # sees the opening and the notable entries, nothing else
+        self._fold = Transcript()  # what these say: finish, usage, failure
+        self.generated = False
+
+    def see(self, frames: Sequence[bytes], held: Log, *, begun: bool) -> Seen:
+        """Look at frames that are about to be appended to *held*; *begun*: what is plain need not be decoded.
+
+        A failure ends the answer. What the same read brought after it, an end marker that would hide the failure for
+        instance, is dropped like what a later read would have brought.
+        """
+        first = held.last + 1
+        marked = False
+        failed: Failed | None = None
+        for seq, frame in enumerate(frames, first):
+            if begun and self._plain(frame):
+                continue
+            mark, deltas = self._look(frame, self._decoder)
+            if mark:
+                held.mark(seq, mark)
+                marked = True
+            for delta in deltas:
+                self._fold.apply(delta)
+                if isinstance(delta, Failed):
+                    failed = failed or delta
+                elif isinstance(delta, GENERATED):
+                    self.generated = begun = True
+            if failed is not None:
+                return Seen(frames[: seq - first + 1], marked, failed)
+        return Seen(frames, marked, None)
+
+    def see_whole(self, body: bytes, held: Log, seq: int) -> None:
+        """Look at an answer that was not streamed, entry *seq* of *held*."""
+        held.mark(seq, Mark.NOTABLE)
+        for delta in self._dialect.decode_response(body):
+            self._fold.apply(delta)
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._fold.usage
+
+    @property
+    def finish(self) -> Choice:
+        """The first choice: it says why the answer ended."""
+        return self._fold.choice(0)
+
+    def verdict(self, held: Log, *, unary: bool) -> Failed | None:
+        """If the bytes ended here: was that a clean end? Asked at the end, and changes nothing."""
+        if unary:
+            return self._fold.failed
+        decoder = self._decoder.copy()
+        if held.done_seq is None and held.first == 1:
+            # Without an end marker every choice must have finished, and only the whole log says which choices there
+            # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
+            # with providers that send no marker. What was trimmed cannot be asked.
+            decoder = self._dialect.decoder()
+            seq = 0
+            while seq < held.last_frame:
+                for frame in held.after(seq):
+                    seq += 1
+                    for event in parse(frame):
+                        decoder.feed(event)
+        return next((delta for delta in decoder.close() if isinstance(delta, Failed)), None)
+
+    def is_whole(self, held: Log, *, unary: bool) -> bool:
+        """Whether only bookkeeping is missing: who leaves now must not turn the answer into a cancelled one."""
+        if held.done_seq is not None:
+            return True
+        return self.finish.reason is not None and self.verdict(held, unary=unary) is None
+
+    def _plain(self, frame: bytes) -> bool:
+        """Whether *frame* is plain text, which needs no decoding now."""
+        if self._peek is None:
+            return not self._scan(frame)
+        try:
+            self._peek(frame[6:])
+        except (ValueError, RecursionError):
+            return False
+        return frame.startswith(b"data: ")
