@@ -55,6 +55,39 @@ class Stream:
         on_end: called once, in the turn of the terminal.
     """
 
+    __slots__ = (
+        "_drain_timer",
+        "_envelope",
+        "_express",
+        "_full",
+        "_linger_timer",
+        "_max_bytes",
+        "_pause",
+        "_watch",
+        "clock",
+        "created",
+        "created_ns",
+        "dialect",
+        "ended_ns",
+        "generated_ns",
+        "hide_usage",
+        "hub",
+        "id",
+        "ingest",
+        "log",
+        "meta",
+        "model",
+        "on_end",
+        "on_open",
+        "owner",
+        "policy",
+        "readers",
+        "source",
+        "state",
+        "views",
+        "wheel",
+    )
+
     def __init__(
         self,
         hub: Hub,

@@ -79,6 +79,32 @@ class Attempt:
     *on_head* is called once with the provider's status and headers when it said yes (2xx).
     """
 
+    __slots__ = (
+        "_connection",
+        "_deadlines",
+        "_headers",
+        "_ingest",
+        "_max_event",
+        "_on_head",
+        "_over",
+        "_pacing",
+        "_paused_ns",
+        "_pool",
+        "_request",
+        "_resumed_ns",
+        "_reused",
+        "_sent_ns",
+        "_standing_ns",
+        "_status",
+        "_stream",
+        "_streaming",
+        "_task",
+        "_timer",
+        "_undecided",
+        "_whole",
+        "_whole_size",
+    )
+
     def __init__(
         self,
         stream: Stream,
