@@ -12,14 +12,14 @@ from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
 from tokenwire.testing.rig import settle, until
-from tokenwire.testing.upstream import REQUEST, ScriptedUpstream, Step
+from tokenwire.testing.upstream import REQUEST, Peer, ScriptedUpstream, Step
 
 CHAT = "/v1/chat/completions"
 FIRST = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
 REST = chunks(frames.text(" two"), frames.finish(), frames.DONE) + LAST_CHUNK
 
 
-def gated(gate: asyncio.Event) -> list[Step]:
+def gated(gate: Step) -> list[Step]:
     """A script that answers "one", and " two" when the test opens the gate."""
     return [REQUEST, FIRST, gate, REST]
 
@@ -79,8 +79,12 @@ def test_a_second_stream_pipelined_behind_the_first_streams_too(relayed: Any) ->
         await three.whole()
         assert [one.text, two.text, three.json] == ["one two", "one two", {"status": "ok"}]
 
+    async def its_gate(peer: Peer) -> None:  # over whichever connection it comes
+        await waiting.pop(0).wait()
+
     gates = [asyncio.Event(), asyncio.Event()]
-    relayed(main, [*gated(gates[0]), *gated(gates[1])])
+    waiting = list(gates)
+    relayed(main, [*gated(its_gate), *gated(its_gate)])
 
 
 def test_more_pipelined_input_than_a_browser_sends_cuts_the_connection(relayed: Any) -> None:

@@ -53,88 +53,100 @@ class Server:
 class Reader:
     """Counts what a sink tells."""
 
-    def __init__(self) -> None:
-        self.lost = 0
-        self.writable = 0
+    def __init__(self, sink: AsgiSink) -> None:
+        self.times_lost = 0
+        self.times_writable = 0
+        self.times_closed = 0
+        self._sink = sink
+        assert sink.watch(self)
 
-    def on_lost(self) -> None:
-        self.lost += 1
+    def lost(self) -> None:
+        self.times_lost += 1
 
-    def on_writable(self) -> None:
-        self.writable += 1
+    def writable(self) -> None:
+        self.times_writable += 1
+
+    def closed(self) -> None:
+        self.times_closed += 1
+        self._sink.end(b"last words")
 
 
 def test_what_is_written_together_is_sent_together() -> None:
     async def main() -> None:
-        server, reader = Server(), Reader()
+        server = Server()
         sink = AsgiSink(server.receive)
-        assert sink.watch(reader.on_lost, reader.on_writable)
-        sink.started()
+        reader = Reader(sink)
+        sink.begin([(b"a", b"b")])
         assert sink.write(b"a")
         assert sink.write(b"b", b"1\r\nb\r\n")
         assert sink.unsent == 2
         sink.close(None)
         await sink.run(server.send)
         sink.release()
-        assert server.sent == [{"type": "http.response.body", "body": b"ab", "more_body": True}]
-        assert (sink.unsent, sink.lost) == (0, False)
-        assert (reader.lost, reader.writable) == (0, 0)
+        assert server.sent == [
+            {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]},
+            {"type": "http.response.body", "body": b"ab", "more_body": True},
+            {"type": "http.response.body", "body": b"last words", "more_body": False},
+        ]
+        assert (sink.unsent, sink.is_lost) == (0, False)
+        assert (reader.times_lost, reader.times_writable, reader.times_closed) == (0, 0, 1)
 
     run_in("uvloop", main)
 
 
 def test_a_sink_that_filled_up_while_it_was_sending_says_when_it_takes_more() -> None:
     async def main() -> None:
-        server, reader = Server(), Reader()
+        server = Server()
         sink = AsgiSink(server.receive)
-        sink.watch(reader.on_lost, reader.on_writable)
+        reader = Reader(sink)
         running = asyncio.create_task(sink.run(server.send))
         server.gate.clear()
         assert sink.write(b"x" * (HIGH_WATER - 1)), "not full yet"
         await settle(5)
         assert not sink.write(b"yy"), "full now, while the first part is on its way"
         server.gate.set()
-        await until(lambda: reader.writable == 1)
+        await until(lambda: reader.times_writable == 1)
         assert sink.write(b"z")
+        sink.close(None)
         sink.close(None)
         await running
         sink.release()
-        assert len(server.body) == HIGH_WATER + 2
+        assert len(server.body) == HIGH_WATER + 2 + len(b"last words")
 
     run_in("uvloop", main)
 
 
 def test_a_client_that_leaves_is_told_once() -> None:
     async def main() -> None:
-        server, reader = Server(), Reader()
+        server = Server()
         sink = AsgiSink(server.receive)
-        sink.watch(reader.on_lost, reader.on_writable)
+        reader = Reader(sink)
         server.gate.clear()
         running = asyncio.create_task(sink.run(server.send))
         sink.write(b"x" * HIGH_WATER)
         await settle(5)
         server.gone.set()
-        await until(lambda: reader.lost == 1)
+        await until(lambda: reader.times_lost == 1)
         assert not sink.write(b"more")
         server.gate.set()
         await running
         sink.release()
         sink.release()
-        assert reader.writable == 0, "there is nobody to write to"
+        assert reader.times_writable == 0, "there is nobody to write to"
 
     run_in("uvloop", main)
 
 
 def test_a_client_that_leaves_at_the_end_is_no_news() -> None:
     async def main() -> None:
-        server, reader = Server(), Reader()
+        server = Server()
         sink = AsgiSink(server.receive)
-        sink.watch(reader.on_lost, reader.on_writable)
+        reader = Reader(sink)
         sink.close(None)
         server.gone.set()
-        await until(lambda: sink.lost)
+        await until(lambda: sink.is_lost)
         await sink.run(server.send)
-        assert reader.lost == 0
+        assert reader.times_lost == 0
 
     run_in("uvloop", main)
 

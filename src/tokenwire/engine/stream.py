@@ -402,8 +402,7 @@ class Stream:
 
     def _opened(self) -> None:
         callbacks, self.on_open = self.on_open, []
-        for callback in callbacks:
-            callback()
+        _call(callbacks)
 
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
         self._move(State(state))
@@ -433,8 +432,7 @@ class Stream:
             view.end()
         self._opened()
         callbacks, self.on_end = self.on_end, []
-        for callback in callbacks:
-            callback()
+        _call(callbacks)
         self.hub.ended(self)
 
     def _after_leave(self) -> None:
@@ -470,3 +468,12 @@ class Stream:
         elif self.log.terminal is None:
             message = f"the answer is larger than the {self.policy.max_bytes} bytes that a stream may hold"
             self._terminate("failed", Failed(code="log_limit", message=message))
+
+
+def _call(callbacks: list[Callable[[], None]]) -> None:
+    """One response's bug must not reach the stream, nor another response."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            log.exception("a response to a stream failed")

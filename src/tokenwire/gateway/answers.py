@@ -104,11 +104,19 @@ async def send_body(
     kind: bytes = b"application/json",
 ) -> None:
     """A whole answer. 204 has neither body nor type."""
+    fields = body_headers(status, body, headers, kind)
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if status == 204 else body})
+
+
+def body_headers(
+    status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]], kind: bytes = b"application/json"
+) -> Headers:
+    """All headers of a whole answer."""
     fields = [(b"cache-control", b"no-store"), *headers]
     if status != 204:
         fields += [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": b"" if status == 204 else body})
+    return fields
 
 
 class MethodNotAllowed(RequestRefused):

@@ -11,8 +11,8 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
+from tokenwire.gateway import chat
 from tokenwire.gateway.answers import send_body
-from tokenwire.gateway.chat import chat_completions
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.settings import Settings
@@ -22,7 +22,7 @@ from tokenwire.upstream.pool import Pool
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from tokenwire.gateway.sinks import Receive, Scope, Send
+    from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class Gateway:
         kind = scope["type"]
         if kind == "http":
             path = scope["path"]
-            if path == "/v1/chat/completions" and scope["method"] == "POST":
-                await chat_completions(self, scope, receive, send)
+            if path == chat.PATH and scope["method"] == "POST":
+                await chat.chat_completions(self, scope, receive, send)
             elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
                 await streams(self, scope, receive, send)
             elif path == "/healthz":
@@ -94,6 +94,14 @@ class Gateway:
             await self._lifespan(receive, send)
         else:  # websocket: nothing here speaks it
             await send({"type": "websocket.close", "code": 1000})
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether ``answer`` takes this request."""
+        return bool(scope["path"] == chat.PATH and scope["method"] == "POST")
+
+    def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None:
+        """What a call does, for a server that has the whole body at hand; nothing is waited for."""
+        chat.answer(self, scope, body, sink)
 
     @property
     def control(self) -> Any:

@@ -9,43 +9,63 @@ from tokenwire import dialects
 from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request, rewrite
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
-from tokenwire.gateway.answers import header, read_body, send_refusal
+from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.settings import PASSTHROUGH
 from tokenwire.upstream.attempt import Attempt
 
 if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
-    from tokenwire.gateway.sinks import Receive, Scope, Send
+    from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
 #: Request headers that go on to the provider (INTERFACES section 1).
 _FORWARDED = (b"openai-", b"anthropic-")
 
 
+#: The path of this route.
+PATH = "/v1/chat/completions"
+
+
 async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """One request: stream or whole answer, new or attached by its Idempotency-Key."""
-    dialect = dialects.get("openai.chat")
     try:
         owner = guard.admit(scope)
-        key = header(scope, b"idempotency-key")
-        linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
         body = await read_body(scope, receive, gateway.settings.limits.request_body)
         if body is None:
             return
-        request = parse_request(body)
-        stream = gateway.keys.find(owner, key, body) if key else None
-        if stream is None:
-            stream = start(gateway, scope, owner, request, linger=linger)
-            if key:
-                gateway.keys.put(owner, key, body, stream)
-        if request.stream:
-            ids = header(scope, b"x-tokenwire-ids") == "1"
-            hold = gateway.settings.limits.hold
-            await respond.follow(stream, scope, receive, send, dialect=dialect, ids=ids, hold=hold)
-        else:
-            await respond.whole(stream, scope, receive, send, dialect=dialect)
+        responding = respond_to(gateway, scope, owner, body, respond.sink_for(scope, receive))
     except RequestRefused as error:
-        await send_refusal(send, error, dialect)
+        await send_refusal(send, error, dialects.get("openai.chat"))
+        return
+    await responding.run(send)
+
+
+def answer(gateway: Gateway, scope: Scope, body: bytes, sink: ResponseSink) -> None:
+    """The same without waiting, for a server that has the whole body and a sink: returns at once."""
+    try:
+        responding = respond_to(gateway, scope, guard.admit(scope), body, sink)
+    except RequestRefused as error:
+        refusal = refusal_body(error, dialects.get("openai.chat"))
+        sink.answer(error.status, body_headers(error.status, refusal, refusal_headers(error)), refusal)
+    else:
+        responding.start()
+
+
+def respond_to(gateway: Gateway, scope: Scope, owner: str, body: bytes, sink: ResponseSink) -> respond.Responding:
+    """Start a stream, or find the one that was started by this key. Raises ``RequestRefused``."""
+    dialect = dialects.get("openai.chat")
+    key = header(scope, b"idempotency-key")
+    linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
+    request = parse_request(body)
+    stream = gateway.keys.find(owner, key, body) if key else None
+    if stream is None:
+        stream = start(gateway, scope, owner, request, linger=linger)
+        if key:
+            gateway.keys.put(owner, key, body, stream)
+    if not request.stream:
+        return respond.Whole(stream, sink, dialect)
+    ids = header(scope, b"x-tokenwire-ids") == "1"
+    return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold)
 
 
 def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, linger: float) -> Stream:

@@ -15,8 +15,9 @@ The protocol offers its transport to the app through the ASGI scope (``port``).
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from tokenwire.engine.timers import Timer
 from tokenwire.gateway.close_delimited import CloseDelimited
 from tokenwire.gateway.port import EXTENSION, Port
+from tokenwire.gateway.sinks import PortSink
 from tokenwire.gateway.sockets import set_user_timeout, tune
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
     from tokenwire.engine.timers import Wheel
+    from tokenwire.gateway.sinks import ResponseSink, Scope
 
+log = logging.getLogger(__name__)
+
+#: Bodies up to this size are collected before the application hears of them: uvicorn pauses reading beyond it.
+QUICK_BYTES = 64 * 1024
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
 
@@ -60,11 +67,21 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
     unsent_bytes: int = 16 * 1024
 
 
+class Quick(Protocol):
+    """An application that can answer without a task, if it has the whole body and a sink at once."""
+
+    def takes(self, scope: Scope) -> bool: ...
+
+    def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None: ...
+
+
 class EdgeProtocol(HttpToolsProtocol):
     """Made per connection by the server; see the module's first lines."""
 
-    def __init__(self, *args: Any, limits: EdgeLimits, wheel: Wheel, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: EdgeLimits, wheel: Wheel, quick: Quick | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._quick = quick
+        self._awaiting: RequestResponseCycle | None = None  # it is answered without a task, when its body is there
         self._limits = limits
         self._wheel = wheel
         self._port: Port | None = None  # engaged: a reader is, or will be, attached
@@ -101,6 +118,7 @@ class EdgeProtocol(HttpToolsProtocol):
             data = _without_upgrade(data)
         self._read_bytes = len(data)
         super().data_received(data)
+        self._read_on()
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
@@ -174,10 +192,41 @@ class EdgeProtocol(HttpToolsProtocol):
         self._due = None
         super().on_message_complete()
         self._last = not self.cycle.keep_alive
+        if self._awaiting is self.cycle:
+            self._answer(self.cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        if self._quick is None or not self._is_quick(self._quick, cycle):
+            super()._start_asgi_task(cycle, app)
+        elif cycle.more_body:
+            self._awaiting = cycle
+        else:  # it was pipelined, and is here already
+            self._answer(cycle)
+
+    # ------------------------------------------------------------------ answers without a task
+
+    def _is_quick(self, quick: Quick, cycle: RequestResponseCycle) -> bool:
+        scope: Any = cycle.scope
+        if not quick.takes(scope) or cycle.waiting_for_100_continue or EXTENSION not in scope.get("extensions", ()):
+            return False
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        return length.isdigit() and int(length) <= QUICK_BYTES
+
+    def _answer(self, cycle: RequestResponseCycle) -> None:
+        """A task, its context and half a dozen wake-ups cost as much as ten tokens."""
+        self._awaiting = None
+        assert self._quick is not None
+        scope: Any = cycle.scope
+        port: Port = scope["extensions"][EXTENSION]
+        try:
+            self._quick.answer(scope, bytes(cycle.body), PortSink(port))
+        except Exception:  # a bug of ours: as run_asgi treats it
+            log.exception("answering %s failed", scope["path"])
+            if cycle.response_started:
+                self._drop()
+            else:
+                port.answer(500, [(b"content-length", b"0")], b"")
 
     # ------------------------------------------------------------------ the port's side
 
@@ -204,6 +253,11 @@ class EdgeProtocol(HttpToolsProtocol):
             self._expect(self._limits.head_seconds)
         if self._held:
             self.loop.call_soon(self._parse_held)
+
+    def _read_on(self) -> None:
+        """A request that came with the one that is being answered has paused the reading: FIN must be seen."""
+        if self._port is not None:
+            self.flow.resume_reading()
 
     def _parse_held(self) -> None:
         """In the turn after the answer's end: then a request that it holds finds no other being answered."""

@@ -1,7 +1,6 @@
 """What our edge offers to the app beside ASGI: the transport, for as long as an answer streams.
 
-As ``scope["extensions"]["tokenwire.port"]``. The app sends ``http.response.start`` and the final empty body by ``send``
-and stays awaiting in between; only chunks go to the port.
+As ``scope["extensions"]["tokenwire.port"]``: the app may answer by it instead of ``send``, and waits for nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +10,16 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from tokenwire.wire.chunked import LAST_CHUNK, chunk
+
 if TYPE_CHECKING:
     import asyncio
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from tokenwire.gateway.answers import Headers
     from tokenwire.gateway.edge import EdgeProtocol
 
 EXTENSION = "tokenwire.port"
@@ -76,10 +80,44 @@ class Port:
         self.send = functools.partial(os.write, sock.fileno())
         return self
 
-    def unbuffered(self) -> None:
-        """Write straight to the socket, and say so at once when it is full."""
+    def begin(self, headers: Headers) -> None:
+        """The head of a chunked answer, status 200. From now on writes go straight to the socket, and it is said at
+        once when that is full."""
         self.transport.set_write_buffer_limits(high=0)
+        self.write(self._head(200, headers) + b"transfer-encoding: chunked\r\n\r\n")
+
+    def end(self, data: bytes) -> None:
+        """The last bytes of a chunked answer."""
+        self._complete((chunk(data) if data else b"") + LAST_CHUNK)
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer; *headers* tell its length."""
+        self._complete(self._head(status, headers) + b"\r\n" + body)
 
     def release(self) -> None:
-        """The answer is complete but for its final ``send``: the connection goes back to ordinary HTTP."""
+        """The connection goes back to ordinary HTTP. Idempotent."""
+        self.on_lost = self.on_writable = _ignore
         self._protocol.release(self)
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """Status line and fields. Ours come from us, and what is passed on of a provider's came out of a parser."""
+        cycle = self.cycle
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        fields = [b"%b: %b\r\n" % field for field in (*cycle.default_headers, *headers)]
+        if not cycle.keep_alive:
+            fields.append(b"connection: close\r\n")
+        return STATUS_LINE[status] + b"".join(fields)
+
+    def _complete(self, data: bytes) -> None:
+        """What ``RequestResponseCycle.send`` does at the end of an answer."""
+        cycle = self.cycle
+        if not self.transport.is_closing():
+            self.write(data)
+        self.release()
+        cycle.response_complete = True
+        cycle.scope.pop("extensions", None)  # it holds us, and we it
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()

@@ -1,27 +1,30 @@
-"""From a stream to an HTTP response: hold, head, frames, end. The same for every dialect and every server."""
+"""From a stream to an HTTP response: hold, head, frames, end. The same for every dialect and every server.
+
+Plain calls, in the loop turn of what causes them: the head leaves with the first token, the end with the last. Only
+``run`` waits, for servers that want to be waited in.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
-from tokenwire.gateway.answers import Headers, passed, send_body, status_of, stream_headers
+from tokenwire.gateway.answers import Headers, body_headers, passed, status_of, stream_headers
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
 from tokenwire.wire import sse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tokenwire.dialects.base import Dialect, Frame
-    from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
+    from tokenwire.engine.timers import Timer
 
 
 def sink_for(scope: Scope, receive: Receive) -> ResponseSink:
@@ -30,124 +33,171 @@ def sink_for(scope: Scope, receive: Receive) -> ResponseSink:
     return AsgiSink(receive) if port is None else PortSink(port)
 
 
-async def opened(stream: Stream, sink: ResponseSink, reader: Reader, hold: float, *, end: bool = False) -> bool:
-    """Wait for the first generated event (with *end*: for the terminal), at most *hold* seconds.
+class Following:
+    """One request answered with *stream* in *dialect*, from *after* or else *start* (start, snapshot, now) to its end.
 
-    Returns False if the client left meanwhile: a held response still watches its client, and leaving now is leaving.
+    With *hold*, the head waits for the first generated event, at most so many seconds, so that a failure before it is
+    an HTTP error. A held response still watches its client: leaving now is leaving. Raises ``NotResumable`` before
+    anything is sent.
     """
-    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def wake() -> None:
-        if not waiting.done():
-            waiting.set_result(None)
+    __slots__ = ("_begun", "_dialect", "_hold", "_over", "_reader", "_sink", "_snapshot", "_stream", "_timer")
 
-    def lost() -> None:
-        wake()
-        reader.leave()
+    def __init__(
+        self,
+        stream: Stream,
+        sink: ResponseSink,
+        dialect: Dialect,
+        *,
+        ids: bool,
+        hold: float = 0.0,
+        after: EventId | None = None,
+        start: str = "start",
+    ) -> None:
+        self._snapshot = start == "snapshot"
+        self._stream = stream
+        self._sink = sink
+        self._dialect = dialect
+        self._hold = hold
+        self._timer: Timer | None = None
+        self._begun = False
+        self._over = False
+        self._reader = stream.attach(sink, dialect, ids=ids, after=where(stream, dialect, ids, after, start))
 
-    if not sink.watch(lost, reader.resume):
-        reader.leave()
-        return False
-    if hold and stream.terminal is None and (end or stream.generated_ns is None):
-        (stream.on_end if end else stream.on_open).append(wake)
-        timer = None if hold == math.inf else stream.wheel.after(hold, wake)
-        try:
-            await waiting
-        finally:
-            if timer is not None:
-                timer.cancel()
-    return not sink.lost
+    def start(self) -> None:
+        """Answer now, or when the answer has begun."""
+        stream, sink = self._stream, self._sink
+        if not sink.watch(self):
+            self.lost()
+        elif self._hold and stream.terminal is None and stream.generated_ns is None:
+            stream.on_open.append(self._opened)
+            if self._hold != math.inf:
+                self._timer = stream.wheel.after(self._hold, self._opened)
+        else:
+            self._opened()
+
+    async def run(self, send: Send) -> None:
+        """``start``, and wait for the end. Cancelling is the client's leaving."""
+        self.start()
+        await _run(self._sink, send, self.lost)
+
+    # ------------------------------------------------------------------ sinks.Owner
+
+    def lost(self) -> None:
+        self._over = True
+        self._disarm()
+        self._reader.leave()
+        self._sink.release()
+
+    def writable(self) -> None:
+        self._reader.resume()
+
+    def closed(self) -> None:
+        if self._begun:
+            self._over = True
+            self._sink.end(_farewell(self._stream, self._sink, self._dialect))
+
+    # ------------------------------------------------------------------ inside
+
+    def _opened(self) -> None:
+        if self._begun or self._over:
+            return
+        self._disarm()
+        stream, sink, reader = self._stream, self._sink, self._reader
+        terminal = stream.terminal
+        if self._hold and terminal is not None and terminal.error is not None and stream.generated_ns is None:
+            self._over = True
+            reader.finish()
+            sink.answer(*refusal(stream, self._dialect))
+            return
+        preface = b""
+        if self._snapshot:
+            held = stream.log
+            # The end marker is no part of a prefix: it still has to come.
+            seq = held.last_frame if held.done_seq is None else held.done_seq - 1
+            reader.cursor = EventId(held.epoch, seq)
+            preface = _prefix(stream.encoder(self._dialect).prefix(stream.transcript(seq)), reader.cursor)
+        if self._dialect.name == "native" and not preface:
+            preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
+        self._begun = True
+        sink.begin(stream_headers(stream.id, given(stream)))
+        reader.start(preface)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-async def follow(
-    stream: Stream,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    *,
-    dialect: Dialect,
-    ids: bool,
-    hold: float = 0.0,
-    after: EventId | None = None,
-    start: str = "start",
-) -> None:
-    """Answer one request with *stream* in *dialect*, from *after* or else *start* (start, snapshot, now) to its end.
+class Whole:
+    """One request that does not stream: the provider's body as it came, or the stream folded."""
 
-    With *hold*, the head waits for the first generated event, so that a failure before it is an HTTP error. HEAD is
-    answered at once, and is no reader. Raises ``NotResumable`` before anything is sent. Cancelling leaves the stream
-    as the reader's leaving would.
-    """
+    __slots__ = ("_dialect", "_over", "_reader", "_sink", "_stream")
+
+    def __init__(self, stream: Stream, sink: ResponseSink, dialect: Dialect) -> None:
+        self._stream = stream
+        self._sink = sink
+        self._dialect = dialect
+        self._over = False
+        self._reader = stream.attach(sink, dialect, ids=False)
+
+    def start(self) -> None:
+        """Answer now, or at the stream's end."""
+        if not self._sink.watch(self):
+            self.lost()
+        elif self._stream.terminal is None:
+            self._stream.on_end.append(self._ended)
+        else:
+            self._ended()
+
+    async def run(self, send: Send) -> None:
+        """``start``, and wait for the end. Cancelling is the client's leaving."""
+        self.start()
+        await _run(self._sink, send, self.lost)
+
+    def lost(self) -> None:
+        self._over = True
+        self._reader.leave()
+        self._sink.release()
+
+    def writable(self) -> None:
+        """Nothing is written but the answer."""
+
+    def closed(self) -> None:
+        """By ``_ended`` itself."""
+
+    def _ended(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        stream = self._stream
+        self._reader.finish()
+        terminal = stream.terminal
+        assert terminal is not None
+        if terminal.error is not None:
+            self._sink.answer(*refusal(stream, self._dialect))
+            return
+        body = stream.log.frame(1) if stream.unary else self._dialect.fold_response(
+            stream.transcript(), stream.id, stream.created, stream.model
+        )  # fmt: skip
+        self._sink.answer(200, body_headers(200, body, [_name(stream), *passed(given(stream))]), body)
+
+
+Responding: TypeAlias = Following | Whole
+
+
+def where(stream: Stream, dialect: Dialect, ids: bool, after: EventId | None, start: str) -> EventId | None:
+    """What the request asks to begin after. Raises ``NotResumable`` where nothing can follow."""
     view = stream.view(dialect, ids=ids)
     held = stream.log
     if (after is not None and view.over_at(view.position(after))) or (start == "now" and held.terminal is not None):
         raise NotResumable(204, "over", "nothing is left of this stream")
     if start == "snapshot" and held.first > 1:
         raise stream.trimmed()
-    if start != "start":
-        after = EventId(held.epoch, held.last_frame)
-    if scope["method"] == "HEAD":
-        await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    sink = sink_for(scope, receive)
-    reader = stream.attach(sink, dialect, ids=ids, after=after)
-    try:
-        if not await opened(stream, sink, reader, hold):
-            return
-        terminal = stream.terminal
-        if hold and terminal is not None and terminal.error is not None and stream.generated_ns is None:
-            reader.finish()
-            sink.release()
-            await refuse(stream, send, dialect)
-            return
-        preface = b""
-        if start == "snapshot":
-            # The end marker is no part of a prefix: it still has to come.
-            seq = held.last_frame if held.done_seq is None else held.done_seq - 1
-            reader.cursor = EventId(held.epoch, seq)
-            preface = _prefix(stream.encoder(dialect).prefix(stream.transcript(seq)), reader.cursor)
-        if dialect.name == "native" and not preface:
-            preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
-        await send({"type": "http.response.start", "status": 200, "headers": stream_headers(stream.id, _given(stream))})
-        sink.started()
-        reader.start(preface)
-        await sink.run(send)
-        sink.release()
-        if not sink.lost:
-            await send({"type": "http.response.body", "body": _farewell(stream, sink, dialect), "more_body": False})
-    except OSError:  # newer servers raise when the client is gone, others drop the bytes
-        pass
-    finally:
-        reader.leave()
-        sink.release()
+    return after if start == "start" else EventId(held.epoch, held.last_frame)
 
 
-async def whole(stream: Stream, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect) -> None:
-    """Answer one request that does not stream: the provider's body as it came, or the stream folded."""
-    sink = sink_for(scope, receive)
-    reader = stream.attach(sink, dialect, ids=False)
-    try:
-        if not await opened(stream, sink, reader, math.inf, end=True):
-            return
-        reader.finish()
-        sink.release()
-        terminal = stream.terminal
-        assert terminal is not None
-        if terminal.error is not None:
-            await refuse(stream, send, dialect)
-            return
-        body = stream.log.frame(1) if stream.unary else dialect.fold_response(
-            stream.transcript(), stream.id, stream.created, stream.model
-        )  # fmt: skip
-        await send_body(send, 200, body, [_name(stream), *passed(_given(stream))])
-    except OSError:
-        pass
-    finally:
-        reader.leave()
-        sink.release()
-
-
-async def refuse(stream: Stream, send: Send, dialect: Dialect) -> None:
+def refusal(stream: Stream, dialect: Dialect) -> tuple[int, Headers, bytes]:
     """A failure before the first byte: the provider's own words in its own dialect, else ours in the caller's."""
     terminal = stream.terminal
     assert terminal is not None
@@ -160,7 +210,22 @@ async def refuse(stream: Stream, send: Send, dialect: Dialect) -> None:
         headers += passed(refused.headers)
         if dialect is stream.dialect and _is_object(refused.body):
             body = refused.body
-    await send_body(send, status, body, headers)
+    return status, body_headers(status, body, headers), body
+
+
+def given(stream: Stream) -> Headers:
+    """The provider's response headers, as far as its answer has begun."""
+    headers = stream.meta.get("headers")
+    return headers if isinstance(headers, list) else []
+
+
+async def _run(sink: ResponseSink, send: Send, lost: Callable[[], None]) -> None:
+    try:
+        await sink.run(send)
+    except OSError:  # newer servers raise when the client is gone, others drop the bytes
+        pass
+    finally:
+        lost()
 
 
 def _is_object(body: bytes) -> bool:
@@ -169,12 +234,6 @@ def _is_object(body: bytes) -> bool:
         return bool(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
     except (ValueError, RecursionError):
         return False
-
-
-def _given(stream: Stream) -> Headers:
-    """The provider's response headers, as far as its answer has begun."""
-    headers = stream.meta.get("headers")
-    return headers if isinstance(headers, list) else []
 
 
 def _name(stream: Stream) -> tuple[bytes, bytes]:

@@ -51,11 +51,16 @@ class Server(uvicorn.Server):
         await self._while(gateway.busy, self._drain_seconds)
         gateway.cut()
         await asyncio.sleep(0.02)  # whoever reads gets the last words at once, a second signal or not
-        await self._while(lambda: bool(self.server_state.tasks), LAST_WORDS_SECONDS)
-        if self.server_state.tasks:  # clients that read nothing: uvicorn would log a traceback for each
+        await self._while(self._unread, LAST_WORDS_SECONDS)
+        if self._unread():  # clients that read nothing: uvicorn would wait, and log a traceback for each
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
         await super().shutdown(sockets)
+
+    def _unread(self) -> bool:
+        """Whether an answer is not complete, or not sent."""
+        state = self.server_state
+        return bool(state.tasks) or any(each.transport.get_write_buffer_size() for each in state.connections)
 
     async def _while(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = self._gateway.clock.now_ns() + int(seconds * 1e9)
@@ -91,7 +96,7 @@ def configure(gateway: Gateway) -> uvicorn.Config:
     limits = gateway.settings.limits.edge()
 
     def protocol(**arguments: Any) -> EdgeProtocol:
-        return EdgeProtocol(limits=limits, wheel=gateway.hub.wheel, **arguments)
+        return EdgeProtocol(limits=limits, wheel=gateway.hub.wheel, quick=gateway, **arguments)
 
     return uvicorn.Config(
         gateway,

@@ -1,7 +1,7 @@
-"""Where a reader's bytes go: straight to uvicorn's transport, or through any server's plain ASGI ``send``.
+"""Where a response goes: straight to uvicorn's transport, or through any server's plain ASGI ``send``.
 
-Both end alike: ``run`` returns when the reader closed its sink and all before it was passed on, or when the client is
-gone. The final empty body is the caller's to send.
+Both are plain calls for whoever answers (``respond``). Both have a ``run`` for an ASGI application to wait in, which
+returns when the answer is complete or the client is gone.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from tokenwire.wire import chunked
+
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
     from tokenwire.engine.lane import Outlet
+    from tokenwire.gateway.answers import Headers
     from tokenwire.gateway.port import Port
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -24,28 +27,52 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 HIGH_WATER = 64 * 1024
 
 
+class Owner(Protocol):
+    """Who answers by a sink. Called in the loop turn in which it happens."""
+
+    def lost(self) -> None:
+        """The client is gone."""
+        ...
+
+    def writable(self) -> None:
+        """The sink takes more again."""
+        ...
+
+    def closed(self) -> None:
+        """The reader has closed the sink: nothing but ``end`` follows."""
+        ...
+
+
 class ResponseSink(Protocol):
-    """A ``engine.reader.Sink`` that also knows its client.
+    """A ``engine.reader.Sink`` that also knows its client. Either ``begin`` … ``end``, or ``answer``.
 
     Attributes:
-        lost: the client is gone.
+        is_lost: the client is gone.
         terminal: what the reader was closed with; None before.
     """
 
-    lost: bool
+    is_lost: bool
     terminal: Terminal | None
 
-    def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
-        """Be told of the client's leaving from now on. False if it is gone already."""
+    def watch(self, owner: Owner) -> bool:
+        """From now on tell *owner*. False if the client is gone already."""
         ...
 
-    def started(self) -> None:
-        """``http.response.start`` was sent."""
+    def begin(self, headers: Headers) -> None:
+        """A stream: status 200, and chunks from now on."""
         ...
 
     def write(self, data: bytes, chunk: bytes | None = None) -> bool: ...
 
     def close(self, terminal: Terminal | None) -> None: ...
+
+    def end(self, data: bytes) -> None:
+        """The stream's last bytes. Afterwards the connection is its server's again."""
+        ...
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer."""
+        ...
 
     @property
     def unsent(self) -> int: ...
@@ -58,31 +85,32 @@ class ResponseSink(Protocol):
 
 
 class PortSink:
-    """HTTP/1.1 chunks into the transport that our own protocol offers: no task, no await per token."""
+    """HTTP/1.1 into the transport that our own protocol offers: no task, no await."""
 
-    __slots__ = ("_done", "_port", "_transport", "lost", "terminal")
+    __slots__ = ("_done", "_owner", "_port", "_transport", "_waiting", "is_lost", "terminal")
 
     def __init__(self, port: Port) -> None:
         self._port = port
         self._transport = port.transport
-        self._done = asyncio.get_running_loop().create_future()
-        self.lost = False
+        self._owner: Owner | None = None
+        self._done = False
+        self._waiting: asyncio.Future[None] | None = None
+        self.is_lost = False
         self.terminal: Terminal | None = None
 
-    def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
-        def lost() -> None:
-            self.lost = True
-            self._finish()
-            on_lost()
+    def watch(self, owner: Owner) -> bool:
+        self._owner = owner
+        self._done = self.is_lost = not self._port.engage(self._lost, owner.writable)
+        return not self.is_lost
 
-        self.lost = not self._port.engage(lost, on_writable)
-        return not self.lost
+    def begin(self, headers: Headers) -> None:
+        self._port.begin(headers)
 
     def write(self, data: bytes, chunk: bytes | None = None) -> bool:
         transport = self._transport
         if transport.is_closing():
             return False
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunk is None else chunk)
+        transport.write(chunked.chunk(data) if chunk is None else chunk)
         return self._port.writable
 
     @property
@@ -92,6 +120,16 @@ class PortSink:
 
     def close(self, terminal: Terminal | None) -> None:
         self.terminal = terminal
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.closed()
+
+    def end(self, data: bytes) -> None:
+        self._port.end(data)
+        self._finish()
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self._port.answer(status, headers, body)
         self._finish()
 
     @property
@@ -99,17 +137,24 @@ class PortSink:
         return self._transport.get_write_buffer_size()
 
     async def run(self, send: Send) -> None:
-        await self._done
-
-    def started(self) -> None:
-        self._port.unbuffered()
+        if not self._done:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
 
     def release(self) -> None:
         self._port.release()
 
+    def _lost(self) -> None:
+        self.is_lost = True
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.lost()
+        self._finish()
+
     def _finish(self) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
+        self._done = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class AsgiSink:
@@ -118,38 +163,43 @@ class AsgiSink:
     __slots__ = (
         "_closed",
         "_full",
-        "_on_lost",
-        "_on_writable",
+        "_head",
+        "_last",
+        "_owner",
         "_parts",
         "_receive",
         "_size",
         "_wake",
         "_watcher",
-        "lost",
+        "is_lost",
         "terminal",
     )
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._owner: Owner | None = None
+        self._head: Message | None = None
         self._parts: list[bytes] = []
+        self._last: bytes | None = None
         self._size = 0
         self._closed = False
         self._full = False
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._on_lost: Callable[[], None]
-        self._on_writable: Callable[[], None]
-        self.lost = False
+        self.is_lost = False
         self.terminal: Terminal | None = None
 
-    def watch(self, on_lost: Callable[[], None], on_writable: Callable[[], None]) -> bool:
-        self._on_lost = on_lost
-        self._on_writable = on_writable
+    def watch(self, owner: Owner) -> bool:
+        self._owner = owner
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return True
 
+    def begin(self, headers: Headers) -> None:
+        self._head = {"type": "http.response.start", "status": 200, "headers": headers}
+        self._wake.set()
+
     def write(self, data: bytes, chunk: bytes | None = None) -> bool:
-        if self.lost:
+        if self.is_lost:
             return False
         self._parts.append(data)
         self._size += len(data)
@@ -159,32 +209,44 @@ class AsgiSink:
 
     def close(self, terminal: Terminal | None) -> None:
         self.terminal = terminal
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            if self._owner is not None:
+                self._owner.closed()
+
+    def end(self, data: bytes) -> None:
+        self._last = data
         self._wake.set()
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self._head = {"type": "http.response.start", "status": status, "headers": headers}
+        self.end(body)
 
     @property
     def unsent(self) -> int:
         return self._size
 
-    def started(self) -> None:
-        """Nothing to prepare."""
-
     async def run(self, send: Send) -> None:
-        while not self.lost:
+        while not self.is_lost:
             await self._wake.wait()
             self._wake.clear()
-            while self._parts and not self.lost:
+            if self._head is not None and not self.is_lost:
+                head, self._head = self._head, None
+                await send(head)
+            while self._parts and not self.is_lost:
                 await self._pass_on(send)
-            if self._closed and not self._parts:
+            if self._last is not None and not self._parts:
+                await send({"type": "http.response.body", "body": self._last, "more_body": False})
                 return
 
     async def _pass_on(self, send: Send) -> None:
         parts, self._parts = self._parts, []
         await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
         self._size = sum(map(len, self._parts))
-        if self._full and self._size < HIGH_WATER and not self.lost:  # it may have filled up during that wait
+        if self._full and self._size < HIGH_WATER and not self.is_lost:  # it may have filled up during that wait
             self._full = False
-            self._on_writable()
+            assert self._owner is not None
+            self._owner.writable()
 
     def release(self) -> None:
         if self._watcher is not None:
@@ -194,7 +256,7 @@ class AsgiSink:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.lost = True
+        self.is_lost = True
         self._wake.set()
-        if not self._closed:
-            self._on_lost()
+        if not self._closed and self._owner is not None:
+            self._owner.lost()

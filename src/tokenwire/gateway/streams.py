@@ -20,6 +20,7 @@ from tokenwire.gateway.answers import (
     send_body,
     send_json,
     send_refusal,
+    stream_headers,
 )
 from tokenwire.gateway.chat import linger_of, parse_linger
 from tokenwire.gateway.chat import start as start_stream
@@ -174,4 +175,11 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     after = parse_event_id(where) if where else None
     start = begin if after is None else "start"
     hold = 0.0 if dialect.name == "native" else gateway.settings.limits.hold
-    await respond.follow(stream, scope, receive, send, dialect=dialect, ids=True, hold=hold, after=after, start=start)
+    if scope["method"] == "HEAD":  # answered at once, and no reader
+        respond.where(stream, dialect, True, after, start)
+        headers = stream_headers(stream.id, respond.given(stream))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    sink = respond.sink_for(scope, receive)
+    await respond.Following(stream, sink, dialect, ids=True, hold=hold, after=after, start=start).run(send)

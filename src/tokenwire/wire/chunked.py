@@ -10,6 +10,10 @@ from __future__ import annotations
 LIMIT = 4096
 
 
+#: What ends a chunked body.
+LAST_CHUNK = b"0\r\n\r\n"
+
+
 def _size_lines() -> list[bytes]:
     lines = [b"\xff"] * LIMIT  # nothing begins with this where no chunk has that size
     for content in range(1, LIMIT):
