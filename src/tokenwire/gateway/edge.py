@@ -118,7 +118,10 @@ class EdgeProtocol(HttpToolsProtocol):
             data = _without_upgrade(data)
         self._read_bytes = len(data)
         super().data_received(data)
-        self._read_on()
+        if self._awaiting is not None and not self._awaiting.more_body:
+            self._answer(
+                self._awaiting
+            )  # not within the parser: it may find another request behind this
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
@@ -172,11 +175,6 @@ class EdgeProtocol(HttpToolsProtocol):
             # Answered without its body being asked for, the client need not send it, and where the next request
             # begins is anybody's guess (RFC 9110 section 10.1.1): such a connection is not used again.
             cycle.keep_alive = False
-        if self.scope["http_version"] != "1.1":
-            cycle.send = CloseDelimited(cycle).send  # type: ignore[method-assign]
-        elif self.scope["method"] != "HEAD":
-            extensions: dict[str, Any] = {EXTENSION: Port(self, cycle, self.transport)}
-            self.scope["extensions"] = extensions
 
     def on_body(self, body: bytes) -> None:
         if self._last:
@@ -192,11 +190,14 @@ class EdgeProtocol(HttpToolsProtocol):
         self._due = None
         super().on_message_complete()
         self._last = not self.cycle.keep_alive
-        if self._awaiting is self.cycle:
-            self._answer(self.cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        scope: Any = cycle.scope
+        if scope["http_version"] != "1.1":
+            cycle.send = CloseDelimited(cycle).send  # type: ignore[method-assign]
+        elif scope["method"] != "HEAD":
+            scope["extensions"] = {EXTENSION: Port(self, cycle, self.transport)}
         if self._quick is None or not self._is_quick(self._quick, cycle):
             super()._start_asgi_task(cycle, app)
         elif cycle.more_body:
@@ -253,11 +254,6 @@ class EdgeProtocol(HttpToolsProtocol):
             self._expect(self._limits.head_seconds)
         if self._held:
             self.loop.call_soon(self._parse_held)
-
-    def _read_on(self) -> None:
-        """A request that came with the one that is being answered has paused the reading: FIN must be seen."""
-        if self._port is not None:
-            self.flow.resume_reading()
 
     def _parse_held(self) -> None:
         """In the turn after the answer's end: then a request that it holds finds no other being answered."""
