@@ -75,11 +75,14 @@ def look(frame: bytes, decoder: Decoder) -> tuple[int, list[Delta]]:
         found += deltas
         if data.startswith("[DONE]"):
             return mark | Mark.DONE, found
-        if any(not isinstance(delta, _UNREMARKABLE) for delta in deltas):
-            mark |= Mark.NOTABLE
-        if any(isinstance(delta, Failed) for delta in deltas):
-            mark |= Mark.ERROR if _raises(data) or _generated(deltas) else Mark.ERROR | Mark.SWALLOWED
-        elif _usage_only(deltas):
+        kinds = set(map(type, deltas))
+        if kinds <= _UNREMARKABLE:
+            continue
+        mark |= Mark.NOTABLE
+        if Failed in kinds:
+            swallowed = not _raises(data) and kinds.isdisjoint(GENERATED)
+            mark |= Mark.ERROR | Mark.SWALLOWED if swallowed else Mark.ERROR
+        elif kinds <= _USAGE_ONLY and _usage_only(deltas):
             mark |= Mark.USAGE_ONLY
     return mark, found
 
@@ -92,11 +95,8 @@ def _events(frame: bytes) -> list[sse.Event]:
     return sse.Decoder(len(frame) + 8).feed(frame)  # whoever cut the frame has bounded it
 
 
-_UNREMARKABLE = (*GENERATED, Started, Logprobs)
-
-
-def _generated(deltas: list[Delta]) -> bool:
-    return any(isinstance(delta, GENERATED) for delta in deltas)
+_UNREMARKABLE: Final = frozenset({*GENERATED, Started, Logprobs})
+_USAGE_ONLY: Final = frozenset({Started, Usage})
 
 
 def _raises(data: str) -> bool:
@@ -111,12 +111,8 @@ def _raises(data: str) -> bool:
 def _usage_only(deltas: list[Delta]) -> bool:
     """Usage, and nothing else of value. The chunk that opens a choice may carry usage too (vLLM's continuous usage),
     in the same form as OpenRouter's last chunk, but with nothing generated yet: hidden, it would be missed."""
-    if not any(isinstance(delta, Usage) for delta in deltas):
-        return False
     opens = any(isinstance(delta, Started) for delta in deltas)
-    return all(
-        isinstance(delta, Started) or (isinstance(delta, Usage) and (delta.output or not opens)) for delta in deltas
-    )
+    return all(delta.output or not opens for delta in deltas if isinstance(delta, Usage))
 
 
 DIALECT: Final = Dialect(

@@ -63,10 +63,10 @@ class Watch:
                 marked = True
             for delta in deltas:
                 self._fold.apply(delta)
-                if isinstance(delta, Failed):
-                    failed = failed or delta
-                elif isinstance(delta, GENERATED):
+                if type(delta) in GENERATED:
                     self.generated = begun = True
+                elif isinstance(delta, Failed):
+                    failed = failed or delta
             if failed is not None:
                 return Seen(frames[: seq - first + 1], marked, failed)
         return Seen(frames, marked, None)
@@ -90,8 +90,10 @@ class Watch:
         """If the bytes ended here: was that a clean end? Asked at the end, and changes nothing."""
         if unary:
             return self._fold.failed
+        if held.done_seq is not None:
+            return None  # the decoder has seen the end marker, and would have said what was missing
         decoder = self._decoder.copy()
-        if held.done_seq is None and held.first == 1:
+        if held.first == 1:
             # Without an end marker every choice must have finished, and only the whole log says which choices there
             # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
             # with providers that send no marker. What was trimmed cannot be asked.

@@ -26,6 +26,9 @@ _PASSED = (
     b"x-should-retry",
 )
 
+# Where a request's scope keeps its headers by name.
+_FIELDS = "tokenwire.fields"
+
 #: HTTP status for a failure that came without one, by its code.
 _STATUS = {
     "connect_failed": 502,
@@ -155,10 +158,11 @@ def refusal_headers(error: RequestRefused) -> Headers:
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The first header of that (lower-case) name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1")).strip()
-    return None
+    fields: dict[bytes, bytes] | None = scope.get(_FIELDS)
+    if fields is None:  # asked for a dozen times in a request
+        fields = scope[_FIELDS] = dict(reversed(scope["headers"]))
+    value = fields.get(name)
+    return None if value is None else value.decode("latin-1").strip()
 
 
 def query(scope: Scope) -> dict[str, str]:

@@ -14,7 +14,7 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.errors import RemoteProtocolError, RequestRefused, TokenwireError, UnknownModel
 from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings
-from tokenwire.upstream.attempt import Request
+from tokenwire.upstream.attempt import Request, encode_fields
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Origin, Pool, parse_base_url
 
@@ -31,24 +31,27 @@ PREFIXES = {"openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"), "deepseek": ("deep
 
 
 class Upstream(NamedTuple):
-    """A configured provider, ready to be asked."""
+    """A configured provider, ready to be asked. *head*: the fields of every request, encoded."""
 
     name: str
     settings: UpstreamSettings
     dialect: Dialect
     origin: Origin
     path: str
+    head: bytes
 
     def request(self, path: str, body: bytes, extra: Iterable[tuple[str, str]] = (), method: str = "POST") -> Request:
         """A request with this provider's own authentication and headers."""
-        fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire")]
-        if method == "POST":
-            fields.append(("content-type", "application/json"))
-        if self.settings.api_key and self.settings.api_key != PASSTHROUGH:
-            fields.append(("authorization", f"Bearer {self.settings.api_key}"))
-        fields += self.settings.headers.items()
-        fields += extra
-        return Request(origin=self.origin, path=self.path + path, fields=fields, body=body, method=method)
+        fields = [("content-type", "application/json"), *extra] if method == "POST" else list(extra)
+        path = self.path + path
+        return Request(origin=self.origin, path=path, head=self.head, fields=fields, body=body, method=method)
+
+
+def _head(settings: UpstreamSettings) -> bytes:
+    fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire")]
+    if settings.api_key and settings.api_key != PASSTHROUGH:
+        fields.append(("authorization", f"Bearer {settings.api_key}"))
+    return encode_fields([*fields, *settings.headers.items()])
 
 
 class Target(NamedTuple):
@@ -66,7 +69,9 @@ class Directory:
         self._lists: dict[str, list[str]] = {}
         for name, upstream in settings.upstreams.items():
             origin, path = parse_base_url(upstream.base_url)
-            self.upstreams[name] = Upstream(name, upstream, dialects.get(upstream.dialect), origin, path)
+            self.upstreams[name] = Upstream(
+                name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream)
+            )
             if upstream.models is not None:
                 self._lists[name] = list(upstream.models)
 

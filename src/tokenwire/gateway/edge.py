@@ -119,9 +119,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._read_bytes = len(data)
         super().data_received(data)
         if self._awaiting is not None and not self._awaiting.more_body:
-            self._answer(
-                self._awaiting
-            )  # not within the parser: it may find another request behind this
+            self._answer(self._awaiting)  # not within the parser: it may find another request behind this
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:

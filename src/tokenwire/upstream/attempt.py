@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
@@ -46,8 +46,22 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     total: float = 3600.0
 
 
+def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Fields of many requests, encoded once. Raises ``LocalProtocolError`` for what no head can hold."""
+    fields = list(fields)
+    _check_fields(fields)
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
+
+
+def _check_fields(fields: Iterable[tuple[str, str]]) -> None:
+    for name, value in fields:
+        if _NO_FIELD.search(name) or _NO_FIELD.search(value):
+            raise LocalProtocolError(f"{name!r}: a line end, a control or a non-Latin character in a request's head")
+
+
 class Request(Struct, frozen=True, kw_only=True):
-    """What is sent: *fields* are the header fields besides Host and Content-Length.
+    """What is sent: *fields* are the header fields besides Host and Content-Length; *head* more of them, as
+    ``encode_fields`` made them.
 
     Raises ``LocalProtocolError`` for a path or field that no HTTP head can hold.
     """
@@ -57,20 +71,16 @@ class Request(Struct, frozen=True, kw_only=True):
     fields: Sequence[tuple[str, str]]
     body: bytes
     method: str = "POST"
+    head: bytes = b""
 
     def __post_init__(self) -> None:
-        for name, value in (("path", self.path), *self.fields):
-            if _NO_FIELD.search(name) or _NO_FIELD.search(value):
-                raise LocalProtocolError(
-                    f"{name!r}: a line end, a control or a non-Latin character in a request's head"
-                )
+        _check_fields((("path", self.path), *self.fields))
 
     def encode(self) -> bytes:
         """Head and body."""
-        lines = [f"{self.method} {self.path} HTTP/1.1", f"host: {self.origin.header}"]
-        lines += [f"{name}: {value}" for name, value in self.fields]
-        lines.append(f"content-length: {len(self.body)}")
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
+        first = f"{self.method} {self.path} HTTP/1.1\r\nhost: {self.origin.header}\r\n".encode("latin-1")
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.fields]).encode("latin-1")
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (first, self.head, fields, len(self.body), self.body)
 
 
 class Attempt:
@@ -155,6 +165,7 @@ class Attempt:
 
     def abort(self) -> None:
         self._over = True
+        self._ingest = None
         if self._task is not None:
             self._task.cancel()
         connection = self._release()  # None when the answer has ended
@@ -195,8 +206,9 @@ class Attempt:
 
     def on_end(self) -> None:
         self._end()
-        if self._ingest is not None:
-            self._ingest.end()
+        ingest, self._ingest = self._ingest, None  # it holds us, and we it
+        if ingest is not None:
+            ingest.end()
             return
         body = self._undecided + b"".join(self._whole or ())
         if self._status >= 300:
@@ -215,8 +227,9 @@ class Attempt:
             self._task = asyncio.get_running_loop().create_task(self._connect())
             return
         self._end()
-        if self._ingest is not None:
-            self._ingest.lost(str(error))
+        ingest, self._ingest = self._ingest, None
+        if ingest is not None:
+            ingest.lost(str(error))
         elif self._status >= 300:  # it had said no already: that counts, not how it left
             self._refused(b"".join(self._whole or ()))
         else:

@@ -53,12 +53,16 @@ class Cutter:
         """The frames that *data* completes, oldest first."""
         # Nearly every read is one or a few whole LF-framed events of one data line each. The general route below gives
         # the same answer (tested); this one costs a tenth of it.
-        if self.clean and data.endswith(b"\n\n") and data.startswith(b"data:") and b"\r" not in data:
-            if data.count(b"\n") == 2:
-                return [data]
+        if (
+            (self.clean or not (self._begun or self._buffer))  # no byte-order mark begins with "d"
+            and data.endswith(b"\n\n")
+            and data.startswith(b"data:")
+            and b"\r" not in data
+        ):
             lines = data[:-2].split(b"\n\n")
             if data.count(b"\n") == 2 * len(lines) and data.count(b"\n\ndata:") == len(lines) - 1:
-                return [line + b"\n\n" for line in lines]
+                self.clean = self._begun = True
+                return [line + b"\n\n" for line in lines] if len(lines) > 1 else [data]
         return self._feed(data)
 
     def _feed(self, data: bytes) -> list[bytes]:
@@ -105,6 +109,8 @@ class Cutter:
         """
         if self._failed:
             raise EventTooLarge("an upstream event", self._limit)
+        if not self._buffer:
+            return []
         block = bytes(self._buffer)
         self._buffer = bytearray()
         lines = [line for line in _LINE.findall(block) if line]
