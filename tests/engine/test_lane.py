@@ -42,7 +42,12 @@ class Upstream:
 
     def _general(self, data: bytes) -> None:
         self.short -= 1
-        self.ingest.body(data.partition(b"\r\n")[2][:-2], data)
+        body = b""
+        rest = data
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+        self.ingest.body(body, data if data == chunk(body) else None)
 
     def _check(self) -> None:
         self.checks += 1
@@ -57,6 +62,15 @@ class Upstream:
                 self.lane(chunk(body))
             else:
                 self._general(chunk(body))
+
+    def send_at_once(self, *bodies: bytes) -> None:
+        """Several chunks in one read."""
+        self.short += 1
+        data = b"".join(map(chunk, bodies))
+        if self.lane is not None and self.offer is not None and self.offer.ready():
+            self.lane(data)
+        else:
+            self._general(data)
 
 
 @pytest.fixture
@@ -176,6 +190,49 @@ def test_in_an_envelope_only_holes_are_kept_and_all_reads_the_same(
     assert len(short.log.run.plain) < 8
     assert short.log.size < general.log.size * 1.2
     assert short.transcript().choice().text == general.transcript().choice().text
+
+
+@pytest.mark.parametrize("obfuscation", [False, True])
+@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("odd", range(8))
+def test_several_chunks_of_one_read_take_the_lane_together(
+    clock: ManualClock, streaming: Streaming, attach: Callable[..., Reader], ids: bool, obfuscation: bool, odd: int
+) -> None:
+    def text(words: str) -> bytes:
+        frame = chat.text(words)
+        return frame.replace(b"}\n\n", b',"obfuscation":"aZ3"}\n\n') if obfuscation else frame
+
+    odd_ones = [
+        text("as usual"),
+        chat.finish(),
+        chat.text("in another envelope").replace(b'"index":0,', b'"index":0, '),
+        text("lone").replace(b"lone", b"\\ud800"),
+        text("half").replace(b"half", b"\xc3"),
+        text("bad").replace(b"bad", b'a"b'),
+        text("x" * 5000),
+        text("crlf").replace(b"\n", b"\r\n"),
+    ]
+    short, general = streaming(), streaming()
+    express, usual = ScriptedSink(express=True), ScriptedSink()
+    attach(short, express, ids=ids)
+    attach(general, usual, ids=ids)
+    up, plain = Upstream(short), Upstream(general)
+    reads = [[OPEN], *([text(f"word {n}")] for n in range(20))]
+    reads += [[text(f"{n}.{k}") for k in range(1 + n % 5)] for n in range(30)]
+    reads += [[text("before"), odd_ones[odd], text("after")], [text("and"), text("on")], [chat.DONE]]
+    taken = 0
+    for read in reads:
+        up.send_at_once(*read)
+        plain.ingest.body(b"".join(read))
+        clock.advance(0.01)
+        taken = max(taken, up.short)
+    assert express.data == usual.data
+    assert frames_of(short) == frames_of(general)
+    assert short.timeline == general.timeline
+    assert short.log.notable == general.log.notable
+    assert short.state is general.state
+    assert taken >= 50
+    assert up.checks > 4
 
 
 def test_a_new_kind_of_frames_gets_an_envelope_of_its_own(streaming: Streaming, attach: Callable[..., Reader]) -> None:

@@ -18,9 +18,9 @@ import msgspec
 
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import OVERHEAD
-from tokenwire.wire.chunked import LIMIT, SIZE_LINES
+from tokenwire.wire.chunked import LIMIT, SIZE_LINES, chunk
 from tokenwire.wire.envelope import PLAIN
-from tokenwire.wire.json_spans import Kind
+from tokenwire.wire.json_spans import Kind, is_string_body
 
 if TYPE_CHECKING:
     from tokenwire.engine.reader import Reader
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 Peek: TypeAlias = Callable[[bytes], object]
 #: A template and its number in the log's open run.
 Envelope: TypeAlias = tuple[int, "Template"]
-#: Gives the entry just kept to the reader: its chunk, and where in it the frame begins.
+#: Gives the entries just kept to the reader: their bytes in chunks, and how many they are.
 Deliver: TypeAlias = Callable[[bytes, int], None]
 #: A protocol's ``data_received``, for as long as its ``Offer`` is ready.
 Lane: TypeAlias = Callable[[bytes], None]
@@ -96,6 +96,7 @@ class Offer:
         deliver = self._delivery(check)
         lane = self._plain_lane(deliver, general)
         if self._envelope is not None and _fits(self._envelope[1], self._peek):
+            lane = self._several_lane(self._envelope, deliver, lane)
             lane = self._envelope_lane(self._envelope, deliver, lane)
         return lane
 
@@ -106,6 +107,8 @@ class Offer:
         held = self._stream.log
         run = held.run
         plain_append, numbers_append = run.plain.append, run.numbers.append
+        arrivals_append, now_ns = held.arrivals_ns.append, self._stream.clock.now_ns
+        ids, with_ids = self._reader.view.ids, self._with_ids
 
         def lane(data: bytes) -> None:
             size = len(data)
@@ -127,7 +130,11 @@ class Offer:
             plain_append(data[start - 6 : -2])
             numbers_append(PLAIN)
             held.run_size += size - start + (4 + OVERHEAD)
-            deliver(data, start - 6)
+            arrivals_append(now_ns())
+            held.last += 1
+            if ids:
+                data = with_ids([data[start - 6 : -2]])
+            deliver(data, 1)
 
         return lane
 
@@ -137,6 +144,8 @@ class Offer:
         run = held.run
         numbers_append = run.numbers.append
         holes_append = run.holes.append
+        arrivals_append, now_ns = held.arrivals_ns.append, self._stream.clock.now_ns
+        ids, with_ids = self._reader.view.ids, self._with_ids
         number, template = envelope
         head, tail = template.literals[0], template.literals[-1] + b"\r\n"
         inner = template.literals[1] if len(template.kinds) == 2 else None
@@ -167,26 +176,77 @@ class Offer:
                 return
             numbers_append(number)
             held.run_size += size - start + extra
-            deliver(data, start)
+            arrivals_append(now_ns())
+            held.last += 1
+            if ids:
+                data = with_ids([data[start:-2]])
+            deliver(data, 1)
 
         return lane
 
+    def _several_lane(self, envelope: Envelope, deliver: Deliver, otherwise: Lane) -> Lane:
+        """Takes several such chunks in one read: what a fast upstream's reads are, once they are paced."""
+        held = self._stream.log
+        run, arrivals = held.run, held.arrivals_ns
+        now_ns = self._stream.clock.now_ns
+        ids, with_ids = self._reader.view.ids, self._with_ids
+        number, template = envelope
+        head, tail = template.literals[0], template.literals[-1] + b"\r\n"
+        inner = template.literals[1] if len(template.kinds) == 2 else None
+        ends = len(tail)
+
+        def lane(data: bytes) -> None:
+            pieces = data.split(tail)
+            if len(pieces) < 3 or pieces.pop():
+                otherwise(data)
+                return
+            holes: list[bytes] = []
+            frames: list[bytes] = []
+            for piece in pieces:
+                size = len(piece) + ends
+                line = SIZE_LINES[size] if size < LIMIT else b"\xff"
+                start = len(line)
+                if not (piece.startswith(line) and piece.startswith(head, start)):
+                    otherwise(data)
+                    return
+                text = piece[start + len(head) :]
+                if inner is None:
+                    holes.append(text)
+                else:
+                    text, found, second = text.rpartition(inner)
+                    if not found:
+                        otherwise(data)
+                        return
+                    holes += (text, second)
+                if ids:
+                    frames.append(piece[start:] + tail[:-2])
+            if not is_string_body(b" ".join(holes)):  # all at once: no hole can complete what another began
+                otherwise(data)
+                return
+            count = len(pieces)
+            run.holes.extend(holes)
+            run.numbers.extend(bytes([number]) * count)
+            arrivals.extend([now_ns()] * count)
+            held.run_size += sum(map(len, holes)) + OVERHEAD * len(holes)
+            held.last += count
+            deliver(with_ids(frames) if ids else data, count)
+
+        return lane
+
+    def _with_ids(self, frames: list[bytes]) -> bytes:
+        """The newest frames with their ids, as one chunk."""
+        held = self._stream.log
+        first = held.last + 1 - len(frames)
+        lines = [b"%bid: %d-%d\n\n" % (frame[:-1], held.epoch, seq) for seq, frame in enumerate(frames, first)]
+        return chunk(b"".join(lines))
+
     def _delivery(self, check: Callable[[], None]) -> Deliver:
-        """What follows when the entry is kept: its arrival, its number, and the reader."""
+        """What follows when the entries are kept: the reader gets its bytes."""
         stream, reader, outlet = self._stream, self._reader, self._outlet
         held = stream.log
-        arrivals_append = held.arrivals_ns.append
-        now_ns = stream.clock.now_ns
         send, queued, write = outlet.send, outlet.queued, outlet.write
-        ids = reader.view.ids
-        epoch = held.epoch
 
-        def deliver(data: bytes, start: int) -> None:
-            arrivals_append(now_ns())
-            held.last = seq = held.last + 1
-            if ids:
-                frame = b"%bid: %d-%d\n\n" % (data[start:-3], epoch, seq)
-                data = b"%x\r\n%b\r\n" % (len(frame), frame)
+        def deliver(data: bytes, count: int) -> None:
             try:
                 sent = 0
                 if not queued():
@@ -198,11 +258,11 @@ class Offer:
                     write(data[sent:])
                     if not outlet.writable:
                         reader.view.drop(reader)
-                        reader.stalled(EventId(epoch, seq))
+                        reader.stalled(EventId(held.epoch, held.last))
             except Exception:  # one bad sink must not touch the stream
                 log.exception("a sink failed; its reader is detached")
                 reader.broke()
-            if not seq % CHECK_EVERY:
+            if held.last % CHECK_EVERY < count:
                 stream.tidy()
                 check()
 

@@ -273,7 +273,7 @@ class Stream:
 
     def caught_up(self) -> None:
         """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
-        if self._pause & Pause.MEMORY and all(reader.live for reader in self.readers):
+        if self._pause is not Pause.NONE and self._pause & Pause.MEMORY and all(reader.live for reader in self.readers):
             # Else a reader that falls behind by the very next read would pause again, and so on: the log would grow
             # past its bound, a read at a time.
             self._full = self.log.size > self._max_bytes

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tokenwire.wire.chunked import chunk as one_chunk
+from tokenwire.wire.chunked import contents
+
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
 
@@ -115,7 +118,9 @@ class _ScriptedOutlet:
         return len(chunk)
 
     def write(self, chunk: bytes) -> None:
-        self._sink.write(chunk.partition(b"\r\n")[2].removesuffix(b"\r\n"), chunk)
+        """One chunk, or several."""
+        data = contents(chunk) or b""
+        self._sink.write(data, chunk if chunk == one_chunk(data) else None)
         self._sink.expressed += 1
 
 

@@ -394,6 +394,8 @@ class Connection(asyncio.Protocol):
     def _check(self) -> None:
         """Every few reads. A one-way stream would have each token acknowledged by a packet of its own, 2.5 us of
         kernel time out of 17: asking for delayed ACKs (which the kernel forgets) halves their number."""
+        if self.paced:
+            return
         now = self._now_ns()
         if self._socket is not None and hasattr(socket, "TCP_QUICKACK"):
             try:
