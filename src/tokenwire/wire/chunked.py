@@ -42,6 +42,6 @@ def contents(data: bytes) -> bytes | None:
     if parts[-1] or not len(parts) & 1:
         return None
     bodies = parts[1::2]
-    if [b"%x" % len(body) for body in bodies] != parts[:-1:2] or not all(bodies):
+    if [b"%x" % len(body) for body in bodies] != parts[:-1:2] or not bodies or not all(bodies):
         return None
     return b"".join(bodies)
