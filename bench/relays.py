@@ -111,7 +111,6 @@ KNOWN: Mapping[str, Relay] = {
         NGINX,
         _tokenwire("tokenwire", "tokenwire"),
         _tokenwire("tokenwire-ids", "tokenwire, ids on", headers=("X-Tokenwire-Ids: 1",)),
-        _tokenwire("tokenwire-sqlite", "tokenwire, sqlite", store="sqlite://{dir}/tokenwire.db"),
         TUTORIAL,
     )
 }

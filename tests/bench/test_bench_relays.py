@@ -26,7 +26,6 @@ def test_templates_leave_other_braces_alone() -> None:
     [
         ("tokenwire", "memory://"),
         ("tokenwire-ids", "memory://"),
-        ("tokenwire-sqlite", "sqlite://{dir}/tokenwire.db"),
     ],
 )
 @pytest.mark.parametrize(
@@ -108,7 +107,6 @@ def test_variants_are_left_out_where_they_make_no_difference() -> None:
         "direct",
         "nginx",
         "tokenwire",
-        "tokenwire-sqlite",
         "tutorial",
     ]
 
