@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -224,6 +225,18 @@ def test_memory_that_is_wanted_is_won_by_packing_in_portions(clock: ManualClock)
         assert stream.transcript().choice().text.startswith("0 1 2 ")
     clock.advance(TICK)
     assert hub.statistics().bytes_held < before / 3
+
+
+def test_a_stream_that_is_forgotten_before_it_was_packed_is_freed(clock: ManualClock) -> None:
+    hub = a_hub(clock, max_bytes=1 << 30, ended_seconds=5)
+    log = ended(hub, *long_answer(RUN - 3), chat.finish(), chat.DONE).log
+    busy = started(hub)
+    for _ in range(25):  # never quiet, and far from the bound: nothing is packed
+        busy.append(long_answer(Hub.PACK_QUIET), clock.now_ns())
+        clock.advance(Hub.TICK)
+    assert len(list(hub.mine("me"))) == 1
+    assert log.statistics().packed_entries == 0
+    assert not [each for each in gc.get_objects() if isinstance(each, Stream) and each.log is log and each.hub is hub]
 
 
 def test_ended_streams_are_packed_to_the_last_frame_but_for_short_ones(clock: ManualClock) -> None:

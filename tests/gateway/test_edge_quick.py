@@ -66,6 +66,16 @@ def test_who_waits_for_100_continue_gets_it(relayed: Any, quickly: list[int]) ->
     assert quickly == []
 
 
+def test_the_bound_on_bodies_holds_for_small_ones_too(relayed: Any, quickly: list[int]) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        refused = await client.post(CHAT, {**chat(), "user": "x" * 2000}).whole()
+        assert (refused.status, refused.json["error"]["code"]) == (413, "request_too_large")
+
+    relayed(main, [], request_body=1000)
+    assert quickly == []
+
+
 def test_a_refusal_is_an_answer_like_any_other(relayed: Any, quickly: list[int]) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -79,7 +78,7 @@ class Hub:
         self._bytes = 0
         self._ended_entries = 0  # of all that ever ended
         self._entries = 0  # of all streams, at the last tick
-        self._unpacked: deque[Stream] = deque()  # ended streams whose newest run is still plain
+        self._unpacked: dict[str, Stream] = {}  # those of the ended whose newest run is still plain, oldest first
         self._packing = Timer(None)
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
 
@@ -135,7 +134,7 @@ class Hub:
             self._ended_bytes += stream.log.size
             self._ended_entries += stream.log.last
             if stream.log.packable:
-                self._unpacked.append(stream)
+                self._unpacked[stream.id] = stream
 
     def close(self) -> None:
         """End every running stream and stop the clock."""
@@ -183,9 +182,7 @@ class Hub:
     def _pack_some(self) -> None:
         left = self.PACK_FRAMES
         while self._unpacked:
-            stream = self._unpacked.popleft()
-            if stream.id not in self._ended:
-                continue
+            stream = self._unpacked.pop(next(iter(self._unpacked)))
             left -= len(stream.log.run)
             self.pack(stream)
             if left <= 0:
@@ -217,6 +214,7 @@ class Hub:
     def _drop(self, stream: Stream) -> None:
         del self._streams[stream.id]
         self._running.pop(stream.id, None)  # deleted from within its own end
+        self._unpacked.pop(stream.id, None)
         self._bytes -= stream.log.size
         if self._ended.pop(stream.id, None) is not None:
             self._ended_bytes -= stream.log.size

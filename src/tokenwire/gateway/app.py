@@ -95,9 +95,10 @@ class Gateway:
         else:  # websocket: nothing here speaks it
             await send({"type": "websocket.close", "code": 1000})
 
-    def takes(self, scope: Scope) -> bool:
-        """Whether ``answer`` takes this request."""
-        return bool(scope["path"] == chat.PATH and scope["method"] == "POST")
+    def takes(self, scope: Scope, size: int) -> bool:
+        """Whether ``answer`` takes this request, with a body of *size* bytes."""
+        limit = self.settings.limits.request_body
+        return bool(scope["path"] == chat.PATH and scope["method"] == "POST" and size <= limit)
 
     def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None:
         """What a call does, for a server that has the whole body at hand; nothing is waited for."""

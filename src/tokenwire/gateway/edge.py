@@ -70,7 +70,7 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
 class Quick(Protocol):
     """An application that can answer without a task, if it has the whole body and a sink at once."""
 
-    def takes(self, scope: Scope) -> bool: ...
+    def takes(self, scope: Scope, size: int) -> bool: ...
 
     def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None: ...
 
@@ -207,10 +207,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _is_quick(self, quick: Quick, cycle: RequestResponseCycle) -> bool:
         scope: Any = cycle.scope
-        if not quick.takes(scope) or cycle.waiting_for_100_continue or EXTENSION not in scope.get("extensions", ()):
+        if cycle.waiting_for_100_continue or EXTENSION not in scope.get("extensions", ()):
             return False
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        return length.isdigit() and int(length) <= QUICK_BYTES
+        return length.isdigit() and int(length) <= QUICK_BYTES and quick.takes(scope, int(length))
 
     def _answer(self, cycle: RequestResponseCycle) -> None:
         """A task, its context and half a dozen wake-ups cost as much as ten tokens."""
