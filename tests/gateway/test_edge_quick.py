@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tokenwire.gateway import chat as chat_route
+from tokenwire.gateway import respond
 from tokenwire.gateway.edge import QUICK_BYTES
 from tokenwire.gateway.port import Port
 from tokenwire.testing.exchange import RecordedTransport
-from tokenwire.testing.relay import Relay, chat, streamed
+from tokenwire.testing.relay import Relay, chat, serving, settings_for, streamed
 from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import ScriptedUpstream
 
@@ -157,3 +158,29 @@ def test_no_outlet_without_a_socket_of_its_own_or_under_tls(missing: str) -> Non
 
     port = Port(None, None, Transport())  # type: ignore[arg-type]
     assert port.outlet() is None
+
+
+@pytest.mark.parametrize("edge", ["tokenwire", "httptools"])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_bug_in_the_turn_of_a_token_leaves_no_client_waiting(
+    monkeypatch: pytest.MonkeyPatch, edge: Any, streaming: bool
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug in answering")
+
+    async def main() -> None:
+        async with ScriptedUpstream(ANSWER) as upstream, serving(settings_for(upstream.base_url), edge=edge) as relay:
+            monkeypatch.setattr(respond, "given" if streaming else "status_of", broken)
+            logging.getLogger("tokenwire.gateway.respond").setLevel(logging.CRITICAL)
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+            client = await relay.connect()
+            answer = await client.post(CHAT, {**chat(), "stream": streaming}).whole()
+            assert answer.status == 500
+            stream = await relay.stream()
+            assert not stream.readers
+
+    try:
+        run_in("uvloop", main)
+    finally:
+        for name in ("tokenwire.gateway.respond", "uvicorn.error"):
+            logging.getLogger(name).setLevel(logging.NOTSET)

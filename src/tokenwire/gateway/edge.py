@@ -110,7 +110,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._port is not None or self._held:  # held input goes first, and may not have been parsed yet
             self._held += data
             if len(self._held) > self._limits.pipelined_bytes:
-                self._drop()
+                self.drop()
             return
         if self._due is None:  # a request begins, or a blank line before one
             self._expect(self._limits.head_seconds)
@@ -127,7 +127,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            self._drop()
+            self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._due = None
@@ -217,15 +217,12 @@ class EdgeProtocol(HttpToolsProtocol):
         self._awaiting = None
         assert self._quick is not None
         scope: Any = cycle.scope
-        port: Port = scope["extensions"][EXTENSION]
+        sink = PortSink(scope["extensions"][EXTENSION])
         try:
-            self._quick.answer(scope, bytes(cycle.body), PortSink(port))
+            self._quick.answer(scope, bytes(cycle.body), sink)
         except Exception:  # a bug of ours: as run_asgi treats it
             log.exception("answering %s failed", scope["path"])
-            if cycle.response_started:
-                self._drop()
-            else:
-                port.answer(500, [(b"content-length", b"0")], b"")
+            sink.fail()
 
     # ------------------------------------------------------------------ the port's side
 
@@ -259,7 +256,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.data_received(held)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """End the connection now. Its reader is told first: a token of this very turn must not be written to it."""
         self._lose()
         self.transport.abort()

@@ -94,6 +94,13 @@ class Port:
         """A whole answer; *headers* tell its length."""
         self._complete(self._head(status, headers) + b"\r\n" + body)
 
+    def fail(self) -> None:
+        """An answer that cannot be given: 500, or the end of the connection if it was begun."""
+        if self.cycle.response_started:
+            self._protocol.drop()
+        else:
+            self.answer(500, [(b"content-length", b"0")], b"")
+
     def release(self) -> None:
         """The connection goes back to ordinary HTTP. Idempotent."""
         self.on_lost = self.on_writable = _ignore

@@ -6,6 +6,7 @@ Plain calls, in the loop turn of what causes them: the head leaves with the firs
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect, Frame
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
+
+log = logging.getLogger(__name__)
 
 
 def sink_for(scope: Scope, receive: Receive) -> ResponseSink:
@@ -100,9 +103,11 @@ class Following:
     # ------------------------------------------------------------------ inside
 
     def _opened(self) -> None:
-        if self._begun or self._over:
-            return
-        self._disarm()
+        if not (self._begun or self._over):
+            self._disarm()
+            _guarded(self._begin, self._sink, self.lost)
+
+    def _begin(self) -> None:
         stream, sink, reader = self._stream, self._sink, self._reader
         terminal = stream.terminal
         if self._hold and terminal is not None and terminal.error is not None and stream.generated_ns is None:
@@ -167,9 +172,11 @@ class Whole:
         """By ``_ended`` itself."""
 
     def _ended(self) -> None:
-        if self._over:
-            return
-        self._over = True
+        if not self._over:
+            self._over = True
+            _guarded(self._answer, self._sink, self.lost)
+
+    def _answer(self) -> None:
         stream = self._stream
         self._reader.finish()
         terminal = stream.terminal
@@ -217,6 +224,16 @@ def given(stream: Stream) -> Headers:
     """The provider's response headers, as far as its answer has begun."""
     headers = stream.meta.get("headers")
     return headers if isinstance(headers, list) else []
+
+
+def _guarded(step: Callable[[], None], sink: ResponseSink, lost: Callable[[], None]) -> None:
+    """Within a stream's turn nobody above us could answer for our bug: the client must not wait for ever."""
+    try:
+        step()
+    except Exception:
+        log.exception("answering failed")
+        sink.fail()
+        lost()
 
 
 async def _run(sink: ResponseSink, send: Send, lost: Callable[[], None]) -> None:

@@ -74,6 +74,10 @@ class ResponseSink(Protocol):
         """A whole answer."""
         ...
 
+    def fail(self) -> None:
+        """A bug of ours: 500, or, where something was begun, the end of the connection; never a clean end."""
+        ...
+
     @property
     def unsent(self) -> int: ...
 
@@ -132,6 +136,10 @@ class PortSink:
         self._port.answer(status, headers, body)
         self._finish()
 
+    def fail(self) -> None:
+        self._port.fail()
+        self._finish()
+
     @property
     def unsent(self) -> int:
         return self._transport.get_write_buffer_size()
@@ -162,6 +170,7 @@ class AsgiSink:
 
     __slots__ = (
         "_closed",
+        "_failed",
         "_full",
         "_head",
         "_last",
@@ -183,6 +192,7 @@ class AsgiSink:
         self._last: bytes | None = None
         self._size = 0
         self._closed = False
+        self._failed = False
         self._full = False
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
@@ -222,6 +232,10 @@ class AsgiSink:
         self._head = {"type": "http.response.start", "status": status, "headers": headers}
         self.end(body)
 
+    def fail(self) -> None:
+        self._failed = True
+        self._wake.set()
+
     @property
     def unsent(self) -> int:
         return self._size
@@ -230,6 +244,8 @@ class AsgiSink:
         while not self.is_lost:
             await self._wake.wait()
             self._wake.clear()
+            if self._failed:
+                raise RuntimeError("answering failed; see above")  # the server knows what to do
             if self._head is not None and not self.is_lost:
                 head, self._head = self._head, None
                 await send(head)
