@@ -242,11 +242,15 @@ def test_a_new_kind_of_frames_gets_an_envelope_of_its_own(streaming: Streaming, 
     up = Upstream(stream)
     thoughts = [chat.text(f"t{number}").replace(b"content", b"reasoning_content") for number in range(200)]
     words = [chat.text(f"w{number}") for number in range(200)]
-    up.send(chat.role(), *thoughts, *words)
+    frames = [chat.role(), *thoughts, *words, *thoughts, *words]
+    up.send(*frames[:401])
     assert len(stream.log.run.plain) == 0
     assert stream.log.size < 400 * 80
-    assert sink.data == b"".join([chat.role(), *thoughts, *words])
-    assert frames_of(stream) == [chat.role(), *thoughts, *words]
+    up.send(*frames[401:601])
+    assert len(stream.log.run.plain) == 0, "back in the first one"
+    up.send(*frames[601:])
+    assert sink.data == b"".join(frames)
+    assert frames_of(stream) == frames
 
 
 def test_an_envelope_that_is_not_surely_plain_text_is_left_alone(

@@ -73,6 +73,7 @@ class Log:
         "_codec",
         "_holes",
         "_learned",
+        "_newest",
         "_packed",
         "_packed_size",
         "_runs",
@@ -95,6 +96,7 @@ class Log:
         self._packed = 0  # entries in all packed runs
         self.run = OpenRun()
         self._learned = False
+        self._newest = 0  # the envelope of the newest packed frame
         self._holes = holes
         self._codec: Codec | None = None  # made when first needed: short logs never are packed
         self.arrivals_ns = array("q")
@@ -172,8 +174,7 @@ class Log:
             codec.learn(self.run.plain)
         if codec is None or not codec.templates:
             return None
-        number = len(codec.templates) - 1
-        return number, codec.templates[number]
+        return self._newest, codec.templates[self._newest]
 
     def pack(self) -> int:
         """Pack the open run, whatever its length; returns the bytes saved."""
@@ -183,6 +184,7 @@ class Log:
         if self._codec is None or not count:
             return 0
         packed = self.run.seal(self._codec)
+        self._newest = packed.newest or 0
         self._runs.append(packed)
         self._starts.append(self._packed)
         self._packed += count

@@ -160,7 +160,7 @@ def header(scope: Scope, name: bytes) -> str | None:
     """The first header of that (lower-case) name."""
     fields: dict[bytes, bytes] | None = scope.get(_FIELDS)
     if fields is None:  # asked for a dozen times in a request
-        fields = scope[_FIELDS] = dict(reversed(scope["headers"]))
+        fields = scope[_FIELDS] = dict(reversed([*scope["headers"]]))
     value = fields.get(name)
     return None if value is None else value.decode("latin-1").strip()
 

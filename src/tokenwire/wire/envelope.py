@@ -84,6 +84,12 @@ class Packed:
         return len(self._numbers)
 
     @property
+    def newest(self) -> int | None:
+        """The template's number of the last frame that has one."""
+        numbers = self._numbers.rstrip(bytes([PLAIN]))
+        return numbers[-1] if numbers else None
+
+    @property
     def size(self) -> int:
         """Bytes of memory held, to a few percent; without the templates, which the runs of a stream share."""
         plain = sum(map(len, self._plain)) + _OVERHEAD_PLAIN * len(self._plain)

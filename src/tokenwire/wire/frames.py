@@ -59,10 +59,13 @@ class Cutter:
             and data.startswith(b"data:")
             and b"\r" not in data
         ):
+            if data.count(b"\n") == 2:
+                self.clean = self._begun = True
+                return [data]
             lines = data[:-2].split(b"\n\n")
             if data.count(b"\n") == 2 * len(lines) and data.count(b"\n\ndata:") == len(lines) - 1:
                 self.clean = self._begun = True
-                return [line + b"\n\n" for line in lines] if len(lines) > 1 else [data]
+                return [line + b"\n\n" for line in lines]
         return self._feed(data)
 
     def _feed(self, data: bytes) -> list[bytes]:
