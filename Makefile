@@ -1,6 +1,7 @@
 # The two that matter: `make run` and `make test`. Both set everything up first.
 # Needs python3 (3.11 or newer) with venv, and make; nothing else.
-PYTHON ?= python3
+# PYTHON=… names one; default: python3, or Debian's where that is much quicker.
+PYTHON ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -15,7 +16,7 @@ help: ## what there is
 setup: $(VENV)/.ready ## the environment in .venv
 
 $(VENV)/.ready: pyproject.toml requirements/run.txt requirements/dev.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(or $(PYTHON),$$(./.ci/quickest-python)) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

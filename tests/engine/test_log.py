@@ -165,6 +165,34 @@ def test_an_envelope_is_looked_for_once_when_there_are_enough_frames() -> None:
     assert Log(None).envelope() is None
 
 
+def test_what_came_whole_is_taken_apart_as_soon_as_its_envelope_is_known() -> None:
+    log, frames = filled(LEARN - 3)
+    for frame in (chat.finish(), chat.text("more"), chat.text("and more")):
+        log.append(frame, 0)
+        frames.append(frame)
+    before = log.size
+    assert log.envelope() is not None
+    assert (len(log.run.plain), log.size < before / 3, read(log)) == (1, True, frames)
+
+
+def test_a_run_that_was_begun_with_a_known_envelope_is_left_as_it_is() -> None:
+    """Packed early (its reader was behind), the log knew an envelope before it was asked for one."""
+    log, frames = filled(2 * LEARN)
+    log.pack()
+    for number in range(2 * LEARN):
+        frames.append(chat.finish() if number == 3 else chat.text(str(number)))
+        hole = None if number == 3 else b"%d" % number
+        if hole is None:
+            log.append(frames[-1], 0)
+        else:
+            log.run.numbers.append(0)
+            log.run.holes.append(hole)
+            log.arrivals_ns.append(0)
+            log.last += 1
+    assert log.envelope() is not None
+    assert read(log) == frames
+
+
 @pytest.mark.parametrize("odd", [0, 1, 30])
 def test_frames_of_which_only_the_holes_are_kept_read_like_any_others(odd: int) -> None:
     log, frames = filled(LEARN)

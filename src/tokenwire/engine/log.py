@@ -171,10 +171,18 @@ class Log:
         if not self._learned and len(self.run) >= LEARN and self._holes is not None:
             self._learned = True
             codec = self._codec = self._codec or Codec(self._holes)
-            codec.learn(self.run.plain)
+            self._learn(codec)
         if codec is None or not codec.templates:
             return None
         return self._newest, codec.templates[self._newest]
+
+    def _learn(self, codec: Codec) -> None:
+        """From the open run, if nothing was learned yet: then all of its frames are whole."""
+        run = self.run
+        if not codec.templates and codec.learn(run.plain):
+            run.cut(codec)
+            holes, plain = run.holes, run.plain
+            self.run_size = sum(map(len, holes)) + sum(map(len, plain)) + OVERHEAD * (len(holes) + len(plain))
 
     def pack(self) -> int:
         """Pack the open run, whatever its length; returns the bytes saved."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from tokenwire.errors import ConfigError
+from tokenwire.gateway.accept import Acceptor
 from tokenwire.gateway.app import Gateway
 from tokenwire.gateway.edge import EdgeProtocol
 
@@ -34,6 +35,20 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
         self._drain_seconds = drain_seconds
+        self._acceptors: list[Acceptor] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):  # uvloop; asyncio's own needs no help
+            self._acceptors = [Acceptor(sock, self._protocol) for sock in sockets or ()]
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes it for its own server."""
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first signal drains, a second one of any kind ends at once.
@@ -55,6 +70,8 @@ class Server(uvicorn.Server):
         if self._unread():  # clients that read nothing: uvicorn would wait, and log a traceback for each
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
+        for acceptor in self._acceptors:
+            acceptor.close()
         await super().shutdown(sockets)
 
     def _unread(self) -> bool:

@@ -15,7 +15,7 @@ Off the hot path: the engine packs what lies some hundred frames behind the newe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenwire.wire.envelope_template import PADDING, learn, look
 from tokenwire.wire.json_spans import is_string_body
@@ -122,6 +122,14 @@ class Packed:
         ]
 
 
+class Parts(NamedTuple):
+    """Frames taken apart: per frame its template's place or ``PLAIN``; the holes in a row; the plain ones."""
+
+    numbers: bytes
+    holes: list[bytes]
+    plain: tuple[bytes, ...]
+
+
 class Codec:
     """Packs the frames of one stream, in any number of runs; what it learned from one run serves the next.
 
@@ -167,9 +175,16 @@ class Codec:
         """
         if len(frames) >= RUN:
             self.learn(frames)
-            packed = self._pack_run(frames)
-            if packed is not None:
-                return packed
+        parts = self.take_apart(frames)
+        misses = len(parts.plain)
+        self.count(hits=len(frames) - misses, misses=misses)
+        return Packed(self._templates, parts.numbers, b"\n".join(parts.holes), parts.plain)
+
+    def take_apart(self, frames: Sequence[bytes]) -> Parts:
+        """What `pack` packs; not counted."""
+        parts = self._run_apart(frames) if len(frames) >= RUN else None
+        if parts is not None:
+            return parts
         templates = self._templates
         numbers = bytearray()
         holes: list[bytes] = []
@@ -192,32 +207,31 @@ class Codec:
         # since a space is part of no escape and of no character of several bytes.
         if not is_string_body(b" ".join(holes)):
             holes = self._cut_again(frames, numbers)
-        misses = numbers.count(PLAIN)
-        self._misses += misses
-        self._hits += len(frames) - misses
         plain: tuple[bytes, ...] = ()
-        if misses:
+        if PLAIN in numbers:
             plain = tuple(frame for frame, number in zip(frames, numbers, strict=True) if number == PLAIN)
-        return Packed(templates, bytes(numbers), b"\n".join(holes), plain)
+        return Parts(bytes(numbers), holes, plain)
 
     @property
     def templates(self) -> tuple[Template, ...]:
         """What was learned so far; grows at its end."""
         return self._templates
 
-    def learn(self, frames: Sequence[bytes]) -> None:
+    def learn(self, frames: Sequence[bytes]) -> bool:
         """If nothing was learned yet: look for a template in the middle of a run, where the text is. It counts if the
-        next frame fits it too."""
+        next frame fits it too. Returns whether a template was learned."""
         if self._templates or not self._attempts_left:
-            return
+            return False
         middle = (len(frames) - 1) // 2
         self._attempts += 1
         self._attempts_left -= 1
         sighting = look(frames[middle], self._paths, padded=self._padded)
         template = None if sighting is None else learn(frames[middle], sighting)
-        if template is not None and template.cut(frames[middle + 1]) is not None:
-            self._templates = (template,)
-            self._attempts_left = MAX_ATTEMPTS
+        if template is None or template.cut(frames[middle + 1]) is None:
+            return False
+        self._templates = (template,)
+        self._attempts_left = MAX_ATTEMPTS
+        return True
 
     def count(self, *, hits: int, misses: int) -> None:
         """Frames that were packed elsewhere (`envelope_run`)."""
@@ -228,7 +242,7 @@ class Codec:
         """The counts of all runs so far."""
         return Statistics(hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts)
 
-    def _pack_run(self, frames: Sequence[bytes]) -> Packed | None:
+    def _run_apart(self, frames: Sequence[bytes]) -> Parts | None:
         """All at once, if all of *frames* but a few at both ends fit one template."""
         for number, template in enumerate(self._templates):
             start, stop = 0, len(frames)
@@ -241,9 +255,7 @@ class Codec:
                 numbers = (
                     bytes([PLAIN]) * start + bytes([number]) * (stop - start) + bytes([PLAIN]) * (len(frames) - stop)
                 )
-                self._hits += stop - start
-                self._misses += len(frames) - (stop - start)
-                return Packed(self._templates, numbers, b"\n".join(holes), (*frames[:start], *frames[stop:]))
+                return Parts(numbers, holes, (*frames[:start], *frames[stop:]))
         return None
 
     def _cut_again(self, frames: Sequence[bytes], numbers: bytearray) -> list[bytes]:

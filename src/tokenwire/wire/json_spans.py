@@ -86,7 +86,7 @@ def decode(text: bytes) -> Any:
             differ on which of the two counts (section 4).
         RecursionError: nested deeper than the interpreter's limit.
     """
-    return json.loads(text.decode(), object_pairs_hook=_members, parse_constant=_refuse)
+    return _DECODER.decode(text.decode())
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,6 +98,9 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse)
 
 
 def locate(text: bytes, start: int, stop: int, wanted: Collection[Path]) -> dict[Path, Span]:
