@@ -83,19 +83,23 @@ def attach() -> Callable[..., Reader]:
     return build
 
 
-OPEN = chat.role() + chat.text("open")
+OTHER = chat.text("in another envelope").replace(b'"index":0,', b'"index":0, ')
+#: As many frames as an envelope is looked for in: it is found, or it is not.
+OPEN = chat.role() + chat.text("open") + chat.text("ed ") + chat.text("now")
+ODD = chat.role() + chat.text("open") + OTHER + chat.text("now")
 
 
+@pytest.mark.parametrize("opening", [OPEN, ODD])
 @pytest.mark.parametrize("ids", [False, True])
 def test_plain_frames_take_the_lane_and_read_like_any_others(
-    clock: ManualClock, streaming: Streaming, attach: Callable[..., Reader], ids: bool
+    clock: ManualClock, streaming: Streaming, attach: Callable[..., Reader], ids: bool, opening: bytes
 ) -> None:
     short, general = streaming(), streaming()
     express, usual = ScriptedSink(express=True), ScriptedSink()
     attach(short, express, ids=ids)
     attach(general, usual, ids=ids)
     up, plain = Upstream(short), Upstream(general)
-    for body in (OPEN, *(chat.text(f"word {number}") for number in range(10)), chat.finish(), chat.DONE):
+    for body in (opening, *(chat.text(f"word {number}") for number in range(10)), chat.finish(), chat.DONE):
         up.send(body)
         plain.send(body)
         clock.advance(0.1)
@@ -103,10 +107,11 @@ def test_plain_frames_take_the_lane_and_read_like_any_others(
     assert express.data == usual.data
     assert express.breaches == []
     assert (express.closed, up.lane) == (True, None)
-    assert short.log.statistics() == general.log.statistics()
+    assert frames_of(short) == frames_of(general)
     assert short.timeline == general.timeline
 
 
+@pytest.mark.parametrize("opening", [OPEN, ODD])
 @pytest.mark.parametrize(
     "body",
     [
@@ -137,12 +142,12 @@ def test_plain_frames_take_the_lane_and_read_like_any_others(
     ],
 )
 def test_what_is_not_surely_plain_goes_the_general_way(
-    streaming: Streaming, attach: Callable[..., Reader], body: bytes
+    streaming: Streaming, attach: Callable[..., Reader], body: bytes, opening: bytes
 ) -> None:
     stream = streaming()
     attach(stream, ScriptedSink(express=True))
     up = Upstream(stream)
-    up.send(OPEN)
+    up.send(opening)
     assert up.lane is not None
     up.send(body)
     assert up.short == 0
@@ -205,7 +210,7 @@ def test_several_chunks_of_one_read_take_the_lane_together(
     odd_ones = [
         text("as usual"),
         chat.finish(),
-        chat.text("in another envelope").replace(b'"index":0,', b'"index":0, '),
+        OTHER,
         text("lone").replace(b"lone", b"\\ud800"),
         text("half").replace(b"half", b"\xc3"),
         text("bad").replace(b"bad", b'a"b'),
@@ -292,7 +297,9 @@ def test_there_is_a_lane_only_for_one_live_reader_of_the_providers_dialect(
     only = ScriptedSink(express=True)
     reader = attach(stream, only)
     assert not up.is_short()  # nothing generated yet: every frame is decoded
-    up.send(OPEN)
+    up.send(chat.role() + chat.text("open"))
+    assert not up.is_short()  # its envelope cannot be known yet
+    up.send(chat.text("a"), chat.text("b"))
     assert up.is_short()
     second = attach(stream, ScriptedSink(express=True), ids=True)
     assert not up.is_short()
@@ -328,8 +335,8 @@ def test_a_dialect_without_a_quick_look_has_no_lane_and_reads_the_same(
     assert up.is_short() == peek
     up.send(chat.text("a"), chat.text("b"), chat.finish(), chat.usage(), chat.DONE, chat.text("late"))
     up.ingest.end()
-    assert (up.short, stream.state, sorted(stream.log.notable)) == (2 * peek, State.COMPLETED, [5, 6, 7])
-    assert [event.id for event in sse.Decoder().feed(sink.data)] == [f"1-{seq}" for seq in range(1, 8)]
+    assert (up.short, stream.state, sorted(stream.log.notable)) == (2 * peek, State.COMPLETED, [7, 8, 9])
+    assert [event.id for event in sse.Decoder().feed(sink.data)] == [f"1-{seq}" for seq in range(1, 10)]
 
 
 def test_a_source_that_has_no_use_for_lanes_is_not_bothered(

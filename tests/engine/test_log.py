@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenwire.dialects import openai_chat
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
-from tokenwire.engine.log import LEARN, OVERHEAD, RUN, Attempt, Log, LogStatistics
+from tokenwire.engine.log import AGAIN, LEARN, OVERHEAD, RUN, Attempt, Log, LogStatistics
 from tokenwire.errors import StreamClosed
 from tokenwire.testing import chat_frames as chat
 
@@ -147,32 +147,50 @@ def test_a_short_log_is_not_worth_packing() -> None:
     assert [log.packable] == [False]
 
 
-def test_an_envelope_is_looked_for_once_when_there_are_enough_frames() -> None:
+def test_an_envelope_is_looked_for_when_there_are_enough_frames_and_again_later() -> None:
     log, _ = filled(LEARN - 1)
-    assert log.envelope() is None
+    assert (log.envelope(), log.curious) == (None, True)
     log.append(chat.text("more"), 0)
     envelope = log.envelope()
     assert envelope is not None
     number, template = envelope
-    assert (number, template.cut(chat.text("any"))) == (0, (b"any",))
+    assert (number, template.cut(chat.text("any")), log.curious) == (0, (b"any",), False)
     odd = Log(HOLES)
     for number in range(2 * LEARN):
         odd.append(b"data: %d\n\n" % number, 0)
-    assert odd.envelope() is None
-    for _ in range(2 * LEARN):
+    assert (odd.envelope(), odd.curious) == (None, False)
+    for _ in range(LEARN):
         odd.append(chat.text("late"), 0)
-    assert odd.envelope() is None  # that was the one look
-    assert Log(None).envelope() is None
+    assert odd.envelope() is None  # too soon after the last look
+    for _ in range(LEARN):
+        odd.append(chat.text("late"), 0)
+    assert odd.envelope() is not None
+    assert (Log(None).envelope(), Log(None).curious) == (None, False)
+
+
+def test_frames_that_fit_no_more_get_another_envelope_and_may_come_back_to_the_first() -> None:
+    log, frames = filled(LEARN)
+    first = log.envelope()
+    thoughts = [chat.text(f"t{number}").replace(b"content", b"reasoning_content") for number in range(AGAIN)]
+    log.extend(thoughts, 0)
+    second = log.envelope()
+    assert (first is not None, second is not None) == (True, True)
+    assert first != second
+    words = [chat.text(f"w{number}") for number in range(2 * AGAIN)]
+    log.extend(words, 0)
+    assert log.envelope() == first
+    assert read(log) == frames + thoughts + words
+    log.pack()
+    assert read(log) == frames + thoughts + words
 
 
 def test_what_came_whole_is_taken_apart_as_soon_as_its_envelope_is_known() -> None:
-    log, frames = filled(LEARN - 3)
-    for frame in (chat.finish(), chat.text("more"), chat.text("and more")):
-        log.append(frame, 0)
-        frames.append(frame)
+    log = Log(HOLES)
+    frames = [chat.role(), *(chat.text(f"word {number}") for number in range(LEARN))]
+    log.extend(frames, 0)
     before = log.size
     assert log.envelope() is not None
-    assert (len(log.run.plain), log.size < before / 3, read(log)) == (1, True, frames)
+    assert (len(log.run.plain), log.size < before / 2, read(log)) == (1, True, frames)
 
 
 def test_a_run_that_was_begun_with_a_known_envelope_is_left_as_it_is() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tokenwire.dialects.base import Mark
 from tokenwire.errors import StreamClosed
-from tokenwire.wire.envelope import Codec
+from tokenwire.wire.envelope import PLAIN, Codec
 from tokenwire.wire.envelope_run import OpenRun
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ OVERHEAD = 50
 #: Packing costs 0.3 us a frame. To keep frames plain costs more: memory that was never used before is cleared by the
 #: kernel, page by page (1 us a frame). 64 frames are about 20 KiB plain, and packed a tenth of that.
 RUN = 64
-#: From so many frames on, an envelope is looked for: shorter answers are not worth 40 us.
-LEARN = 16
+#: From so many frames on, an envelope is looked for (40 us, which the dozen tokens after it save).
+LEARN = 4
+#: So many frames of a run that fit none: it is looked for again.
+AGAIN = 12
+NEVER = 1 << 62
+_WHOLE = bytes([PLAIN]) * LEARN
 
 
 Holes: TypeAlias = "tuple[tuple[str | int, ...], ...]"
@@ -71,8 +75,8 @@ class Log:
 
     __slots__ = (
         "_codec",
+        "_due",
         "_holes",
-        "_learned",
         "_newest",
         "_packed",
         "_packed_size",
@@ -95,7 +99,7 @@ class Log:
         self._starts: list[int] = []  # entries before each run
         self._packed = 0  # entries in all packed runs
         self.run = OpenRun()
-        self._learned = False
+        self._due = LEARN if holes is not None else NEVER  # whole frames in the run, before an envelope is looked for
         self._newest = 0  # the envelope of the newest packed frame
         self._holes = holes
         self._codec: Codec | None = None  # made when first needed: short logs never are packed
@@ -165,24 +169,35 @@ class Log:
         return self.attempts[0]
 
     def envelope(self) -> tuple[int, Template] | None:
-        """The envelope that the newest frames are in, and its number for ``run``; looked for once, when there are
-        enough of them."""
+        """The envelope that the newest frames are in, and its number for ``run``. Looked for when there are enough of
+        them, and again when they do not fit the one that was found."""
+        run = self.run
+        if len(run.plain) >= self._due and run.numbers.endswith(_WHOLE):
+            self._look()
         codec = self._codec
-        if not self._learned and len(self.run) >= LEARN and self._holes is not None:
-            self._learned = True
-            codec = self._codec = self._codec or Codec(self._holes)
-            self._learn(codec)
         if codec is None or not codec.templates:
             return None
         return self._newest, codec.templates[self._newest]
 
-    def _learn(self, codec: Codec) -> None:
-        """From the open run, if nothing was learned yet: then all of its frames are whole."""
+    @property
+    def curious(self) -> bool:
+        """Whether ``envelope`` waits for its first few frames."""
+        known = self._codec is not None and self._codec.templates
+        return self._due == LEARN and self._holes is not None and not known
+
+    def _look(self) -> None:
         run = self.run
-        if not codec.templates and codec.learn(run.plain):
-            run.cut(codec)
+        assert self._holes is not None
+        self._due = max(AGAIN, 2 * len(run.plain))
+        codec = self._codec = self._codec or Codec(self._holes)
+        number = codec.learn(run.plain[-LEARN:])
+        if number is None:
+            return
+        self._newest = number
+        if not run.holes and run.cut(codec):
             holes, plain = run.holes, run.plain
             self.run_size = sum(map(len, holes)) + sum(map(len, plain)) + OVERHEAD * (len(holes) + len(plain))
+            self._due = AGAIN
 
     def pack(self) -> int:
         """Pack the open run, whatever its length; returns the bytes saved."""
@@ -193,6 +208,7 @@ class Log:
             return 0
         packed = self.run.seal(self._codec)
         self._newest = packed.newest or 0
+        self._due = AGAIN
         self._runs.append(packed)
         self._starts.append(self._packed)
         self._packed += count

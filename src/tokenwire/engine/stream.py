@@ -15,7 +15,7 @@ from tokenwire.dialects.base import Decoder, Dialect, Encoder
 from tokenwire.dialects.deltas import Failed, Terminal, TerminalState
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.log import RUN, Attempt, Log
+from tokenwire.engine.log import LEARN, RUN, Attempt, Log
 from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
 from tokenwire.engine.view import FoldedView, RawView, View, parse
@@ -57,6 +57,7 @@ class Stream:
 
     __slots__ = (
         "_drain_timer",
+        "_early",
         "_envelope",
         "_express",
         "_full",
@@ -122,6 +123,7 @@ class Stream:
         self.on_end: list[Callable[[], None]] = []
         self.ingest: Ingest | None = None
         self._express = False
+        self._early = False  # a lane would do, but its envelope is not known yet
         self._envelope: Envelope | None = None
         self._max_bytes = policy.max_bytes
         self._watch: Watch | None = Watch(dialect)  # until the terminal
@@ -171,6 +173,8 @@ class Stream:
         elif held.done_seq is not None and self._drain_timer is None and held.terminal is None:
             # The answer is whole; what may follow (the end of the HTTP body) is not waited for without end.
             self._drain_timer = self.wheel.after(self.policy.drain, self.finish)
+        if self._early and len(held.run) >= LEARN:
+            self.reroute()
         if len(held.run) >= RUN or held.size > self._max_bytes:
             self.tidy()
 
@@ -179,6 +183,7 @@ class Stream:
         if self.ingest is None:
             return
         lane: tuple[Peek, Reader, Outlet, Envelope | None] | None = None
+        self._early = False
         live = [reader for view in self.views for reader in view.live]
         if len(live) == 1 and self.log.terminal is None and self.dialect.peek is not None:
             reader = live[0]
@@ -186,7 +191,9 @@ class Stream:
                 outlet: Outlet | None = getattr(reader.sink, "outlet", None)  # an optional power of a sink
                 if outlet is not None:
                     self._envelope = self.log.envelope()
-                    lane = (self.dialect.peek, reader, outlet, self._envelope)
+                    self._early = self.log.curious
+                    if not self._early:
+                        lane = (self.dialect.peek, reader, outlet, self._envelope)
         if lane is not None or self._express:
             self._express = lane is not None
             self.ingest.route(lane)

@@ -173,18 +173,15 @@ class Codec:
         outside of the holes, or one would hold what is no JSON string in UTF-8. Linear in the bytes; in long runs of
         one kind 0.2 us a frame with one hole, 0.4 with two, else 0.5 and 0.8. Never raises.
         """
-        if len(frames) >= RUN:
+        if len(frames) >= RUN and not self._templates:
             self.learn(frames)
-        parts = self.take_apart(frames)
+        parts = (self.run_apart(frames) if len(frames) >= RUN else None) or self._apart(frames)
         misses = len(parts.plain)
         self.count(hits=len(frames) - misses, misses=misses)
         return Packed(self._templates, parts.numbers, b"\n".join(parts.holes), parts.plain)
 
-    def take_apart(self, frames: Sequence[bytes]) -> Parts:
-        """What `pack` packs; not counted."""
-        parts = self._run_apart(frames) if len(frames) >= RUN else None
-        if parts is not None:
-            return parts
+    def _apart(self, frames: Sequence[bytes]) -> Parts:
+        """One by one."""
         templates = self._templates
         numbers = bytearray()
         holes: list[bytes] = []
@@ -217,21 +214,31 @@ class Codec:
         """What was learned so far; grows at its end."""
         return self._templates
 
-    def learn(self, frames: Sequence[bytes]) -> bool:
-        """If nothing was learned yet: look for a template in the middle of a run, where the text is. It counts if the
-        next frame fits it too. Returns whether a template was learned."""
-        if self._templates or not self._attempts_left:
-            return False
+    def learn(self, frames: Sequence[bytes]) -> int | None:
+        """The number of the template for frames like the ones in the middle of *frames*, a new one if need be; None if
+        there is none. It counts if the next frame fits it too."""
         middle = (len(frames) - 1) // 2
+        frame, following = frames[middle : middle + 2]
+        for number, template in enumerate(self._templates):
+            if template.cut(frame) is not None and template.cut(following) is not None:
+                return number
+        if not self._attempts_left:
+            return None
         self._attempts += 1
         self._attempts_left -= 1
-        sighting = look(frames[middle], self._paths, padded=self._padded)
-        template = None if sighting is None else learn(frames[middle], sighting)
-        if template is None or template.cut(frames[middle + 1]) is None:
-            return False
-        self._templates = (template,)
+        sighting = look(frame, self._paths, padded=self._padded)
+        learned = None if sighting is None else learn(frame, sighting)
+        if learned is None or learned.cut(following) is None:
+            return None
+        self._install(learned)
+        return len(self._templates) - 1
+
+    def _install(self, template: Template) -> None:
+        self._templates += (template,)
         self._attempts_left = MAX_ATTEMPTS
-        return True
+        if len(self._templates) == MAX_TEMPLATES:
+            self._attempts_left = 0
+            self._seen.clear()
 
     def count(self, *, hits: int, misses: int) -> None:
         """Frames that were packed elsewhere (`envelope_run`)."""
@@ -242,14 +249,16 @@ class Codec:
         """The counts of all runs so far."""
         return Statistics(hits=self._hits, misses=self._misses, templates=len(self._templates), attempts=self._attempts)
 
-    def _run_apart(self, frames: Sequence[bytes]) -> Parts | None:
-        """All at once, if all of *frames* but a few at both ends fit one template."""
+    def run_apart(self, frames: Sequence[bytes]) -> Parts | None:
+        """All at once, if all of *frames* but a few at both ends fit one template. Not counted."""
         for number, template in enumerate(self._templates):
             start, stop = 0, len(frames)
-            while start < 2 and template.cut(frames[start]) is None:
+            while start < min(2, stop) and template.cut(frames[start]) is None:
                 start += 1
-            while len(frames) - stop < 3 and template.cut(frames[stop - 1]) is None:
+            while len(frames) - stop < 3 and start < stop and template.cut(frames[stop - 1]) is None:
                 stop -= 1
+            if start == stop:
+                continue
             holes = template.cut_run(frames[start:stop] if stop - start < len(frames) else frames)
             if holes is not None and is_string_body(b" ".join(holes)):
                 numbers = (
@@ -287,9 +296,5 @@ class Codec:
         template = learn(frame, sighting)
         if template is None:
             return None
-        self._templates += (template,)
-        self._attempts_left = MAX_ATTEMPTS
-        if len(self._templates) == MAX_TEMPLATES:
-            self._attempts_left = 0
-            self._seen.clear()
+        self._install(template)
         return template.cut(frame)

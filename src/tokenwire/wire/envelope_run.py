@@ -41,12 +41,16 @@ class OpenRun:
         self.plain.extend(frames)
         self.numbers.extend(b"\xff" * len(frames))
 
-    def cut(self, codec: Codec) -> None:
-        """Take apart what came whole before *codec* knew a template. All of the run must be whole frames."""
-        parts = codec.take_apart(self.plain)
+    def cut(self, codec: Codec) -> bool:
+        """Take apart what came whole before *codec* knew a template, if that is easy. All of the run must be whole
+        frames."""
+        parts = codec.run_apart(self.plain)
+        if parts is None:
+            return False
         self.numbers[:] = parts.numbers
         self.holes[:] = parts.holes
         self.plain[:] = parts.plain
+        return True
 
     def slice(self, codec: Codec | None, start: int, stop: int) -> Sequence[bytes]:
         """The frames from *start* up to, not including, *stop*."""
