@@ -17,6 +17,7 @@ import aiohappyeyeballs
 from tokenwire.engine.pacing import FrameClock
 from tokenwire.errors import ConfigError, ConnectFailed
 from tokenwire.upstream.connection import Connection
+from tokenwire.upstream.patience import Patience
 
 #: RFC 8305 section 5: the recommended wait before the other address family is tried as well.
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -125,7 +126,7 @@ class Pool:
         phase = "resolve"
         sock: socket.socket | None = None
         try:
-            async with asyncio.timeout(timeout):
+            async with Patience(timeout):
                 # An address is the loop's to connect to, in C; several addresses of a name are raced. With TLS it is
                 # two steps all the same: an error then says which of them it was.
                 where: dict[str, Any] = {"host": origin.host, "port": origin.port}
