@@ -72,9 +72,12 @@ static bool send_token(struct connection *c)
     bool more = c->sent < c->knobs.tokens;
     if (!more)
         end = shape_ending(end, c->dialect, c->sent);
-    put_text(hex_put(buffer, (uint64_t)(end - data), 4), "\r\n");
+    size_t size = (size_t)(end - data);
+    int digits = size < 0x100 ? 2 : size < 0x1000 ? 3 : 4;  /* as providers write it: no zeros before */
+    char *begin = data - digits - 2;
+    memcpy(hex_put(begin, size, digits), "\r\n", 2);
     end = put_text(end, more ? "\r\n" : "\r\n0\r\n\r\n");
-    send_bytes(c, buffer, (size_t)(end - buffer));
+    send_bytes(c, begin, (size_t)(end - begin));
     return more;
 }
 

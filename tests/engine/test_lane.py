@@ -29,7 +29,8 @@ Streaming = Callable[..., Stream]
 class Upstream:
     """A source that reads HTTP/1.1 chunks, and takes the lane where it is given one."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, upper: bool = False) -> None:
+        self.upper = upper
         self.lane: Lane | None = None
         self.offer: Offer | None = None
         self.ingest = Ingest(stream, express=self._express)
@@ -38,7 +39,7 @@ class Upstream:
 
     def _express(self, offer: Offer | None) -> None:
         self.offer = offer
-        self.lane = None if offer is None else offer.make(self._general, self._check)
+        self.lane = None if offer is None else offer.make(self._general, self._check, upper=self.upper)
 
     def _general(self, data: bytes) -> None:
         self.short -= 1
@@ -87,6 +88,28 @@ OTHER = chat.text("in another envelope").replace(b'"index":0,', b'"index":0, ')
 #: As many frames as an envelope is looked for in: it is found, or it is not.
 OPEN = chat.role() + chat.text("open") + chat.text("ed ") + chat.text("now")
 ODD = chat.role() + chat.text("open") + OTHER + chat.text("now")
+
+
+@pytest.mark.parametrize("opening", [OPEN, ODD])
+def test_sizes_written_with_capitals_take_the_lane_too(
+    streaming: Streaming, attach: Callable[..., Reader], opening: bytes
+) -> None:
+    def capital(frame: bytes) -> bytes:
+        return b"%X\r\n%b\r\n" % (len(frame), frame)
+
+    stream = streaming()
+    sink = ScriptedSink(express=True)
+    attach(stream, sink)
+    up = Upstream(stream, upper=True)
+    up.send(opening)
+    assert up.lane is not None
+    frames = [chat.text("w" * size) for size in range(120)]
+    for frame in frames:
+        up.lane(capital(frame))
+    up.lane(capital(frames[0]) + capital(frames[-1]))
+    assert up.short >= (0 if opening is OPEN else -1)  # several in one read: only if their envelope is known
+    assert sink.data == opening + b"".join(frames) + frames[0] + frames[-1]
+    assert frames_of(stream)[4:] == [*frames, frames[0], frames[-1]]
 
 
 @pytest.mark.parametrize("opening", [OPEN, ODD])

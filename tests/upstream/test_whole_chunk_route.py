@@ -197,12 +197,17 @@ class ScriptedOffer:
     def __init__(self, *, takes: bool) -> None:
         self.takes = takes
         self.open = True
+        self.upper = False
         self.received: list[bytes] = []
 
     def ready(self) -> bool:
         return self.open
 
-    def make(self, general: Callable[[bytes], None], check: Callable[[], None]) -> Callable[[bytes], None]:
+    def make(
+        self, general: Callable[[bytes], None], check: Callable[[], None], *, upper: bool = False
+    ) -> Callable[[bytes], None]:
+        self.upper = upper
+
         def lane(data: bytes) -> None:
             self.received.append(data)
             if not self.takes:
@@ -225,6 +230,19 @@ def test_between_two_chunks_an_express_lane_receives(takes: bool) -> None:
     if not takes:
         assert exchange.body == b"first" + b"x" * 332
         assert exchange.ended
+
+
+def test_a_lane_is_told_when_sizes_are_written_with_capitals() -> None:
+    offer = ScriptedOffer(takes=False)
+    exchange = RecordedExchange({"head": lambda: express(exchange, offer)})
+    usual, capital = http_chunk(b"x" * 15), b"F\r\n" + b"y" * 15 + b"\r\n"
+    played = play([HEADS["keep-alive"], usual, usual], exchange=exchange)
+    assert not offer.upper
+    played.connection.data_received(capital)
+    assert offer.upper
+    played.connection.data_received(usual)
+    assert offer.upper
+    assert exchange.body == b"x" * 30 + b"y" * 15 + b"x" * 15
 
 
 def test_a_lane_that_is_not_ready_or_stands_within_a_chunk_receives_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenwire.wire.chunked import LAST_CHUNK, LIMIT, SIZE_LINES, chunk, contents
+from tokenwire.wire.chunked import LAST_CHUNK, LIMIT, SIZE_LINES, SIZE_LINES_UPPER, chunk, contents
 
 
 @pytest.mark.parametrize("size", [1, 9, 10, 15, 16, 17, 255, 256, 4000, LIMIT - 8])
@@ -14,6 +14,7 @@ def test_the_size_of_a_whole_chunk_says_how_it_begins(size: int) -> None:
     whole = chunk(b"x" * size)
     assert whole.startswith(SIZE_LINES[len(whole)])
     assert SIZE_LINES[len(whole)] == b"%x\r\n" % size
+    assert SIZE_LINES_UPPER[len(whole)] == b"%X\r\n" % size
 
 
 def test_where_no_chunk_has_that_size_nothing_begins_so() -> None:
@@ -32,11 +33,15 @@ def test_whole_chunks_are_taken_apart(bodies: list[bytes]) -> None:
         assert contents(b"".join(map(chunk, bodies))) == b"".join(bodies)
 
 
+def test_sizes_may_be_written_with_capitals() -> None:
+    assert contents(b"A\r\n0123456789\r\n" + b"5\r\nabcde\r\n") == b"0123456789abcde"
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"", b"\r\n", LAST_CHUNK, chunk(b"a") + LAST_CHUNK, chunk(b"a")[:-1], chunk(b"a")[1:], b"1;x\r\na\r\n",
-        b"A\r\n0123456789\r\n", b"01\r\na\r\n", b"2\r\na\r\n", chunk(b"a\r\nb"), chunk(b"a") + b"x",
+        b"Aa\r\n" + b"x" * 170 + b"\r\n", b"01\r\na\r\n", b"2\r\na\r\n", chunk(b"a\r\nb"), chunk(b"a") + b"x",
     ],
 )  # fmt: skip
 def test_what_is_not_surely_whole_is_left_to_the_parser(data: bytes) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import OVERHEAD
-from tokenwire.wire.chunked import LIMIT, SIZE_LINES, chunk
+from tokenwire.wire.chunked import LIMIT, SIZE_LINES, SIZE_LINES_UPPER, chunk
 from tokenwire.wire.envelope import PLAIN
 from tokenwire.wire.json_spans import Kind, is_string_body
 
@@ -42,8 +42,9 @@ Lane: TypeAlias = Callable[[bytes], None]
 CHECK_EVERY = 16
 
 _FIELD = b"data: "
-#: What a whole chunk of that size begins with, if it is one frame.
-_STARTS = [line + _FIELD for line in SIZE_LINES]
+#: What a whole chunk of that size begins with, if it is one frame; by whether sizes are written with capitals.
+_STARTS = {False: [line + _FIELD for line in SIZE_LINES], True: [line + _FIELD for line in SIZE_LINES_UPPER]}
+_LINES = {False: SIZE_LINES, True: SIZE_LINES_UPPER}
 _END = b"\n\n\r\n"
 #: Raises ValueError unless it is given one JSON string: no control characters, UTF-8, no half of a surrogate pair.
 is_string = msgspec.json.Decoder(str).decode
@@ -88,19 +89,20 @@ class Offer:
         """Whether the next byte begins an event. Only the general way can change that."""
         return self._cutter.clean
 
-    def make(self, general: Callable[[bytes], None], check: Callable[[], None]) -> Lane:
+    def make(self, general: Callable[[bytes], None], check: Callable[[], None], *, upper: bool = False) -> Lane:
         """The lane. It gives what it does not take to *general*, and calls *check* every ``CHECK_EVERY`` entries.
+        *upper*: the sizes of chunks are written with capitals.
 
         Its source calls it only while ``ready`` and between two chunks.
         """
         deliver = self._delivery(check)
-        lane = self._plain_lane(deliver, general)
+        lane = self._plain_lane(deliver, general, _STARTS[upper])
         if self._envelope is not None and _fits(self._envelope[1], self._peek):
-            lane = self._several_lane(self._envelope, deliver, lane)
-            lane = self._envelope_lane(self._envelope, deliver, lane)
+            lane = self._several_lane(self._envelope, deliver, lane, _LINES[upper])
+            lane = self._envelope_lane(self._envelope, deliver, lane, _LINES[upper])
         return lane
 
-    def _plain_lane(self, deliver: Deliver, general: Callable[[bytes], None]) -> Lane:
+    def _plain_lane(self, deliver: Deliver, general: Callable[[bytes], None], starts: list[bytes]) -> Lane:
         """Takes every frame of plain text, and keeps it as it is."""
         # Bound once: these are used per token.
         peek = self._peek
@@ -112,7 +114,7 @@ class Offer:
 
         def lane(data: bytes) -> None:
             size = len(data)
-            begin = _STARTS[size] if size < LIMIT else _FIELD
+            begin = starts[size] if size < LIMIT else _FIELD
             start = len(begin)
             if (
                 not data.startswith(begin)
@@ -138,7 +140,7 @@ class Offer:
 
         return lane
 
-    def _envelope_lane(self, envelope: Envelope, deliver: Deliver, otherwise: Lane) -> Lane:
+    def _envelope_lane(self, envelope: Envelope, deliver: Deliver, otherwise: Lane, lines: list[bytes]) -> Lane:
         """Takes the frames of one envelope, and keeps their holes: less to look at, to copy and to hold."""
         held = self._stream.log
         run = held.run
@@ -155,7 +157,7 @@ class Offer:
 
         def lane(data: bytes) -> None:
             size = len(data)
-            line = SIZE_LINES[size] if size < LIMIT else b"\xff"
+            line = lines[size] if size < LIMIT else b"\xff"
             start = len(line)
             if not (data.startswith(line) and data.startswith(head, start) and data.endswith(tail)):
                 otherwise(data)
@@ -184,7 +186,7 @@ class Offer:
 
         return lane
 
-    def _several_lane(self, envelope: Envelope, deliver: Deliver, otherwise: Lane) -> Lane:
+    def _several_lane(self, envelope: Envelope, deliver: Deliver, otherwise: Lane, lines: list[bytes]) -> Lane:
         """Takes several such chunks in one read: what a fast upstream's reads are, once they are paced."""
         held = self._stream.log
         run, arrivals = held.run, held.arrivals_ns
@@ -204,7 +206,7 @@ class Offer:
             frames: list[bytes] = []
             for piece in pieces:
                 size = len(piece) + ends
-                line = SIZE_LINES[size] if size < LIMIT else b"\xff"
+                line = lines[size] if size < LIMIT else b"\xff"
                 start = len(line)
                 if not (piece.startswith(line) and piece.startswith(head, start)):
                     otherwise(data)

@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
         "_socket",
         "_transport",
         "_units",
+        "_upper",
         "data_received",
         "idle_since_ns",
         "on_closed",
@@ -130,6 +131,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._reads = 0
         self._units = 0
+        self._upper = False  # sizes of chunks are written with capitals
         self._mark_ns = 0
         self.paced = False
         self.idle_since_ns = 0
@@ -161,7 +163,9 @@ class Connection(asyncio.Protocol):
     def express(self, offer: Offer | None) -> None:
         """From now on a lane of *offer* receives what is read, whenever it may (engine.lane); None: no more."""
         self._offer = offer
-        self._lane = None if offer is None else offer.make(self._receive_beside_lane, self._check)
+        self._lane = None
+        if offer is not None:
+            self._lane = offer.make(self._receive_beside_lane, self._check, upper=self._upper)
         self._settle()
 
     def body_to(self, on_body: Callable[[bytes, bytes | None], None]) -> None:
@@ -210,9 +214,11 @@ class Connection(asyncio.Protocol):
         if self._boundary:
             # One whole chunk, nearly every read: its length alone says how it must begin.
             size = len(data)
-            if size < chunked.LIMIT and data.startswith(head := chunked.SIZE_LINES[size]) and data.endswith(b"\r\n"):
-                on_body(data[len(head) : -2], data)
-                return
+            if size < chunked.LIMIT and data.endswith(b"\r\n"):
+                head = chunked.SIZE_LINES[size]
+                if data.startswith(head) or self._capitals(data, size):
+                    on_body(data[len(head) : -2], data)
+                    return
             if size >= _FLOOD:
                 self._hasten()
             body = chunked.contents(data)
@@ -222,6 +228,15 @@ class Connection(asyncio.Protocol):
         elif len(data) >= _FLOOD:
             self._hasten()
         self._parse(data)
+
+    def _capitals(self, data: bytes, size: int) -> bool:
+        """Whether *data* is one whole chunk after all: its size written with capitals, which servers do or do not."""
+        if not data.startswith(chunked.SIZE_LINES_UPPER[size]):
+            return False
+        if not self._upper:
+            self._upper = True
+            self.express(self._offer)
+        return True
 
     def _receive_beside_lane(self, data: bytes) -> None:
         """What a lane leaves to us, or came while none could be used."""

@@ -15,8 +15,8 @@ TURNS = 20
 
 
 class Patience:
-    """``async with Patience(seconds)``: raises ``TimeoutError`` as ``asyncio.timeout`` does, after ``TURNS`` turns of the
-    loop at the earliest."""
+    """``async with Patience(seconds)``: raises ``TimeoutError`` as ``asyncio.timeout`` does, after ``TURNS`` turns of
+    the loop at the earliest."""
 
     __slots__ = ("_handle", "_left", "_limit", "_step")
 

@@ -14,17 +14,18 @@ LIMIT = 4096
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def _size_lines() -> list[bytes]:
+def _size_lines(upper: bool) -> list[bytes]:
     lines = [b"\xff"] * LIMIT  # nothing begins with this where no chunk has that size
     for content in range(1, LIMIT):
-        line = b"%x\r\n" % content
+        line = (b"%X\r\n" if upper else b"%x\r\n") % content
         if len(line) + content + 2 < LIMIT:
             lines[len(line) + content + 2] = line
     return lines
 
 
-#: Index: size of a whole chunk as sent. Value: the size line that it must begin with.
-SIZE_LINES = _size_lines()
+#: Index: size of a whole chunk as sent. Value: the size line that it must begin with. (Rust's hyper writes capitals.)
+SIZE_LINES = _size_lines(upper=False)
+SIZE_LINES_UPPER = _size_lines(upper=True)
 
 
 def chunk(content: bytes) -> bytes:
@@ -35,13 +36,16 @@ def chunk(content: bytes) -> bytes:
 def contents(data: bytes) -> bytes | None:
     """The contents, if *data* is nothing but whole chunks as providers write them; None for whatever is not surely so.
 
-    Split at CRLF, sizes and contents must alternate. Contents with a CRLF in them, extensions, upper-case sizes and the
-    last chunk do not look like that.
+    Split at CRLF, sizes and contents must alternate. Contents with a CRLF in them, extensions, sizes of mixed case or
+    with zeros before them, and the last chunk do not look like that.
     """
     parts = data.split(b"\r\n")
     if parts[-1] or not len(parts) & 1:
         return None
     bodies = parts[1::2]
-    if [b"%x" % len(body) for body in bodies] != parts[:-1:2] or not bodies or not all(bodies):
+    sizes = parts[:-1:2]
+    if [b"%x" % len(body) for body in bodies] != sizes and [b"%X" % len(body) for body in bodies] != sizes:
+        return None
+    if not bodies or not all(bodies):
         return None
     return b"".join(bodies)
