@@ -237,11 +237,11 @@ def test_a_lane_is_told_when_sizes_are_written_with_capitals() -> None:
     exchange = RecordedExchange({"head": lambda: express(exchange, offer)})
     usual, capital = http_chunk(b"x" * 15), b"F\r\n" + b"y" * 15 + b"\r\n"
     played = play([HEADS["keep-alive"], usual, usual], exchange=exchange)
-    assert not offer.upper
-    played.connection.data_received(capital)
-    assert offer.upper
-    played.connection.data_received(usual)
-    assert offer.upper
+    told = [offer.upper]
+    for read in (capital, usual):
+        played.connection.data_received(read)
+        told.append(offer.upper)
+    assert told == [False, True, True]
     assert exchange.body == b"x" * 30 + b"y" * 15 + b"x" * 15
 
 

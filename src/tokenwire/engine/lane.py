@@ -169,8 +169,7 @@ class Offer:
                     holes_append(text[1:-1])
                 else:
                     text, _, second = text.rpartition(inner)
-                    is_string(b'%b"' % text)
-                    is_string(b'"%b' % second)
+                    is_string(b"%b %b" % (text, second))  # at once: a space completes nothing that the first began
                     holes_append(text[1:])
                     holes_append(second[:-1])
             except (ValueError, RecursionError):
