@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import logging
-import os
-import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -21,30 +18,18 @@ import httptools
 from tokenwire.engine.lane import CHECK_EVERY
 from tokenwire.errors import EventTooLarge, RemoteProtocolError
 from tokenwire.upstream.coding import Inflate, inflater
+from tokenwire.upstream.reading import FLOOD, Reading
 from tokenwire.wire import chunked
 
 if TYPE_CHECKING:
     from tokenwire.engine.lane import Offer
     from tokenwire.engine.pacing import FrameClock
 
-log = logging.getLogger(__name__)
-
 Headers = list[tuple[bytes, bytes]]
 
 #: Header bytes of one response, and trailer bytes: nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate
 #: limits fit twice. Looked at once per read, so one read more may come.
 MAX_HEAD = 64 * 1024
-# Every CHECK_EVERY reads: look at the pace, and ask for delayed ACKs again. Over 250 reads a second begins pacing,
-# under 200 ends it (engine.pacing says why).
-_FAST_NS = CHECK_EVERY * 1_000_000_000 // 250
-_SLOW_WINDOW_NS = 100_000_000
-_SLOW_EVENTS = 20
-_READ = 16 * 1024
-# So much in one read is no model at work but a replay, a cache or an attack: it is read by hand from then on. libuv
-# would read on up to 32 times in a row, 8 MB and half a second of our work, before anybody else got a turn.
-_FLOOD = 64 * 1024
-# Half a frame's time for one connection; what is left waits for the next frame. Big events cost little, and pass.
-_TURN_NS = 4_000_000
 
 
 class Exchange(Protocol):
@@ -70,7 +55,7 @@ class Phase(enum.Enum):
     CLOSED = 3
 
 
-class Connection(asyncio.Protocol):
+class Connection(Reading, asyncio.Protocol):
     """Made by the pool. One exchange at a time; ``on_idle`` takes it back when an answer ended and it can be reused."""
 
     __slots__ = (
@@ -83,35 +68,24 @@ class Connection(asyncio.Protocol):
         "_inflate",
         "_keep",
         "_lane",
-        "_mark_ns",
-        "_may_pace",
-        "_now_ns",
         "_offer",
         "_on_body",
-        "_pacing",
+        "_pace_body",
         "_parser",
         "_parts",
-        "_paused",
         "_phase",
         "_reads",
-        "_socket",
-        "_transport",
-        "_units",
         "_upper",
         "data_received",
         "idle_since_ns",
         "on_closed",
         "on_idle",
-        "paced",
     )
 
     data_received: Callable[[bytes], None]  # type: ignore[assignment]  # a lane may stand here
 
     def __init__(self, now_ns: Callable[[], int], pacing: FrameClock | None = None) -> None:
-        self._now_ns = now_ns
-        self._pacing = pacing
-        self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
+        super().__init__(now_ns, pacing)
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._on_body: Callable[[bytes, bytes | None], None] | None = None
@@ -127,13 +101,9 @@ class Connection(asyncio.Protocol):
         self._inflate: Inflate | None = None
         self._framed = False  # the body says where it ends; otherwise the end of the connection is its end
         self._keep = False
-        self._may_pace = False
-        self._paused = False
+        self._pace_body = False
         self._reads = 0
-        self._units = 0
         self._upper = False  # sizes of chunks are written with capitals
-        self._mark_ns = 0
-        self.paced = False
         self.idle_since_ns = 0
         self.on_idle: Callable[[Connection], None] | None = None
         self.on_closed: Callable[[Connection], None] | None = None
@@ -151,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._headers = []
         self._reads = 0
-        self._may_pace = pacing and self._pacing is not None
+        self._pace_body = pacing and self._pacing is not None
         self._transport.write(request)
 
     @property
@@ -177,25 +147,6 @@ class Connection(asyncio.Protocol):
         self._hang_up()
         self._close()
 
-    def pause(self) -> None:
-        """Read no more until ``resume``; what is read already is delivered. Idempotent."""
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            if self.paced:
-                assert self._pacing is not None
-                self._pacing.remove(self)
-            else:
-                self._transport.pause_reading()
-
-    def resume(self) -> None:
-        if self._paused and self._transport is not None:
-            self._paused = False
-            if self.paced:
-                assert self._pacing is not None
-                self._pacing.add(self)
-            else:
-                self._transport.resume_reading()
-
     # ------------------------------------------------------------------ the loop's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -219,13 +170,13 @@ class Connection(asyncio.Protocol):
                 if data.startswith(head) or self._capitals(data, size):
                     on_body(data[len(head) : -2], data)
                     return
-            if size >= _FLOOD:
+            if size >= FLOOD:
                 self._hasten()
             body = chunked.contents(data)
             if body is not None:
                 on_body(body, None)
                 return
-        elif len(data) >= _FLOOD:
+        elif len(data) >= FLOOD:
             self._hasten()
         self._parse(data)
 
@@ -257,6 +208,7 @@ class Connection(asyncio.Protocol):
     def _hang_up(self) -> None:
         """This answer is nobody's business any more."""
         self._exchange = self._on_body = None
+        self.may_pace = False
         self.express(None)
 
     def eof_received(self) -> None:
@@ -306,6 +258,7 @@ class Connection(asyncio.Protocol):
         self._inflate = inflater(names.get(b"content-encoding", b""))
         self._keep = self._parser.should_keep_alive()  # llhttp knows only until the message ends
         self._phase = Phase.BODY
+        self.may_pace = self._pace_body
         assert self._exchange is not None
         self._exchange.on_head(status, self._headers)
 
@@ -403,88 +356,3 @@ class Connection(asyncio.Protocol):
         self._unpace()
         if self._transport is not None:
             self._transport.abort()
-
-    # ------------------------------------------------------------------ pacing
-
-    def _check(self) -> None:
-        """Every few reads. A one-way stream would have each token acknowledged by a packet of its own, 2.5 us of
-        kernel time out of 17: asking for delayed ACKs (which the kernel forgets) halves their number."""
-        if self.paced:
-            return
-        now = self._now_ns()
-        if self._socket is not None and hasattr(socket, "TCP_QUICKACK"):
-            try:
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-            except OSError:  # closing, or no TCP socket
-                self._socket = None
-        fast = now - self._mark_ns < _FAST_NS
-        self._mark_ns = now
-        if fast:
-            self._hasten()
-
-    def _hasten(self) -> None:
-        """This upstream is fast: read it once a frame from now on, where that can be done."""
-        if self._may_pace and not self.paced and self._phase is Phase.BODY and not self._paused:
-            self._pace(self._now_ns())
-
-    def _pace(self, now: int) -> None:
-        transport = self._transport
-        assert transport is not None
-        assert self._pacing is not None
-        if transport.get_extra_info("sslcontext") is not None or self._socket is None:
-            return  # TLS records must be read by the transport
-        transport.pause_reading()
-        self.paced = True
-        self._units = 0
-        self._mark_ns = now
-        self._pacing.add(self)
-
-    def _unpace(self) -> None:
-        if self.paced:
-            self.paced = False
-            assert self._pacing is not None
-            self._pacing.remove(self)
-            transport = self._transport
-            if transport is not None and not transport.is_closing() and not self._paused:
-                transport.resume_reading()
-
-    def poll(self) -> bool:
-        """One frame's reads, by hand. At the end of the stream the loop takes over and tells."""
-        sock = self._socket
-        assert sock is not None
-        until = self._now_ns() + _TURN_NS
-        while self.paced and not self._paused:
-            try:
-                data = os.read(sock.fileno(), _READ)
-            except BlockingIOError:
-                break
-            except OSError as error:  # said once: the loop's next read would take it for a plain end
-                self._broken(error)
-                break
-            if not data:
-                self._unpace()
-                break
-            # CRLF framing, too, has one of these at the end of an event; in LF framing it would count the chunks again.
-            self._units += data.count(b"\n\n") or data.count(b"\n\r\n")
-            try:
-                self.data_received(data)
-            except Exception as error:  # as the transport does it: one connection's bug must not stop the frame clock
-                log.exception("reading a paced upstream failed")
-                self._broken(error)
-                break
-            if len(data) < _READ or self._now_ns() > until:
-                break
-        now = self._now_ns()
-        if self.paced and now - self._mark_ns > _SLOW_WINDOW_NS:
-            if self._units < _SLOW_EVENTS:
-                self._unpace()
-            self._units = 0
-            self._mark_ns = now
-        return self.paced
-
-    def _broken(self, error: Exception) -> None:
-        """What the transport would tell us, had it been the one who read."""
-        transport = self._transport
-        assert transport is not None
-        self.connection_lost(error)
-        transport.abort()
