@@ -23,6 +23,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tokenwire.engine.timers import Timer
+from tokenwire.gateway import light
 from tokenwire.gateway.close_delimited import CloseDelimited
 from tokenwire.gateway.port import EXTENSION, Port
 from tokenwire.gateway.sinks import PortSink
@@ -78,8 +79,29 @@ class Quick(Protocol):
 class EdgeProtocol(HttpToolsProtocol):
     """Made per connection by the server; see the module's first lines."""
 
+    # With these in its dictionary it would have over thirty members, and no longer share their names with its like:
+    # 1.1 KiB a connection.
+    __slots__ = (
+        "_answering",
+        "_awaiting",
+        "_due",
+        "_head_bytes",
+        "_held",
+        "_in_body",
+        "_in_head",
+        "_last",
+        "_limits",
+        "_port",
+        "_quick",
+        "_read_bytes",
+        "_timer",
+        "_timer_due",
+        "_wheel",
+    )
+
     def __init__(self, *args: Any, limits: EdgeLimits, wheel: Wheel, quick: Quick | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.pipeline = light.Pipeline()  # type: ignore[assignment]  # as far as a deque is used here
         self._quick = quick
         self._awaiting: RequestResponseCycle | None = None  # it is answered without a task, when its body is there
         self._limits = limits
@@ -101,6 +123,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = light.Flow(transport)
         tune(transport, unsent_bytes=self._limits.unsent_bytes, user_timeout=self._limits.user_timeout)
         self._expect(self._limits.head_seconds)  # even a client that never says a word has a deadline
 
@@ -198,7 +221,9 @@ class EdgeProtocol(HttpToolsProtocol):
             scope["extensions"] = {EXTENSION: Port(self, cycle, self.transport)}
         if self._quick is None or not self._is_quick(self._quick, cycle):
             super()._start_asgi_task(cycle, app)
-        elif cycle.more_body:
+            return
+        cycle.message_event = light.UNHEARD
+        if cycle.more_body:
             self._awaiting = cycle
         else:  # it was pipelined, and is here already
             self._answer(cycle)
