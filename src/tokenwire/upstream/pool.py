@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -203,6 +204,7 @@ def _cause(error: Exception) -> str:
     return words or str(error) or "the server closed the connection"
 
 
+@lru_cache(maxsize=64)
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
