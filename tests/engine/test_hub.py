@@ -347,3 +347,34 @@ def test_statistics_count_streams_readers_bytes_and_ends(hub: Hub, sink: Sinks) 
     held = sum(stream.log.size for stream in (running, completed, cancelled, failed))
     assert statistics == (4, 1, 2, held, 4, 1, 1, 1, 0, 0)
     assert [one.id for one in hub.stream_statistics()] == [running.id, completed.id, cancelled.id, failed.id]
+
+
+class Heap:
+    """A sink that takes everything, and holds nothing that could hold it."""
+
+    terminal = None
+    unsent = 0
+
+    def write(self, data: bytes, chunk: bytes | None = None) -> bool:
+        return True
+
+    def close(self, terminal: object) -> None:
+        """Nothing to do."""
+
+
+@pytest.mark.parametrize("dialect", ["openai.chat", "native"])
+def test_a_forgotten_stream_leaves_nothing_to_the_garbage_collector(hub: Hub, dialect: str) -> None:
+    """Collecting walks over all that lives: a pause for every stream."""
+    hub.open(owner="me", dialect=CHAT, model="m", policy=Policy())
+    gc.collect()
+    gc.disable()
+    try:
+        stream = started(hub)
+        stream.attach(Heap(), dialects.get(dialect), ids=True).start()
+        stream.append(chat.answer("a", "b"), hub.clock.now_ns())
+        stream.finish()
+        hub.forget(stream)
+        del stream
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -1,4 +1,4 @@
-"""engine/stream: what readers' leaving does to generation, and what stopping does, at any moment."""
+"""engine/leaving: what readers' leaving does to generation, and what stopping does, at any moment."""
 
 from __future__ import annotations
 

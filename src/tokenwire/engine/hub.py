@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.clock import Clock
+from tokenwire.engine.record import StreamStatistics
 from tokenwire.engine.states import Policy
-from tokenwire.engine.stream import Stream, StreamStatistics
+from tokenwire.engine.stream import Stream
 from tokenwire.engine.timers import Timer, Wheel
 from tokenwire.errors import NotResumable, Overloaded
 
@@ -213,6 +214,7 @@ class Hub:
 
     def _drop(self, stream: Stream) -> None:
         del self._streams[stream.id]
+        stream.views = []  # they refer to it: a circle that only the garbage collector would find
         self._running.pop(stream.id, None)  # deleted from within its own end
         self._unpacked.pop(stream.id, None)
         self._bytes -= stream.log.size

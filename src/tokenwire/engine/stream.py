@@ -7,85 +7,49 @@ natural end finds either a running stream or a finished one, and the first termi
 from __future__ import annotations
 
 import logging
-from array import array
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tokenwire.dialects.base import Decoder, Dialect, Encoder
 from tokenwire.dialects.deltas import Failed, Terminal, TerminalState
-from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.log import LEARN, RUN, Attempt, Log
+from tokenwire.engine.leaving import Leaving
+from tokenwire.engine.log import LEARN, RUN, Attempt
 from tokenwire.engine.reader import Reader, Sink
+from tokenwire.engine.record import Record
+from tokenwire.engine.routing import Routing
 from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
-from tokenwire.engine.view import FoldedView, RawView, View, parse
+from tokenwire.engine.view import FoldedView, RawView, View
 from tokenwire.engine.watch import Watch
-from tokenwire.errors import LocalProtocolError, NotResumable, StreamClosed
+from tokenwire.errors import LocalProtocolError, StreamClosed
 
 if TYPE_CHECKING:
-    from tokenwire.engine.clock import Clock
+    from tokenwire.dialects.base import Dialect
     from tokenwire.engine.hub import Hub
     from tokenwire.engine.ingest import Ingest
-    from tokenwire.engine.lane import Envelope, Outlet, Peek
-    from tokenwire.engine.timers import Timer, Wheel
+    from tokenwire.engine.timers import Wheel
 
 log = logging.getLogger(__name__)
 
 
-class StreamStatistics(NamedTuple):
-    id: str
-    state: str
-    entries: int
-    bytes_held: int
-    readers: int
-    live_readers: int
-    furthest_lag: int
-    unsent: int
-    paused: str
-
-
-class Stream:
+class Stream(Record):
     """One generation. Made by ``Hub.open``; all methods are plain calls in the loop's thread.
 
     Attributes:
-        owner: the caller whose stream it is; the gateway shows it to nobody else.
-        dialect: what the provider speaks.
-        generated_ns: arrival of the first generated event (text, reasoning, tool arguments), None before it.
         on_open: called once, in the turn of the first generated event or of the terminal, whichever is first.
         on_end: called once, in the turn of the terminal.
     """
 
     __slots__ = (
-        "_drain_timer",
-        "_early",
-        "_envelope",
-        "_express",
         "_full",
-        "_linger_timer",
+        "_leaving",
         "_max_bytes",
-        "_pause",
+        "_routing",
         "_watch",
-        "clock",
-        "created",
-        "created_ns",
-        "dialect",
-        "ended_ns",
-        "generated_ns",
-        "hide_usage",
         "hub",
-        "id",
         "ingest",
-        "log",
-        "meta",
-        "model",
         "on_end",
         "on_open",
-        "owner",
-        "policy",
-        "readers",
         "source",
-        "state",
-        "views",
         "wheel",
     )
 
@@ -100,36 +64,17 @@ class Stream:
         policy: Policy,
         hide: bool = False,
     ) -> None:
+        super().__init__(hub.clock, stream_id, owner=owner, dialect=dialect, model=model, policy=policy, hide=hide)
         self.hub = hub
-        self.id = stream_id
-        self.owner = owner
-        self.dialect = dialect
-        self.model = model
-        self.policy = policy
-        self.hide_usage = hide
-        self.clock: Clock = hub.clock
         self.wheel: Wheel = hub.wheel
-        self.state = State.QUEUED
         self.source: Source | None = None
-        self.created = hub.clock.wall()
-        self.created_ns = hub.clock.now_ns()
-        self.ended_ns: int | None = None
-        self.generated_ns: int | None = None
-        self.meta: dict[str, object] = {}
-        self.log = Log(dialect.holes)
-        self.readers: list[Reader] = []
-        self.views: list[View] = []
+        self.ingest: Ingest | None = None
         self.on_open: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
-        self.ingest: Ingest | None = None
-        self._express = False
-        self._early = False  # a lane would do, but its envelope is not known yet
-        self._envelope: Envelope | None = None
-        self._max_bytes = policy.max_bytes
         self._watch: Watch | None = Watch(dialect)  # until the terminal
-        self._linger_timer: Timer | None = None
-        self._drain_timer: Timer | None = None
-        self._pause = Pause.NONE
+        self._leaving = Leaving()
+        self._routing = Routing()
+        self._max_bytes = policy.max_bytes
         self._full = False  # the log was above its bound with nobody behind: the next entry is one too many
 
     # ------------------------------------------------------------------ the source's side
@@ -170,40 +115,24 @@ class Stream:
             self.reroute()
         if failed is not None:
             self.fail(failed)
-        elif held.done_seq is not None and self._drain_timer is None and held.terminal is None:
-            # The answer is whole; what may follow (the end of the HTTP body) is not waited for without end.
-            self._drain_timer = self.wheel.after(self.policy.drain, self.finish)
-        if self._early and len(held.run) >= LEARN:
+        elif held.done_seq is not None:
+            self._leaving.whole(self)
+        if self._routing.early and len(held.run) >= LEARN:
             self.reroute()
         if len(held.run) >= RUN or held.size > self._max_bytes:
             self.tidy()
 
     def reroute(self) -> None:
         """Who reads live has changed: see whether the express lane serves the present constellation."""
-        if self.ingest is None:
-            return
-        lane: tuple[Peek, Reader, Outlet, Envelope | None] | None = None
-        self._early = False
-        live = [reader for view in self.views for reader in view.live]
-        if len(live) == 1 and self.log.terminal is None and self.dialect.peek is not None:
-            reader = live[0]
-            if self.generated_ns is not None and not reader.view.folded:
-                outlet: Outlet | None = getattr(reader.sink, "outlet", None)  # an optional power of a sink
-                if outlet is not None:
-                    self._envelope = self.log.envelope()
-                    self._early = self.log.curious
-                    if not self._early:
-                        lane = (self.dialect.peek, reader, outlet, self._envelope)
-        if lane is not None or self._express:
-            self._express = lane is not None
-            self.ingest.route(lane)
+        if self.ingest is not None:
+            self._routing.decide(self, self.ingest)
 
     def tidy(self) -> None:
         """What need not be done for each entry: pack, find the frames' envelope, and keep the bound."""
         held = self.log
         if len(held.run) >= RUN:
             self.hub.pack(self)
-        if self._express and held.envelope() != self._envelope:
+        if self._routing.outdated(held):
             self.reroute()
         if held.size > self._max_bytes:
             self._bound_reached()
@@ -254,18 +183,15 @@ class Stream:
         cursor = view.position(EventId(self.log.epoch, 0) if after is None else after)
         reader = Reader(self, view, sink, cursor)
         self.readers.append(reader)
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
-            self._linger_timer = None
+        self._leaving.joined()
         return reader
 
     def detach(self, reader: Reader, *, finished: bool) -> None:
         """*reader* is over. When the last one leaves before the end, the policy decides: cancel, linger or finish."""
         self.readers.remove(reader)
-        if finished:
-            self.caught_up()
-        else:
-            self._after_leave()
+        self.caught_up()  # with no reader attached the bound never pauses an upstream
+        if not finished:
+            self._leaving.left(self)
 
     def trim(self, keep: int) -> int:
         """Forget the oldest entries that every reader has had, down to *keep* bytes; returns the bytes freed."""
@@ -280,7 +206,7 @@ class Stream:
 
     def caught_up(self) -> None:
         """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
-        if self._pause is not Pause.NONE and self._pause & Pause.MEMORY and all(reader.live for reader in self.readers):
+        if self.paused is not Pause.NONE and self.paused & Pause.MEMORY and all(reader.live for reader in self.readers):
             # Else a reader that falls behind by the very next read would pause again, and so on: the log would grow
             # past its bound, a read at a time.
             self._full = self.log.size > self._max_bytes
@@ -291,114 +217,39 @@ class Stream:
         log.info("stream %s: a reader took nothing for %g s and is detached", self.id, self.policy.reader_timeout)
         where = EventId(self.log.epoch, reader.cursor.seq, reader.cursor.frames)
         message = f"this reader took nothing for {self.policy.reader_timeout:g} s; resume after {where}"
-        terminal = Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True))
-        reader.give_up(terminal)
+        reader.give_up(Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True)))
 
     def expect_reader(self) -> None:
         """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
         if not self.readers:
-            self._after_leave()
+            self._leaving.left(self)
 
-    def cancel(self, message: str = "cancelled on request") -> bool:
+    def is_whole(self) -> bool:
+        """Whether only bookkeeping is missing: to stop now would save nothing."""
+        return self._watch is not None and self._watch.is_whole(self.log, unary=self.unary)
+
+    def cancel(self, message: str = "cancelled on request", *, code: str = "cancelled") -> bool:
         """Stop generation now, from anywhere. Idempotent; False when the stream was already over."""
         if self.log.terminal is not None:
             return False
-        self._terminate("cancelled", Failed(code="cancelled", message=message))
+        self._terminate("cancelled", Failed(code=code, message=message))
         return True
 
     # ------------------------------------------------------------------ pausing
 
     def pause(self, reason: Pause) -> None:
         """Stop reading the upstream for *reason*; deadlines stand still meanwhile."""
-        if not self._pause and self.source is not None:
+        if not self.paused and self.source is not None:
             self.source.pause()
-        self._pause |= reason
+        self.paused |= reason
 
     def unpause(self, reason: Pause) -> None:
-        if self._pause & reason:
-            self._pause &= ~reason
-            if not self._pause and self.source is not None:
+        if self.paused & reason:
+            self.paused &= ~reason
+            if not self.paused and self.source is not None:
                 self.source.resume()
 
-    # ------------------------------------------------------------------ questions
-
-    def trimmed(self) -> NotResumable:
-        """The answer to whoever wants what is no longer held."""
-        earliest = str(EventId(self.log.epoch, self.log.first))
-        return NotResumable(
-            410,
-            "trimmed",
-            f"the beginning of this stream is no longer held; the earliest is {earliest}",
-            earliest=earliest,
-        )
-
-    @property
-    def terminal(self) -> Terminal | None:
-        return self.log.terminal
-
-    @property
-    def last_ns(self) -> int:
-        """When the newest entry came; the stream's creation before the first."""
-        arrivals = self.log.arrivals_ns
-        return arrivals[-1] if arrivals else self.created_ns
-
-    @property
-    def timeline(self) -> array[int]:
-        """Arrival of each entry, CLOCK_MONOTONIC nanoseconds."""
-        return self.log.arrivals_ns
-
-    def encoder(self, dialect: Dialect) -> Encoder:
-        return dialect.encoder(self.id, self.created, self.model)
-
-    def decoder(self) -> Decoder:
-        return self.dialect.decoder()
-
-    def transcript(self, upto: int | None = None) -> Transcript:
-        """The fold of all entries (or of the first *upto*): text, tool calls, usage. Linear in the log.
-
-        Raises ``NotResumable`` (410) when the log's beginning was trimmed.
-        """
-        if self.log.first > 1:
-            raise self.trimmed()
-        fold = Transcript()
-        decoder = self.decoder()
-        held = self.log
-        seq = 0
-        end = held.last_frame if upto is None else min(upto, held.last_frame)
-        while seq < end:
-            for frame in held.after(seq, end - seq):
-                seq += 1
-                if held.attempt_at(seq).unary:
-                    deltas = self.dialect.decode_response(frame)
-                elif held.done_seq is not None and seq > held.done_seq:
-                    continue
-                else:
-                    deltas = [delta for event in parse(frame) for delta in decoder.feed(event)]
-                for delta in deltas:
-                    fold.apply(delta)
-        return fold
-
-    def statistics(self) -> StreamStatistics:
-        """Frozen figures of this moment."""
-        readers = [reader.statistics() for reader in self.readers]
-        return StreamStatistics(
-            self.id,
-            self.state.value,
-            self.log.last,
-            self.log.size,
-            len(readers),
-            sum(reader.live for reader in readers),
-            max((reader.lag for reader in readers), default=0),
-            sum(reader.unsent for reader in readers),
-            (self._pause.name or "") if self._pause else "",
-        )
-
     # ------------------------------------------------------------------ inside
-
-    @property
-    def unary(self) -> bool:
-        """The answer came whole, not as a stream."""
-        return any(attempt.unary for attempt in self.log.attempts)
 
     def _move(self, to: State) -> None:
         if to not in MOVES[self.state]:
@@ -413,58 +264,21 @@ class Stream:
 
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
         self._move(State(state))
-        now = self.clock.now_ns()
+        self.ended_ns = now = self.clock.now_ns()
         watch, self._watch = self._watch, None
         assert watch is not None  # as long as there is no terminal
-        opened, last = self.generated_ns, self.last_ns
-        terminal = Terminal(
-            state=state,
-            reason=watch.finish.reason,
-            native_reason=watch.finish.native_reason,
-            error=failed,
-            usage=watch.usage,
-            ttft_ms=None if opened is None else (opened - self.created_ns) / 1e6,
-            e2e_ms=None if opened is None else (last - self.created_ns) / 1e6,
-        )
-        self.ended_ns = now
-        self.log.close(terminal, now)
+        self.log.close(self.ending(state, failed, watch), now)
         self.reroute()
         source, self.source, self.ingest = self.source, None, None
         if source is not None:
             source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
-        for timer in (self._linger_timer, self._drain_timer):
-            if timer is not None:
-                timer.cancel()
+        self._leaving.over()
         for view in self.views:
             view.end()
         self._opened()
         callbacks, self.on_end = self.on_end, []
         _call(callbacks)
         self.hub.ended(self)
-
-    def _after_leave(self) -> None:
-        self.caught_up()  # with no reader attached the bound never pauses an upstream
-        if self.readers:
-            return
-        if self.log.terminal is not None:
-            return
-        if self._watch is not None and self._watch.is_whole(self.log, unary=self.unary):
-            self._linger_timer = self.wheel.after(self.policy.drain, self._drained)
-        elif self.policy.linger <= 0:
-            self._terminate("cancelled", Failed(code="client_left", message="the reader left"))
-        elif self.policy.linger != float("inf"):
-            self._linger_timer = self.wheel.after(self.policy.linger, self._lapsed)
-
-    def _drained(self) -> None:
-        self._linger_timer = None
-        if not self.readers and self.log.terminal is None:
-            self.finish()
-
-    def _lapsed(self) -> None:
-        self._linger_timer = None
-        if not self.readers and self.log.terminal is None:
-            message = f"nobody read for {self.policy.linger:g} s"
-            self._terminate("cancelled", Failed(code="client_left", message=message))
 
     def _bound_reached(self) -> None:
         """The log is full. A reader that is behind pauses the upstream (until it leaves or is detached); else fail."""

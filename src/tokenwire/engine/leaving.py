@@ -1,0 +1,67 @@
+"""What becomes of a stream that nobody reads any more, and of an answer that is whole while its body is not over.
+
+Generation costs money, so it does not go on for nobody: the policy says whether it stops at once, lingers for a reader
+who may come back, or is finished. An answer that is whole lacks at most its usage and the end of the HTTP body, and
+neither is waited for without end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenwire.engine.stream import Stream
+    from tokenwire.engine.timers import Timer
+
+_FOREVER = float("inf")
+
+
+class Leaving:
+    """One per stream: its two deadlines. The stream is an argument and never kept, or the two would hold each other
+    until the garbage collector comes; a timer holds it only until it fires or is cancelled.
+    """
+
+    __slots__ = ("_drain_timer", "_linger_timer")
+
+    def __init__(self) -> None:
+        self._linger_timer: Timer | None = None
+        self._drain_timer: Timer | None = None
+
+    def whole(self, stream: Stream) -> None:
+        """The end marker came. May be said again."""
+        if self._drain_timer is None and stream.log.terminal is None:
+            self._drain_timer = stream.wheel.after(stream.policy.drain, stream.finish)
+
+    def joined(self) -> None:
+        """There is a reader (again)."""
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
+
+    def left(self, stream: Stream) -> None:
+        """A reader left, or none has come yet. If there is no other before the end, the policy decides."""
+        if stream.readers or stream.log.terminal is not None:
+            return
+        policy = stream.policy
+        if stream.is_whole():
+            self._linger_timer = stream.wheel.after(policy.drain, lambda: self._drained(stream))
+        elif policy.linger <= 0:
+            stream.cancel("the reader left", code="client_left")
+        elif policy.linger != _FOREVER:
+            self._linger_timer = stream.wheel.after(policy.linger, lambda: self._lapsed(stream))
+
+    def over(self) -> None:
+        """The stream has its terminal: nothing happens to it later."""
+        for timer in (self._linger_timer, self._drain_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _drained(self, stream: Stream) -> None:
+        self._linger_timer = None
+        if not stream.readers:
+            stream.finish()
+
+    def _lapsed(self, stream: Stream) -> None:
+        self._linger_timer = None
+        if not stream.readers:
+            stream.cancel(f"nobody read for {stream.policy.linger:g} s", code="client_left")
