@@ -28,7 +28,8 @@ OVERHEAD = 50
 #: Packing costs 0.3 us a frame. To keep frames plain costs more: memory that was never used before is cleared by the
 #: kernel, page by page (1 us a frame). 64 frames are about 20 KiB plain, and packed a tenth of that.
 RUN = 64
-#: From so many frames on, an envelope is looked for (40 us, which the dozen tokens after it save).
+#: From so many frames on, an envelope is looked for (40 us: some fifty tokens that come alone save as much, or a few
+#: reads that bring several).
 LEARN = 4
 #: So many frames of a run that fit none: it is looked for again.
 AGAIN = 12

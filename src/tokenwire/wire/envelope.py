@@ -9,7 +9,8 @@ Lossless by construction: a frame is packed only if the template's literals and 
 that frame. The sentinel test at learning and the check of every hole add that a packed frame *means* what its
 holes say, so that a later reader may take the text from there.
 
-Off the hot path: the engine packs what lies some hundred frames behind the newest.
+Learning and packing are off the hot path: the engine does them every so many frames. Once a template is known, the
+newest frames may be taken apart by it as they come (`engine.lane`, into an `envelope_run`).
 """
 
 from __future__ import annotations
@@ -216,7 +217,7 @@ class Codec:
 
     def learn(self, frames: Sequence[bytes]) -> int | None:
         """The number of the template for frames like the ones in the middle of *frames*, a new one if need be; None if
-        there is none. It counts if the next frame fits it too."""
+        there is none. It counts if the next frame fits it too: at least two *frames* are needed."""
         middle = (len(frames) - 1) // 2
         frame, following = frames[middle : middle + 2]
         for number, template in enumerate(self._templates):
