@@ -81,10 +81,11 @@ class Port:
         return self
 
     def begin(self, headers: Headers) -> None:
-        """The head of a chunked answer, status 200. From now on writes go straight to the socket, and it is said at
-        once when that is full."""
-        self.transport.set_write_buffer_limits(high=0)
+        """The head of a chunked answer, status 200. It leaves with the first chunk, or at the end of the turn.
+
+        From that chunk on writes go straight to the socket, and it is said at once when that is full."""
         self.write(self._head(200, headers) + b"transfer-encoding: chunked\r\n\r\n")
+        self.transport.set_write_buffer_limits(high=0)
 
     def end(self, data: bytes) -> None:
         """The last bytes of a chunked answer."""
