@@ -25,7 +25,7 @@ run: setup ## the relay with the simulator, on http://127.0.0.1:8787
 	$(BIN)/tokenwire serve
 
 test: setup ## all tests, with coverage
-	@./.ci/system-programs nginx
+	@./.ci/system-programs nginx caddy
 	./.ci/node-packages
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest
