@@ -20,7 +20,7 @@ from tokenwire.testing.http_bytes import LAST_CHUNK, head
 from tokenwire.testing.processes import Running, wait_for
 from tokenwire.testing.relay import STREAM_HEAD, chunks, serving, settings_for
 from tokenwire.testing.rig import run_in, until
-from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import REQUEST, ScriptedUpstream, Step
 
 SCRIPT = Path(__file__).parent / "node" / "textbook.mjs"
 TEXT = "Grüße, 世界 \u2028 and \x85, 👩‍👩‍👧\r\nagain"
@@ -73,7 +73,7 @@ def test_heartbeats_break_neither(program: str, case: str) -> None:
     async def main() -> None:
         gate = asyncio.Event()
         rest = chunks(text(" two"), finish(), DONE) + LAST_CHUNK
-        script = [REQUEST, STREAM_HEAD + chunks(role(), text("one")), gate, rest]
+        script: list[Step] = [REQUEST, STREAM_HEAD + chunks(role(), text("one")), gate, rest]
         async with (
             ScriptedUpstream(script) as upstream,
             serving(settings_for(upstream.base_url, heartbeat=0.02)) as relay,

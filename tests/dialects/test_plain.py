@@ -36,7 +36,14 @@ def wire(deltas: list[Delta], terminal: Terminal) -> bytes:
 
 
 def test_text_and_its_end() -> None:
-    deltas = [Started(), TextDelta("Grüße"), TextDelta(""), TextDelta('"\n'), Finished("stop"), Usage(output=2)]
+    deltas: list[Delta] = [
+        Started(),
+        TextDelta("Grüße"),
+        TextDelta(""),
+        TextDelta('"\n'),
+        Finished("stop"),
+        Usage(output=2),
+    ]
     assert wire(deltas, Terminal("completed")).decode() == (
         'data: {"text":"Grüße"}\n\ndata: {"text":"\\"\\n"}\n\ndata: [DONE]\n\n'
     )
