@@ -18,9 +18,10 @@ from live.compare import FIXTURES, differences
 from live.reading import fixture, understand
 from live.record import record
 from live.redact import Redactor
+from live.ways import Way, ways
 from tokenwire.engine.clock import LoopClock
 from tokenwire.errors import ConfigError, TokenwireError
-from tokenwire.gateway.directory import Directory, Upstream, list_models
+from tokenwire.gateway.directory import Directory, list_models
 from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings, from_environment, load
 from tokenwire.upstream.pool import Pool
 
@@ -77,60 +78,60 @@ async def _all(
     directory = Directory(settings, pool)
     try:
         # One after the other: nobody's rate limit is the subject here.
-        return all([await _provider(pool, directory.upstreams[name], models.get(name), out, environ) for name in names])
+        return all(
+            [await _provider(pool, way, models.get(way.upstream.name), out, environ) for way in ways(directory, names)]
+        )
     finally:
         pool.close()
 
 
-async def _provider(pool: Pool, upstream: Upstream, model: str | None, out: Path, environ: Mapping[str, str]) -> bool:
-    speech = SPEECHES.get(upstream.dialect.name)
+async def _provider(pool: Pool, way: Way, model: str | None, out: Path, environ: Mapping[str, str]) -> bool:
+    speech, name = SPEECHES.get(way.dialect.name), way.upstream.name
     if speech is None:
-        print(f"{upstream.name}: nothing is known here of asking in {upstream.dialect.name}; see live/cases.py")
+        print(f"{way.label}: nothing is known here of asking in {way.dialect.name}; see live/cases.py")
         return False
     try:
-        model = model or choose(upstream.name, upstream.settings.models or await _listed(pool, upstream))
+        model = model or choose(name, way.upstream.settings.models or await _listed(pool, way))
         if model is None:
-            print(f"{upstream.name}: it lists no models; say --model {upstream.name}=MODEL")
+            print(f"{way.label}: it lists no models; say --model {name}=MODEL")
             return False
-        asked = [await _case(pool, upstream, speech, case, model, out, environ) for case in CASES]
+        asked = [await _case(pool, way, speech, case, model, out, environ) for case in CASES]
     except TokenwireError as error:
-        print(f"{upstream.name}: {error}")
+        print(f"{way.label}: {error}")
         return False
     return all(asked)
 
 
-async def _listed(pool: Pool, upstream: Upstream) -> list[str]:
+async def _listed(pool: Pool, way: Way) -> list[str]:
     try:
-        return await list_models(pool, upstream)
+        return await list_models(pool, way.upstream)
     except TokenwireError as error:
-        print(f"{upstream.name}: no list of models: {error}")
+        print(f"{way.label}: no list of models: {error}")
         return []
 
 
 async def _case(
-    pool: Pool, upstream: Upstream, speech: Speech, case: str, model: str, out: Path, environ: Mapping[str, str]
+    pool: Pool, way: Way, speech: Speech, case: str, model: str, out: Path, environ: Mapping[str, str]
 ) -> bool:
-    body = msgspec.json.encode(speech.body(case, model, upstream.settings.usage))
-    recording = await record(pool, upstream, speech.path, body, stop_after=CASES[case])
-    redactor = Redactor(_secrets(upstream.settings, environ))
-    folder = upstream.name if (FIXTURES / upstream.name).is_dir() else speech.folders[0]
-    reading = understand(upstream.dialect, recording.status, redactor.body(recording.body))
+    settings, name = way.upstream.settings, way.upstream.name
+    body = msgspec.json.encode(speech.body(case, model, settings.usage))
+    recording = await record(pool, way, speech.path, body, stop_after=CASES[case])
+    redactor = Redactor(_secrets(settings, environ))
+    folder = name if (FIXTURES / name).is_dir() else speech.folders[0]
+    reading = understand(way.dialect, recording.status, redactor.body(recording.body))
     answered = recording.status == 200
     first = "" if recording.first_ms is None else f", first token after {recording.first_ms:.0f} ms"
-    print(f"{upstream.name} {model} {case}: {recording.status}, {reading.generated} events{first}, {recording.how}")
+    print(f"{way.label} {model} {case}: {recording.status}, {reading.generated} events{first}, {recording.how}")
     found = differences(case, recording, reading, speech, folder)
-    for each in found:
+    for each in found or ["as in our reference"]:
         print(f"    {redactor.body(each.encode()).decode()}")
-    if not found:
-        print("    as in our reference")
-    target = out / upstream.name
+    target = out / way.label
     target.mkdir(parents=True, exist_ok=True)
     file = f"{case}.{'sse' if answered else 'json'}"
     (target / file).write_bytes(redactor.body(recording.body))
-    told = fixture(reading, recording, redactor.headers(recording.headers), folder=folder, case=case, file=file) | {
-        "differences": found
-    }
-    told["recorded"] |= {"provider": upstream.name, "model": model, "request": json.loads(body)}
+    headers = redactor.headers(recording.headers)
+    told = fixture(reading, recording, headers, folder=folder, case=case, file=file)
+    told["recorded"] |= {"provider": name, "model": model, "request": json.loads(body), "differences": found}
     written = json.dumps(told, ensure_ascii=False, indent=1).encode()
     (target / f"{case}.expected.json").write_bytes(redactor.body(written))
     return answered

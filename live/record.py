@@ -11,10 +11,10 @@ from tokenwire.dialects.deltas import GENERATED
 from tokenwire.wire import sse
 
 if TYPE_CHECKING:
+    from live.ways import Way
     from tokenwire.dialects.base import Dialect
     from tokenwire.dialects.deltas import Delta
     from tokenwire.errors import RemoteProtocolError
-    from tokenwire.gateway.directory import Upstream
     from tokenwire.upstream.pool import Pool
 
 CONNECT_SECONDS = 10.0
@@ -91,17 +91,16 @@ class _Recorder:
 
 
 async def record(
-    pool: Pool, upstream: Upstream, path: str, body: bytes, *, stop_after: int | None, seconds: float = CASE_SECONDS
+    pool: Pool, way: Way, path: str, body: bytes, *, stop_after: int | None, seconds: float = CASE_SECONDS
 ) -> Recording:
-    """Ask *upstream*, and keep what comes until the end, *stop_after* generated events, or *seconds*.
+    """Ask a provider, and keep what comes until the end, *stop_after* generated events, or *seconds*.
 
     Raises ``ConnectFailed``. Cancelling closes the connection.
     """
-    connection = await pool.connect(upstream.origin, CONNECT_SECONDS)
-    recorder = _Recorder(upstream.dialect, stop_after)
+    connection = await pool.connect(way.origin, CONNECT_SECONDS)
+    recorder = _Recorder(way.dialect, stop_after)
     try:
-        request = upstream.request(path, body, [("accept", "text/event-stream")])
-        connection.send(recorder, request.encode(), pacing=False)
+        connection.send(recorder, way.request(path, body).encode(), pacing=False)
         async with asyncio.timeout(seconds):
             await recorder.over
     except TimeoutError:

@@ -223,7 +223,7 @@ def scope(**fields: str) -> dict[str, Any]:
         {"user-agent": "node", "sec-fetch-mode": "cors"},
         {},
         {name.lower(): value for name, value in NATIVE.items()},
-        {"origin": "http://127.0.0.1:8787", "sec-fetch-site": "same-origin"},
+        {"origin": "http://127.0.0.1:8787", "sec-fetch-site": "same-origin", "sec-fetch-dest": "empty"},
     ],
 )
 def test_our_own_page_and_what_is_no_browser_may(fields: dict[str, str]) -> None:
@@ -234,10 +234,12 @@ def test_our_own_page_and_what_is_no_browser_may(fields: dict[str, str]) -> None
     ("fields", "code"),
     [
         ({"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}, "foreign_site"),
-        ({"sec-fetch-site": "same-site"}, "foreign_site"),  # another port of this machine
+        ({"sec-fetch-site": "same-site", "sec-fetch-dest": "empty"}, "foreign_site"),  # another port of this machine
+        ({"sec-fetch-site": "same-origin", "sec-fetch-dest": "image"}, "foreign_site"),  # a picture in a model's answer
+        ({"sec-fetch-site": "same-origin", "sec-fetch-dest": "document"}, "foreign_site"),
         ({"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}, "foreign_site"),  # a link in a mail
         ({"user-agent": "Mozilla/5.0 (Macintosh) Safari/605.1.15"}, "foreign_site"),  # before Fetch Metadata
-        ({"sec-fetch-site": "same-origin", "sec-purpose": "prefetch;prerender"}, "prefetch"),
+        ({"sec-fetch-site": "same-origin", "sec-fetch-dest": "empty", "sec-purpose": "prefetch"}, "prefetch"),
         ({"purpose": "prefetch"}, "prefetch"),
         ({"origin": "null", "sec-fetch-site": "same-origin"}, "foreign_origin"),
     ],

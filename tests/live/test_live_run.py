@@ -15,9 +15,10 @@ from typing import Any
 import live.__main__ as program
 import pytest
 from live.record import Recording, record
+from live.ways import ways
 
 from tokenwire.engine.clock import LoopClock
-from tokenwire.gateway.directory import Directory, Upstream
+from tokenwire.gateway.directory import Directory
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.processes import running_simulator
@@ -35,8 +36,8 @@ def asked(script: Sequence[Step], check: Callable[[Recording, ScriptedUpstream],
     async def main() -> None:
         async with ScriptedUpstream(script) as upstream:
             pool = Pool(LoopClock().now_ns)
-            provider = Directory(settings_for(upstream.base_url), pool).upstreams["up"]
-            recording = await record(pool, provider, "/chat/completions", b"{}", **{"stop_after": None, **more})
+            (way,) = ways(Directory(settings_for(upstream.base_url), pool), ["up"])
+            recording = await record(pool, way, "/chat/completions", b"{}", **{"stop_after": None, **more})
             await check(recording, upstream)
             pool.close()
 
@@ -100,18 +101,28 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_a_run_from_the_command_line(simulator: Any, tmp_path: Path) -> None:
     """As ``make live`` does it, with the simulator where OpenAI would be: there is no network where tests run."""
     environ = {**os.environ, "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{simulator.url}/v1"}
-    command = [sys.executable, "-m", "live", "--only", "openai", "--model", "openai=instant", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "live",
+        "--only",
+        "openai",
+        "--model",
+        "openai=llama-4-scout",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "openai instant text: 200" in done.stdout
-    assert re.search(r"^openai instant cancelled: 200, \d+ events, .* cancelled$", done.stdout, re.MULTILINE)
+    assert "openai llama-4-scout text: 200" in done.stdout
+    assert re.search(r"^openai llama-4-scout cancelled: 200, \d+ events, .* cancelled$", done.stdout, re.MULTILINE)
     assert "field new to us" not in done.stdout, "the simulator is wire-accurate"
     kept = {path.name for path in (tmp_path / "openai").iterdir()}
     assert kept == {f"{case}{end}" for case in ("text", "tool-call", "cancelled") for end in (".sse", ".expected.json")}
     text = json.loads((tmp_path / "openai" / "text.expected.json").read_text("utf-8"))
     assert text["expected"]["complete"]
     assert text["expected"]["usage"]["completion_tokens"] > 0
-    assert (text["http"]["status"], text["recorded"]["model"]) == (200, "instant")
+    assert (text["http"]["status"], text["recorded"]["model"]) == (200, "llama-4-scout")
     call = json.loads((tmp_path / "openai" / "tool-call.expected.json").read_text("utf-8"))
     assert call["expected"]["tool_calls"][0]["name"] == "get_weather"
     cancelled = json.loads((tmp_path / "openai" / "cancelled.expected.json").read_text("utf-8"))
@@ -195,8 +206,8 @@ def test_differences_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     async def main() -> None:
         async with ScriptedUpstream(script * 3) as upstream:
             pool = Pool(LoopClock().now_ns)
-            provider: Upstream = Directory(settings_for(upstream.base_url), pool).upstreams["up"]
-            assert await program._provider(pool, provider, "m", tmp_path, {})
+            (way,) = ways(Directory(settings_for(upstream.base_url), pool), ["up"])
+            assert await program._provider(pool, way, "m", tmp_path, {})
             pool.close()
 
     run_in("asyncio", main)

@@ -8,13 +8,13 @@ it goes on where it was, and is told 204 once nothing is left.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenwire.dialects.json_text import loads, scrub
-from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request
+from tokenwire.dialects.openai_chat_request import parse_request
 from tokenwire.dialects.plain import DIALECT
+from tokenwire.dialects.plain_request import Question, checked, choose, in_words_of, parse_question
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.gateway import chat, guard, respond
@@ -30,22 +30,6 @@ PATH: Final = "/api/chat"
 
 #: A UUID has 36 characters; a name of somebody's own may be longer.
 MAX_RUN: Final = 200
-
-
-class Turn(msgspec.Struct, forbid_unknown_fields=True):
-    """An earlier message."""
-
-    role: str
-    content: str
-
-
-class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What is asked. *messages*: earlier turns, oldest first."""
-
-    prompt: str
-    model: str | None = None
-    system: str | None = None
-    messages: list[Turn] = []
 
 
 async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,34 +54,6 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
     await responding.run(send)
 
 
-def parse_question(body: bytes) -> Question:
-    """The body of a POST. Raises ``RequestRefused`` (400), saying what is wrong with it."""
-    try:
-        value, torn = loads(body.decode())
-        value = scrub(value) if torn else value
-    except (ValueError, RecursionError) as error:
-        raise RequestRefused(400, "invalid_json", f"the request body is not valid JSON: {error}") from error
-    if isinstance(value, dict) and "messages" in value and "prompt" not in value:
-        raise RequestRefused(
-            400,
-            "unsupported_body",
-            "there is no 'prompt'. If this comes from the AI SDK's useChat: its protocol is not spoken here yet; send "
-            '{"prompt": "…"} with the earlier turns as messages, or use /v1/chat/completions',
-            param="prompt",
-        )
-    try:
-        question = msgspec.convert(value, Question)
-    except msgspec.ValidationError as error:
-        raise RequestRefused(400, "bad_request", f"the body of POST {PATH}: {error}") from error
-    return _checked(question)
-
-
-def _checked(question: Question) -> Question:
-    if not question.prompt:
-        raise RequestRefused(400, "missing_prompt", "you must provide a 'prompt' that is not empty", param="prompt")
-    return question
-
-
 def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Following:
     question = parse_question(body)
     key = header(scope, b"idempotency-key")
@@ -113,7 +69,7 @@ def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: 
 
 def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> respond.Following:
     parameters = query(scope)
-    question = _checked(
+    question = checked(
         Question(parameters.get("prompt", ""), parameters.get("model") or None, parameters.get("system") or None)
     )
     run = parameters.get("run", "")
@@ -151,18 +107,8 @@ def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Ques
 
 
 def _start(gateway: Gateway, scope: Scope, owner: str, question: Question) -> Stream:
-    request = as_chat(question, question.model or gateway.directory.default())
+    model = question.model or gateway.directory.default()
+    spoken = gateway.directory.resolve(model).upstream.settings.dialect
+    body = in_words_of(choose([spoken]), question, model)
     linger = chat.linger_of(scope, gateway.settings.limits.linger)
-    return chat.start(gateway, scope, owner, request, linger=linger)
-
-
-def as_chat(question: Question, model: str) -> ChatRequest:
-    """*question* as a streamed Chat Completions request to *model*."""
-    messages: list[dict[str, Any]] = [] if question.system is None else [_turn("system", question.system)]
-    messages += [_turn(turn.role, turn.content) for turn in question.messages]
-    messages.append(_turn("user", question.prompt))
-    return parse_request(msgspec.json.encode({"model": model, "stream": True, "messages": messages}))
-
-
-def _turn(role: str, content: str) -> dict[str, Any]:
-    return {"role": role, "content": content}
+    return chat.start(gateway, scope, owner, parse_request(body), linger=linger)
