@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_PROXY := 127.0.0.1,localhost,::1
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup run test test-quick check format bench fuzz lock clean
+.PHONY: help setup run test test-quick check format bench fuzz live lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench: setup ## tokenwire, nginx and the tutorial relay side by side
 
 fuzz: setup ## the SSE decoder against its oracle, for a minute
 	$(BIN)/python fuzz/sse.py --seconds 60
+
+live: setup ## ask the providers whose keys are in the environment, and record (costs cents; ARGS="--only openai")
+	$(BIN)/python -m live $(ARGS)
 
 lock: ## the lock files anew, from pyproject.toml and requirements/dev.in
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/run.txt pyproject.toml

@@ -167,3 +167,16 @@ def test_a_stream_begun_with_a_key_is_found_again(curl: Curl, relay: Running, ch
     again = read(output(curl(*ask))).events
     assert again[:5] == head
     assert again[-1].data == "[DONE]"
+
+
+def test_the_plainest_form_by_get_goes_on_by_its_run(relay: Running, curl: Curl) -> None:
+    link = f"{relay.url}/api/chat?model=sim/echo&run=curl-1"
+    asked = ("-G", "--data-urlencode", "prompt=Grüße an alle", link)
+    whole = output(curl(*asked))
+    events = read(whole).events
+    assert "".join(json.loads(event.data)["text"] for event in events[:-1]) == "Grüße an alle"
+    assert events[-1].data == "[DONE]"
+    rest = read(output(curl(*asked, "-H", f"last-event-id: {events[0].id}"))).events
+    assert [(event.id, event.data) for event in rest] == [(event.id, event.data) for event in events[1:]]
+    assert output(curl(*asked, "-H", f"last-event-id: {events[-1].id}", "-w", "%{http_code}")) == b"204"
+    assert output(curl(*asked, "-H", "sec-fetch-site: cross-site", "-w", "%{http_code}")).endswith(b"403")

@@ -46,7 +46,7 @@ def at(block: str, address: str) -> str:
 
 
 def test_the_readme_has_the_blocks_that_are_tested() -> None:
-    assert set(BLOCKS) == {"sdk", "curl", "toml"}
+    assert set(BLOCKS) == {"sdk", "curl", "plain", "toml"}
 
 
 def test_the_sdk_block_prints_an_answer(relay: str) -> None:
@@ -69,6 +69,16 @@ def test_the_curl_block_starts_follows_and_resumes(relay: str) -> None:
     assert "event: done" in whole
     # The priming id is the reader's own; after it comes exactly what the first reader had after that event.
     assert again == "id: 1-17\n\n" + whole.partition("id: 1-17\n\n")[2]
+
+
+def test_the_plain_block_prints_text_and_its_end(relay: str) -> None:
+    if shutil.which("curl") is None:
+        assert os.environ.get("CI") != "true", "curl is missing"
+        pytest.skip("curl is missing (Debian package curl)")
+    said = subprocess.run(["sh", "-c", at("plain", relay)], capture_output=True, check=True).stdout.decode()
+    *events, end = [line.removeprefix("data: ") for line in said.split("\n\n")[:-1]]
+    assert len("".join(json.loads(event)["text"] for event in events).split()) > 20
+    assert end == "[DONE]"
 
 
 def test_the_toml_block_is_a_valid_configuration() -> None:

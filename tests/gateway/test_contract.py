@@ -51,7 +51,7 @@ def process(name: str, upstream_port: int) -> Iterator[int]:
     port = free_port()
     environ = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "RELAY_UPSTREAM": f"http://127.0.0.1:{upstream_port}/v1",
     }
     command = [part.format(port=port) for part in COMMANDS[name]]
@@ -313,3 +313,39 @@ def test_a_head_has_no_body(contract: Contract) -> None:
 
     gate = asyncio.Event()
     contract(main, [REQUEST, FIRST, gate, REST])
+
+
+def test_the_plainest_form(contract: Contract) -> None:
+    async def main(connect: Connect, upstream: ScriptedUpstream) -> None:
+        client, other = await connect(), await connect()
+        posted = client.post("/api/chat", {"prompt": "hi", "model": "up/m"})
+        await posted.until(lambda answer: b"one" in answer.body)
+        gates[0].set()
+        await posted.whole()
+        assert bytes(posted.body) == b'data: {"text":"one"}\n\ndata: {"text":" two"}\n\ndata: [DONE]\n\n'
+        link = "/api/chat?prompt=hi&model=up/m&run=r1"
+        first = await other.get(link).until(lambda answer: b"one" in answer.body)
+        other.reset()
+        resumed = await (await connect()).get(link, {"Last-Event-ID": first.ids[-1]}).head()
+        gates[1].set()
+        await resumed.whole()
+        assert resumed.data == [{"text": " two"}, "[DONE]"]
+        over = await client.get(link, {"Last-Event-ID": resumed.ids[-1]}).whole()
+        assert (over.status, bytes(over.body)) == (204, b"")
+
+    gates = [asyncio.Event(), asyncio.Event()]
+    contract(main, [REQUEST, FIRST, gates[0], REST, REQUEST, FIRST, gates[1], REST])
+
+
+def test_a_ticket_is_enough_to_follow(contract: Contract) -> None:
+    async def main(connect: Connect, upstream: ScriptedUpstream) -> None:
+        client = await connect()
+        started = await client.post("/v1/streams", {"dialect": "openai.chat", "request": chat()}).whole()
+        ticket = (await client.post(f"{started.fields['location']}/ticket").whole()).json
+        events = await (await connect()).get(ticket["url"], {"Accept": "text/event-stream"}).whole()
+        assert events.data[-1]["state"] == "completed"
+        over = await client.get(ticket["url"], {"Last-Event-ID": events.ids[-1]}).whole()
+        assert over.status == 204
+        assert (await client.get(ticket["url"][:-1]).whole()).status == 403
+
+    contract(main, streamed("one", " two"))

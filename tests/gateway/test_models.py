@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tokenwire.errors import RequestRefused
 from tokenwire.gateway import directory
 from tokenwire.gateway.directory import Directory
-from tokenwire.gateway.settings import ModelSettings, Settings, UpstreamSettings
+from tokenwire.gateway.settings import ModelSettings, ServerSettings, Settings, UpstreamSettings
+from tokenwire.gateway.settings_check import check
 from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.relay import Relay, chat, serving, streamed
 from tokenwire.testing.rig import run_in, until
@@ -108,6 +110,42 @@ def test_the_list_has_every_name_that_can_be_used(named: Any) -> None:
         assert {model["object"] for model in models["data"]} == {"model"}
 
     named(main)
+
+
+@pytest.mark.parametrize(
+    ("server", "aliases", "listed", "chosen"),
+    [
+        ("b/m9", {"smart": "a/m1"}, {"a": ["m1"]}, "b/m9"),
+        ("smart", {"first": "a/m0", "smart": "a/m1"}, {}, "smart"),
+        (None, {"smart": "a/m1", "other": "b/m2"}, {"b": ["m2"]}, "smart"),
+        (None, {}, {"b": ["m2", "m3"]}, "b/m2"),
+        (None, {}, {"b": ["m2"], "a": ["m1"]}, "a/m1"),  # in the order of the upstreams, whichever list came first
+        (None, {}, {}, None),
+    ],
+)
+def test_the_model_of_a_request_that_names_none(
+    server: str | None, aliases: dict[str, str], listed: dict[str, list[str]], chosen: str | None
+) -> None:
+    upstreams = {
+        name: UpstreamSettings(base_url="http://127.0.0.1:1", models=listed.get(name, [])) for name in ("a", "b")
+    }
+    settings = Settings(
+        server=ServerSettings(default_model=server),
+        upstreams=upstreams,
+        models={name: ModelSettings(route=[route]) for name, route in aliases.items()},
+    )
+
+    async def main() -> None:
+        async with serving(check(settings)) as relay:
+            if chosen is not None:
+                assert relay.gateway.directory.default() == chosen
+                assert relay.gateway.directory.resolve(chosen)
+                return
+            with pytest.raises(RequestRefused, match="default_model") as caught:
+                relay.gateway.directory.default()
+            assert (caught.value.status, caught.value.param) == (400, "model")
+
+    run_in("uvloop", main)
 
 
 def test_no_upstreams_no_names() -> None:

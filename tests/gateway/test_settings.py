@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tokenwire.errors import ConfigError
-from tokenwire.gateway.settings import LimitSettings, Settings, from_environment, from_mapping, load
+from tokenwire.gateway.settings import LimitSettings, ServerSettings, Settings, from_environment, from_mapping, load
 from tokenwire.gateway.settings_check import loopback
 
 WHOLE = """
@@ -89,6 +89,9 @@ UP = '[upstreams.a]\nbase_url = "http://127.0.0.1/v1"\n'
         # unknown keys, with the nearest known one
         ("[sever]", "sever", "did you mean 'server'?"),
         ("[server]\nprot = 1", "server.prot", "did you mean 'port'?"),
+        ("[server]\ndefault_model = 'x'", "server.default_model", "neither one of [models] nor UPSTREAM/MODEL"),
+        (UP + "[server]\ndefault_model = 'b/x'", "server.default_model", "'b/x'"),
+        (UP + "[server]\ndefault_model = 'a/'", "server.default_model", "'a/'"),
         ("[server]\nxyz = 1", "server.xyz", "known here: host, port"),
         ("[upstreams.a]\nbase_ulr = 'x'", "upstreams.a.base_ulr", "did you mean 'base_url'?"),
         (UP + "deadlines = { conect = 1 }", "upstreams.a.deadlines.conect", "did you mean 'connect'?"),
@@ -194,7 +197,8 @@ def test_an_empty_environment_has_the_simulator() -> None:
     assert {name: upstream.base_url for name, upstream in settings.upstreams.items()} == {
         "sim": "http://127.0.0.1:1/v1"
     }
-    assert settings.server == Settings().server
+    assert settings.server == ServerSettings(default_model="sim/gpt-4o"), "who names no model spends nothing"
+    assert from_environment({"OPENAI_API_KEY": "sk-1"}, None).server.default_model is None
     assert from_environment({}, None).upstreams == {}
 
 

@@ -11,12 +11,13 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.gateway import chat
+from tokenwire.gateway import chat, plain_chat
 from tokenwire.gateway.answers import send_body
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.settings import Settings
 from tokenwire.gateway.streams import streams
+from tokenwire.gateway.tickets import Tickets
 from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Gateway:
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
         self.keys = Keys(self.clock, self.hub)
+        self.tickets = Tickets(self.clock)
         self.draining = False
         self._control: FastAPI | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,6 +86,8 @@ class Gateway:
                 await chat.chat_completions(self, scope, receive, send)
             elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
                 await streams(self, scope, receive, send)
+            elif path == plain_chat.PATH:
+                await plain_chat.plain_chat(self, scope, receive, send)
             elif path == "/healthz":
                 await send_body(send, 200, b'{"status":"ok"}')
             else:

@@ -100,6 +100,26 @@ class Directory:
         near = difflib.get_close_matches(name, known, 5, 0.4)
         raise UnknownModel(name, near or known[:20])
 
+    def default(self) -> str:
+        """The model of a request that names none: the setting, else the first alias, else the first listed model.
+
+        Raises ``RequestRefused`` (400) when there is none of these.
+        """
+        named = self._settings.server.default_model
+        if named is not None:
+            return named
+        for alias in self._settings.models:
+            return alias
+        for upstream in self.upstreams:  # as they are configured; lists come in any order
+            for model in self._lists.get(upstream, ()):
+                return f"{upstream}/{model}"
+        raise RequestRefused(
+            400,
+            "no_default_model",
+            "say which 'model': no upstream has listed any, and [server] default_model is not set",
+            param="model",
+        )
+
     def names(self) -> list[str]:
         """Every name that a caller may use: aliases, then UPSTREAM/MODEL."""
         names = list(self._settings.models)

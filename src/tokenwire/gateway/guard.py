@@ -46,6 +46,30 @@ def admit(scope: Scope) -> str:
     return LOCAL
 
 
+def admit_spending_get(scope: Scope) -> str:
+    """``admit``, for a GET that begins generation. The address of an image is enough to send one, without an Origin.
+
+    Browsers say where a request comes from and what for (Fetch Metadata), and pages cannot change that. One that does
+    not say it is too old to be told from an attack; what is no browser does not call itself Mozilla. An image on our
+    own page is refused as well: its address may be of a model's making. Raises ``RequestRefused`` (403).
+    """
+    owner = admit(scope)
+    site = header(scope, b"sec-fetch-site")
+    browser = site is not None or "mozilla/" in (header(scope, b"user-agent") or "").lower()
+    by_script = header(scope, b"sec-fetch-dest") == "empty"
+    # A site of "none" is the address bar, but also a link that another program opened.
+    if browser and not (site == "same-origin" and by_script):
+        raise RequestRefused(
+            403,
+            "foreign_site",
+            "in a browser only a script of the relay's own page may begin an answer by GET; "
+            "use POST with application/json",
+        )
+    if "prefetch" in (header(scope, b"sec-purpose") or header(scope, b"purpose") or "").lower():
+        raise RequestRefused(403, "prefetch", "a guess of the browser may not begin an answer")
+    return owner
+
+
 @lru_cache(maxsize=256)
 def _is_loopback(host: str) -> bool:
     """Asked with every request, about the same few Host headers."""

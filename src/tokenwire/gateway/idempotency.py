@@ -35,8 +35,9 @@ class Keys:
         """Keys that are remembered."""
         return len(self._entries)
 
-    def find(self, owner: str, key: str, body: bytes) -> Stream | None:
-        """The stream that this key started, or None if the request is new.
+    def find(self, owner: str, key: str, body: bytes, *, again: bool = True) -> Stream | None:
+        """The stream that this key started, or None if the request is new. *again*: also where that stream failed
+        before it generated anything, so that the key is free for another try.
 
         Raises ``RequestRefused`` (422) for the key with another body, and ``NotResumable`` (410) when its stream is no
         longer held: a second generation is never started in silence.
@@ -52,8 +53,8 @@ class Keys:
             raise NotResumable(
                 410, "stream_expired", "the stream of this Idempotency-Key is no longer kept; use a new key"
             ) from error
-        if stream.generated_ns is None and _failed(stream):
-            del self._entries[owner, key]  # nothing was generated: the key is free for another try
+        if again and stream.generated_ns is None and _failed(stream):
+            del self._entries[owner, key]
             return None
         return stream
 

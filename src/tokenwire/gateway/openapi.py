@@ -81,9 +81,46 @@ PATHS: dict[str, Any] = {
                 _query("after", "the same, where a header cannot be set; the header wins"),
                 _query("from", "start, snapshot or now"),
                 _query("dialect", "native or openai.chat"),
+                _query("ticket", "a ticket of this stream, where a header cannot be set"),
             ],
             content=_EVENTS,
         )
+    },
+    "/v1/streams/{id}/ticket": {
+        "post": _operation(
+            "A right to follow this stream by its address alone, for a native EventSource",
+            {"200": "the ticket, the address, and until when it must be used first", **_NOT_FOUND},
+            parameters=[_STREAM],
+            content=_JSON,
+        )
+    },
+    "/api/chat": {
+        "post": _operation(
+            "The plainest form: text events, then [DONE]",
+            {"200": "events", "400": "a bad request", "404": "an unknown model"},
+            parameters=[_KEY, _ON_DISCONNECT],
+            body='{"prompt": "…", "model"?, "system"?, "messages"?: earlier turns}',
+            content=_EVENTS,
+        ),
+        "get": _operation(
+            "The same for a native EventSource, with ids",
+            {
+                "200": "events",
+                "204": "over",
+                "400": "a bad request",
+                "403": "another site's",
+                "422": "the run's other prompt",
+            },
+            parameters=[
+                _query("prompt", "what to answer"),
+                _query("model", "which model; default: [server] default_model"),
+                _query("system", "a system prompt"),
+                _query("run", "a name of your own: who comes back with it goes on in the same answer"),
+                _header("Last-Event-ID", "the id of the last event seen"),
+                _query("after", "the same, where a header cannot be set; the header wins"),
+            ],
+            content=_EVENTS,
+        ),
     },
     "/healthz": {"get": _operation("Alive", {"200": "yes"}, content=_JSON)},
 }

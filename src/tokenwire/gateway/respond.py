@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -40,11 +41,11 @@ class Following:
     """One request answered with *stream* in *dialect*, from *after* or else *start* (start, snapshot, now) to its end.
 
     With *hold*, the head waits for the first generated event, at most so many seconds, so that a failure before it is
-    an HTTP error. A held response still watches its client: leaving now is leaving. Raises ``NotResumable`` before
-    anything is sent.
+    an HTTP error. A held response still watches its client: leaving now is leaving. *lead*: whole blocks that come
+    before everything else. Raises ``NotResumable`` before anything is sent.
     """
 
-    __slots__ = ("_begun", "_dialect", "_hold", "_over", "_reader", "_sink", "_snapshot", "_stream", "_timer")
+    __slots__ = ("_begun", "_dialect", "_hold", "_lead", "_over", "_reader", "_sink", "_snapshot", "_stream", "_timer")
 
     def __init__(
         self,
@@ -56,7 +57,9 @@ class Following:
         hold: float = 0.0,
         after: EventId | None = None,
         start: str = "start",
+        lead: bytes = b"",
     ) -> None:
+        self._lead = lead
         self._snapshot = start == "snapshot"
         self._stream = stream
         self._sink = sink
@@ -126,7 +129,7 @@ class Following:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
         sink.begin(stream_headers(stream.id, given(stream)))
-        reader.start(preface)
+        reader.start(self._lead + preface)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -202,6 +205,12 @@ def where(stream: Stream, dialect: Dialect, ids: bool, after: EventId | None, st
     if start == "snapshot" and held.first > 1:
         raise stream.trimmed()
     return after if start == "start" else EventId(held.epoch, held.last_frame)
+
+
+def retry_block() -> bytes:
+    """When an EventSource that was cut may come back: after one to three seconds, well within the linger. Spread, for
+    a restart cuts all at once. A block of its own, so that the first event is what naive parsers expect."""
+    return b"retry: %d\n\n" % random.randrange(1000, 3000)
 
 
 def refusal(stream: Stream, dialect: Dialect) -> tuple[int, Headers, bytes]:

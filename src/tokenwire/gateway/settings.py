@@ -28,8 +28,11 @@ _T = TypeVar("_T")
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``default_model`` answers ``/api/chat`` where the request names none: an alias or UPSTREAM/MODEL."""
+
     host: str = "127.0.0.1"
     port: int = 8787
+    default_model: str | None = None
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +125,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, ModelSettings] = {}
 
 
+#: The simulator's model that answers where nobody chose one.
+SIMULATED = "sim/gpt-4o"
+
 #: Environment variable -> upstream name and the vendor's own base URL.
 ENVIRONMENT = {
     "OPENAI_API_KEY": ("openai", "OPENAI_BASE_URL", "https://api.openai.com/v1"),
@@ -162,6 +168,7 @@ def from_mapping(raw: Mapping[str, Any], environ: Mapping[str, str]) -> Settings
 def from_environment(environ: Mapping[str, str], simulator: str | None) -> Settings:
     """Settings without a file: the upstreams whose keys are in the environment, and the simulator as ``sim``."""
     upstreams: dict[str, UpstreamSettings] = {}
+    server = ServerSettings()
     for key, (name, url_variable, url) in ENVIRONMENT.items():
         if environ.get(key):
             upstreams[name] = UpstreamSettings(base_url=environ.get(url_variable) or url, api_key=environ[key])
@@ -169,7 +176,9 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
         upstreams["ollama"] = UpstreamSettings(base_url=_ollama(environ["OLLAMA_HOST"]) + "/v1")
     if simulator is not None:
         upstreams["sim"] = UpstreamSettings(base_url=simulator)
-    return check(Settings(upstreams=upstreams))
+        # Not a provider's: without a word of the owner nothing is spent.
+        server = ServerSettings(default_model=SIMULATED)
+    return check(Settings(server=server, upstreams=upstreams))
 
 
 def _ollama(host: str) -> str:

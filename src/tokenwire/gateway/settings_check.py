@@ -47,6 +47,12 @@ def check(settings: Settings) -> Settings:
                 raise ConfigError(message, where=f"models.{name}.route")
         if not model.route:
             raise ConfigError("a route needs at least one UPSTREAM/MODEL", where=f"models.{name}.route")
+    default = settings.server.default_model
+    if default is not None and default not in settings.models:
+        prefix, _, model_name = default.partition("/")
+        if prefix not in settings.upstreams or not model_name:
+            message = f"{default!r} is neither one of [models] nor UPSTREAM/MODEL of a configured upstream"
+            raise ConfigError(message, where="server.default_model")
     for limit, value in msgspec.structs.asdict(settings.limits).items():
         _check_number(value, f"limits.{limit}", zero=limit in _MAY_BE_ZERO, infinite=limit == "linger")
     return settings

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, Scope, Send
 
-_PATH = re.compile(r"/v1/streams/([^/]+)(?:/(events|cancel))?")
+_PATH = re.compile(r"/v1/streams/([^/]+)(?:/(events|cancel|ticket))?")
+
+
+_METHODS = {"events": "GET", "cancel": "POST", "ticket": "POST", None: "GET, DELETE"}
 
 
 class StartRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,20 +63,26 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         match = _PATH.fullmatch(path)
         if match is None:
             raise RequestRefused(404, "no_such_route", f"no route {path[:80]!r}")
-        stream = gateway.hub.get(match.group(1), owner)
         action = match.group(2)
+        ticket = query(scope).get("ticket") if action == "events" else None
+        if ticket is None:
+            stream = gateway.hub.get(match.group(1), owner)
+        else:
+            stream = gateway.tickets.stream(gateway.hub, match.group(1), ticket)
         if action == "events" and method in ("GET", "HEAD"):
             await _follow(gateway, stream, scope, receive, send)
         elif action == "cancel" and method == "POST":
             stream.cancel()
             await send_json(send, 200, describe(stream))
+        elif action == "ticket" and method == "POST":
+            await _ticket(gateway, stream, send)
         elif action is None and method in ("GET", "HEAD"):
             await send_json(send, 200, describe(stream))
         elif action is None and method == "DELETE":
             gateway.hub.forget(stream)
             await send_body(send, 204, b"")
         else:
-            raise MethodNotAllowed(method, {"events": "GET", "cancel": "POST", None: "GET, DELETE"}[action])
+            raise MethodNotAllowed(method, _METHODS[action])
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get("native"))
 
@@ -160,6 +169,12 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
     await send_json(send, 201, answer, [(b"location", location), (b"x-tokenwire-stream", stream.id.encode())])
 
 
+async def _ticket(gateway: Gateway, stream: Stream, send: Send) -> None:
+    ticket = gateway.tickets.issue(stream)
+    url = f"/v1/streams/{stream.id}/events?ticket={ticket.text}"
+    await send_json(send, 200, {"ticket": ticket.text, "url": url, "expires": ticket.expires})
+
+
 async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
     parameters = query(scope)
     name = parameters.get("dialect") or header(scope, b"x-tokenwire-dialect") or "native"
@@ -181,5 +196,9 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
+    # What asks for an event stream by name may come back by itself (EventSource does), and is told when.
+    comes_back = dialect.name == "native" and header(scope, b"accept") == "text/event-stream"
+    lead = respond.retry_block() if comes_back else b""
     sink = respond.sink_for(scope, receive)
-    await respond.Following(stream, sink, dialect, ids=True, hold=hold, after=after, start=start).run(send)
+    following = respond.Following(stream, sink, dialect, ids=True, hold=hold, after=after, start=start, lead=lead)
+    await following.run(send)

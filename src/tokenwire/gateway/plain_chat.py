@@ -1,0 +1,114 @@
+"""``/api/chat`` in its plainest form: a prompt in, text events out (INTERFACES section 1; ``dialects.plain``).
+
+POST is for a fetch loop: no ids, and a failure before the first token is an HTTP status. GET is for a native
+EventSource, which sends no body and no header, shows no status, and asks the same address again whenever its connection
+ends. So GET tells failures as events, gives ids, and never begins a second answer for one that comes back: with ``run``
+it goes on where it was, and is told 204 once nothing is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tokenwire.dialects.openai_chat_request import parse_request
+from tokenwire.dialects.plain import DIALECT
+from tokenwire.dialects.plain_request import Question, checked, choose, in_words_of, parse_question
+from tokenwire.engine.ids import parse_event_id
+from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.gateway import chat, guard, respond
+from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, send_refusal
+
+if TYPE_CHECKING:
+    from tokenwire.engine.ids import EventId
+    from tokenwire.engine.stream import Stream
+    from tokenwire.gateway.app import Gateway
+    from tokenwire.gateway.sinks import Receive, Scope, Send
+
+PATH: Final = "/api/chat"
+
+#: A UUID has 36 characters; a name of somebody's own may be longer.
+MAX_RUN: Final = 200
+
+
+async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Everything at ``/api/chat``."""
+    method = scope["method"]
+    try:
+        if method == "POST":
+            owner = guard.admit(scope)
+            body = await read_body(scope, receive, gateway.settings.limits.request_body)
+            if body is None:
+                return
+            responding = _posted(gateway, scope, receive, owner, body)
+        elif method == "GET":
+            owner = guard.admit_spending_get(scope)
+            responding = _got(gateway, scope, receive, owner)
+        else:
+            guard.admit(scope)
+            raise MethodNotAllowed(method, "GET, POST")
+    except RequestRefused as error:
+        await send_refusal(send, error, DIALECT)
+        return
+    await responding.run(send)
+
+
+def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Following:
+    question = parse_question(body)
+    key = header(scope, b"idempotency-key")
+    stream = gateway.keys.find(owner, key, body) if key else None
+    if stream is None:
+        stream = _start(gateway, scope, owner, question)
+        if key:
+            gateway.keys.put(owner, key, body, stream)
+    ids = header(scope, b"x-tokenwire-ids") == "1"
+    hold = gateway.settings.limits.hold
+    return respond.Following(stream, respond.sink_for(scope, receive), DIALECT, ids=ids, hold=hold)
+
+
+def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> respond.Following:
+    parameters = query(scope)
+    question = checked(
+        Question(parameters.get("prompt", ""), parameters.get("model") or None, parameters.get("system") or None)
+    )
+    run = parameters.get("run", "")
+    if len(run) > MAX_RUN:
+        raise RequestRefused(400, "bad_run", f"a run's name has {MAX_RUN} characters at most", param="run")
+    # The address is that of the first time, whenever it is asked: the header is newer.
+    where = header(scope, b"last-event-id") or parameters.get("after")
+    after = parse_event_id(where) if where else None
+    stream = _of_run(gateway, scope, owner, run, question, after)
+    sink = respond.sink_for(scope, receive)
+    return respond.Following(stream, sink, DIALECT, ids=True, after=after, lead=respond.retry_block())
+
+
+def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Question, after: EventId | None) -> Stream:
+    """The stream that *run* began, else a new one. Raises ``RequestRefused`` for who comes back to nothing."""
+    if not run:
+        if after is not None:  # which stream that was is not known, and a second one is not what it asks for
+            raise NotResumable(204, "no_run", "only an answer that was begun with run=NAME can be gone on with")
+        return _start(gateway, scope, owner, question)
+    key = f"run\0{run}"  # no header holds a NUL: it is nobody's Idempotency-Key
+    asked = msgspec.json.encode(question)
+    try:
+        stream = gateway.keys.find(owner, key, asked, again=after is None)
+    except RequestRefused as error:
+        if error.status == 422:
+            message = f"the run {run!r} was begun with another prompt, model or system; use a new name"
+            raise RequestRefused(422, "run_mismatch", message, param="run") from error
+        raise NotResumable(410, "stream_expired", f"the answer of the run {run!r} is no longer kept") from error
+    if stream is None:
+        if after is not None:
+            raise NotResumable(404, "stream_not_found", f"no run {run!r}")
+        stream = _start(gateway, scope, owner, question)
+        gateway.keys.put(owner, key, asked, stream)
+    return stream
+
+
+def _start(gateway: Gateway, scope: Scope, owner: str, question: Question) -> Stream:
+    model = question.model or gateway.directory.default()
+    spoken = gateway.directory.resolve(model).upstream.settings.dialect
+    body = in_words_of(choose([spoken]), question, model)
+    linger = chat.linger_of(scope, gateway.settings.limits.linger)
+    return chat.start(gateway, scope, owner, parse_request(body), linger=linger)
