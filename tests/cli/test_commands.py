@@ -189,5 +189,6 @@ def test_a_host_that_others_can_reach_is_refused(tokenwire: Command, config: Com
 def test_two_workers_are_refused_and_why(tokenwire: Command) -> None:
     ended = tokenwire("serve", "--workers", "2")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert "cannot share an in-memory store" in ended.err
+    assert "cannot share a memory:// store" in ended.err
+    assert "use --workers 1" in ended.err
     assert tokenwire("serve", "--workers", "0").code == 2

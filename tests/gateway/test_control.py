@@ -40,9 +40,12 @@ def test_ready_until_it_drains(relayed: Any) -> None:
             "opened": 1,
         }
         relay.gateway.drain()
-        ready = await other.get("/readyz").whole()
-        assert (ready.status, ready.json["status"]) == (503, "draining")
-        assert (await other.get("/healthz").whole()).status == 200
+        for path, status in (("/readyz", 503), ("/healthz", 200)):
+            last = await other.get(path).whole()
+            assert (last.status, last.json["status"]) == (status, "draining" if status == 503 else "ok")
+            assert last.fields["connection"] == "close", "and a client that keeps connections asks elsewhere"
+            assert await other.gone() == "fin"
+            other = await relay.connect()
 
     relayed(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))])
 
@@ -55,7 +58,7 @@ def test_a_relay_that_drains_begins_nothing_new_and_ends_what_it_began(relayed: 
         assert relay.gateway.busy()
         native = {"dialect": "openai.chat", "request": chat()}
         for path, body in (("/v1/chat/completions", chat()), ("/v1/streams", native)):
-            refused = await other.post(path, body).whole()
+            refused = await (await relay.connect()).post(path, body).whole()
             assert refused.status == 503
             assert refused.fields["retry-after"] == "1"
             assert refused.json["error"]["code"] == "shutting_down"

@@ -6,10 +6,11 @@ import base64
 import logging
 import secrets
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from tokenwire.dialects import native_encode as native
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.clock import Clock
 from tokenwire.engine.record import StreamStatistics
@@ -111,6 +112,15 @@ class Hub:
 
     def running(self) -> list[Stream]:
         return list(self._running.values())
+
+    def notice(self, code: str, **fields: Any) -> None:
+        """Tell it to everyone who reads a running stream in the native dialect, the only one with a word for it. Who is
+        behind is not told: news do not wait."""
+        frame = native.notice(code, **fields)
+        for stream in self.running():
+            for view in stream.views:
+                if view.dialect.name == native.NAME:
+                    view.tell(frame)
 
     def forget(self, stream: Stream) -> None:
         """Drop a stream; a running one is cancelled first. Readers that are behind still get its end, and then its
