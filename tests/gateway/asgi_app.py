@@ -17,5 +17,5 @@ _gateway: Gateway | None = None
 async def app(scope: Any, receive: Any, send: Any) -> None:
     global _gateway
     if _gateway is None:
-        _gateway = Gateway(settings_for(os.environ["RELAY_UPSTREAM"], linger=1.0))
+        _gateway = Gateway(settings_for(os.environ["RELAY_UPSTREAM"], linger=1.0, drain=float(os.environ.get("RELAY_DRAIN", "30"))))
     await _gateway(scope, receive, send)

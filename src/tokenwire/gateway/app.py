@@ -16,6 +16,7 @@ from tokenwire.gateway.answers import send_body
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.settings import Settings
+from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
 from tokenwire.measure import prices
 from tokenwire.upstream.pool import Pool
@@ -146,18 +147,32 @@ class Gateway:
             self._control = control_routes(self, __version__)
         return self._control
 
+    def _asked_to_end(self) -> None:
+        """A signal, under a server of another make: the first drains, a second one ends at once."""
+        if self.draining:
+            self.cut()
+        else:
+            self.drain()
+            self._tasks.append(asyncio.get_running_loop().create_task(self._wind_down()))
+
+    async def _wind_down(self) -> None:
+        """What our own server does: the streams get their time, then a reason."""
+        self.drain()
+        await self.wait_while(self.busy, self.settings.limits.drain)
+        self.cut()
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        signals: Signals | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.startup()
+                signals = Signals(asyncio.get_running_loop(), self._asked_to_end)
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                # Servers say this when they have closed their connections, or before: then their readers get the time
-                # that our own server gives them.
-                self.drain()
-                await self.wait_while(self.busy, self.settings.limits.drain)
-                self.cut()
+                if signals is not None:
+                    signals.close()
+                await self._wind_down()
                 await self.wait_while(lambda: self._answering > 0, LAST_WORDS_SECONDS)
                 await self.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -9,7 +9,7 @@ The rule, for each kind of character how many of them make a token:
     three bytes                            1.2    Chinese, Japanese, Korean; also Indic scripts and Thai
     four bytes                             0.5    emoji
 
-A quarter of the characters, the usual rule, is three times too low for Chinese, and a third too low for JSON. Providers'
+A quarter of the characters, the usual rule, is three times too low for Chinese, and a third for JSON. Providers'
 tokenizers differ by as much as a third among themselves; nothing here claims to be better than that.
 """
 
