@@ -2,7 +2,7 @@
 
 ASGI has a word for the end (``lifespan.shutdown``), and servers say it when every response is complete: uvicorn and
 granian wait for that without end, and a stream may last an hour. So we listen for the signal beside them. Our own
-server tells the gateway itself, and needs none of this. hypercorn keeps the signal from its workers: there, no one hears.
+server tells the gateway itself, and needs none of this. (hypercorn keeps the signal from its workers: no one can hear.)
 """
 
 from __future__ import annotations

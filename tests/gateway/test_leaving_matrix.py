@@ -1,0 +1,267 @@
+"""The client leaves: in each phase of an answer, under each server, with each policy.
+
+Each cell asks for the same three things: what the provider saw (closed at once, closed after the linger, or an answer
+that ran to its end), how the stream ended and what it is said to have used, and that nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import pytest
+
+from tokenwire.gateway.settings import from_mapping
+from tokenwire.testing import chat_frames as frames
+from tokenwire.testing.http_bytes import LAST_CHUNK
+from tokenwire.testing.http_client import Answer, Client
+from tokenwire.testing.processes import running_relay
+from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, serving
+from tokenwire.testing.rig import run_in, settle, until
+from tokenwire.testing.upstream import REQUEST, Peer, ScriptedUpstream, Step
+
+CHAT = "/v1/chat/completions"
+#: Seconds: longer than a turn of any loop here, shorter than the connect deadline.
+LINGER = 0.2
+CONNECT = 0.6
+CONFIG = """
+[upstreams.up]
+base_url = "http://127.0.0.1:{upstream}/v1"
+models = []
+[upstreams.silent]
+base_url = "http://127.0.0.1:{silent}/v1"
+models = []
+deadlines = {{ connect = 0.6 }}
+"""
+
+OPENED = STREAM_HEAD + chunks(frames.role())
+BEGUN = OPENED + chunks(frames.text("one two three"))
+FINISHED = BEGUN + chunks(frames.finish())
+MARKED = FINISHED + chunks(frames.usage(3, 5), frames.DONE)
+WHOLE = MARKED + LAST_CHUNK
+
+#: Our own edge; the same relay by plain ASGI, in uvicorn and in two servers of other makes; and nginx before our own.
+SERVERS = ["tokenwire", "h11", "hypercorn", "granian", "nginx"]
+POLICIES = {"cancel": "cancel", "linger": f"linger={LINGER}", "finish": "finish"}
+
+
+class Phase(NamedTuple):
+    """How far an answer has come when its client leaves: what the provider has *sent* by then, what the client has
+    *seen* of it, and what the provider sends *after*."""
+
+    sent: bytes = b""
+    seen: Callable[[Answer], object] | None = None
+    after: bytes = WHOLE
+
+
+PHASES = {
+    "request incomplete": Phase(),
+    "connecting": Phase(),
+    "headers awaited": Phase(),
+    "held before the first token": Phase(OPENED, None, WHOLE[len(OPENED) :]),
+    "in mid-stream": Phase(BEGUN, lambda answer: answer.text, WHOLE[len(BEGUN) :]),
+    "after the finish marker": Phase(FINISHED, lambda answer: len(answer.data) == 3, WHOLE[len(FINISHED) :]),
+    "after the end marker": Phase(MARKED, lambda answer: answer.complete, LAST_CHUNK),
+    "in the terminal's own turn": Phase(BEGUN, lambda answer: answer.text, WHOLE[len(BEGUN) :]),
+}
+
+
+class Ground(NamedTuple):
+    """Where a cell is played: the port that clients take, the relay's own, and the relay if it is of this process."""
+
+    front: int
+    port: int
+    relay: Relay | None
+
+
+Play: TypeAlias = Callable[[Callable[[Ground, ScriptedUpstream], Awaitable[None]], list[Step]], None]
+
+
+@pytest.fixture(scope="module")
+def silent_port() -> Iterator[int]:
+    """Where connecting neither succeeds nor fails: the queue of new connections is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(64):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def play(
+    request: pytest.FixtureRequest,
+    silent_port: int,
+    asgi_server: Any,
+    nginx_before: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Play]:
+    """``play(main, script)``: ``main(ground, upstream)`` before a provider that plays *script*."""
+    name = request.param
+    if name in ("tokenwire", "h11"):
+
+        def inside(main: Callable[[Ground, ScriptedUpstream], Awaitable[None]], script: list[Step]) -> None:
+            async def run() -> None:
+                async with ScriptedUpstream(script) as upstream:
+                    settings = from_mapping(
+                        tomllib.loads(CONFIG.format(upstream=upstream.port, silent=silent_port)), {}
+                    )
+                    async with serving(settings, edge=name) as relay:
+                        await main(Ground(relay.port, relay.port, relay), upstream)
+
+            run_in("uvloop", run)
+
+        yield inside
+        return
+    folder = Path(tmp_path_factory.mktemp(name))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        upstream_port: int = listener.getsockname()[1]
+    config = CONFIG.format(upstream=upstream_port, silent=silent_port)
+    (folder / "relay.toml").write_text(config, "utf-8")
+    with ExitStack() as stack:
+        if name == "nginx":
+            port = stack.enter_context(running_relay(config, folder)).port
+            front = stack.enter_context(nginx_before(port, folder))
+        else:
+            _, port = stack.enter_context(asgi_server(name, folder / "relay.toml"))
+            front = port
+
+        def outside(main: Callable[[Ground, ScriptedUpstream], Awaitable[None]], script: list[Step]) -> None:
+            async def run() -> None:
+                async with ScriptedUpstream(script, port=upstream_port) as upstream:
+                    await main(Ground(front, port, None), upstream)
+
+            run_in("uvloop", run)
+
+        yield outside
+
+
+async def ask(port: int, path: str) -> Any:
+    client = await Client.connect(port)
+    answer = await client.get(path).whole()
+    client.close()
+    await client.gone()
+    return answer.json
+
+
+async def newest(port: int, before: int) -> dict[str, Any]:
+    """The stream that was started since there were *before*."""
+    while len(streams := (await ask(port, "/v1/streams"))["streams"]) == before:
+        pass
+    found: dict[str, Any] = streams[-1]
+    return found
+
+
+async def ended(port: int, stream: str) -> dict[str, Any]:
+    while (look := await ask(port, f"/v1/streams/{stream}"))["ended"] is None:
+        pass
+    found: dict[str, Any] = look
+    return found
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("phase", PHASES)
+def test_leaving(play: Play, phase: str, policy: str) -> None:
+    sent, seen, after = PHASES[phase]
+    gate = asyncio.Event()
+
+    async def main(ground: Ground, upstream: ScriptedUpstream) -> None:
+        before = len((await ask(ground.port, "/v1/streams"))["streams"])
+        client = await Client.connect(ground.front)
+        model = "silent/m" if phase == "connecting" else "up/m"
+        wire = client.encode("POST", CHAT, chat(model=model), {"x-tokenwire-on-disconnect": POLICIES[policy]})
+        client.send(wire[:-5] if phase == "request incomplete" else wire)
+        answer = client.expect()
+        peer = None
+        if phase == "request incomplete":
+            await settle()
+        else:
+            stream = (await newest(ground.port, before))["id"]
+            if phase != "connecting":
+                peer = await upstream.peer()
+                await until(lambda: peer is not None and peer.requests)
+            if seen is not None:
+                await answer.until(seen)
+            elif sent:
+                while (await ask(ground.port, f"/v1/streams/{stream}"))["last_id"] != "1-1":
+                    pass
+        left = time.monotonic_ns()
+        if phase == "in the terminal's own turn":
+            gate.set()
+        client.close()
+        await client.gone()
+        if phase == "request incomplete":
+            await nothing_is_left(ground)
+            assert len((await ask(ground.port, "/v1/streams"))["streams"]) == before
+            assert upstream.peers == [], "nobody was asked"
+            return
+        if phase not in ("connecting", "in the terminal's own turn"):
+            await provider_saw(phase, policy, peer, left, gate)
+        look = await ended(ground.port, stream)
+        if phase == "connecting" and policy != "cancel":
+            waited = LINGER if policy == "linger" else CONNECT
+            assert time.monotonic_ns() - left > waited * 0.9e9
+            assert upstream.peers == []
+        assert (look["state"], (look.get("error") or {}).get("code")) in outcomes(phase, policy)
+        if phase != "in the terminal's own turn":
+            assert look["usage"] == used(phase, look["state"])
+        await nothing_is_left(ground)
+
+    play(main, [REQUEST, sent, gate, after])
+
+
+async def provider_saw(phase: str, policy: str, peer: Peer | None, left: int, gate: asyncio.Event) -> None:
+    """Closed at once, closed after the linger, or an answer that runs to its end."""
+    assert peer is not None
+    if policy == "finish" or phase.startswith("after"):
+        await settle()
+        assert peer.left is None, "the answer goes on"
+        gate.set()
+        return
+    async with asyncio.timeout(5):
+        assert await peer.gone() is not None
+    assert peer.left_ns is not None
+    seconds = (peer.left_ns - left) / 1e9
+    # nginx sees a client leave within a loop turn of its own. Half a second is for machines that do other things, too.
+    assert 0.0 < seconds < 0.5 if policy == "cancel" else LINGER * 0.9 < seconds < LINGER + 0.5
+
+
+def outcomes(phase: str, policy: str) -> set[tuple[str, str | None]]:
+    """The states, with their error codes, that a stream may end in."""
+    cancelled: tuple[str, str | None] = ("cancelled", "client_left")
+    completed: tuple[str, str | None] = ("completed", None)
+    if phase == "in the terminal's own turn":
+        return {completed, cancelled} if policy == "cancel" else {completed}
+    if phase.startswith("after") or (policy == "finish" and phase != "connecting"):
+        return {completed}
+    return {("failed", "connect_failed")} if policy == "finish" else {cancelled}
+
+
+def used(phase: str, state: str) -> dict[str, Any] | None:
+    """What the record says: the provider's counts, else estimates; nothing where nobody was asked."""
+    if phase == "connecting":
+        return None
+    counts = {"input": 3, "output": 5, "cached_input": None, "reasoning": None}
+    if state == "completed":
+        return counts
+    # "hi" is a token and a message four; of "one two three" 13 characters make three tokens.
+    return counts | {"input": 4, "output": 3 if phase == "in mid-stream" else 0, "estimated": True}
+
+
+async def nothing_is_left(ground: Ground) -> None:
+    async with asyncio.timeout(5):
+        while (figures := await ask(ground.port, "/readyz"))["running"] or figures["readers"]:
+            pass
+    relay = ground.relay
+    if relay is not None:
+        await until(lambda: relay.connections == 0)
+        await until(lambda: relay.gateway.pool.statistics().busy == 0)
+        assert len(relay.gateway.hub.wheel) <= 1, "a timer is left that is not the hub's own"
+        await until(lambda: len(asyncio.all_tasks() - {asyncio.current_task()}) <= 2)  # model lists, the script
