@@ -93,7 +93,8 @@ def _read(value: Any) -> float:
         elif isinstance(item, list):
             waiting += item
         elif isinstance(item, dict):
-            if item.get("type") in _IMAGES or "inlineData" in item or "inline_data" in item:
+            kind = item.get("type")
+            if (isinstance(kind, str) and kind in _IMAGES) or "inlineData" in item or "inline_data" in item:
                 total += PER_IMAGE
                 continue
             names = [name for name in item if name not in _UNREAD]
