@@ -120,6 +120,39 @@ def test_the_beginning_of_a_long_answer_speaks_for_the_rest(
     assert len(decoded) == SAMPLE
 
 
+def test_estimates_are_made_while_there_is_time(clock: ManualClock, hub: Hub, streaming: Streaming) -> None:
+    """And in portions: no token waits for a thousand of them."""
+    streams = [metered(streaming()) for _ in range(4)]
+    for stream in streams:
+        stream.append([chat.role(), *[chat.text(WORD)] * 110], 0)
+        stream.cancel()
+    assert [stream.estimates for stream in streams] == [True] * 4
+    told = metered(streaming())
+    told.append(chat.answer("a", with_usage=True), 0)
+    told.finish()
+    assert not told.estimates
+    assert not metered(streaming()).estimates
+    made: list[int] = []
+    for _ in range(80):
+        clock.advance(0.01)
+        made.append(sum(not stream.estimates for stream in streams))
+    assert sorted(set(made)) == [0, 1, 2, 3, 4]
+    assert [stream.estimates for stream in streams] == [False] * 4
+    assert usage(streams[0]) == Usage(14, 100, estimated=True)
+
+
+def test_no_estimate_is_made_while_tokens_come(clock: ManualClock, hub: Hub, streaming: Streaming) -> None:
+    stream, busy = metered(streaming()), streaming()
+    stream.append([chat.role(), *[chat.text(WORD)] * 110], 0)
+    stream.cancel()
+    for _ in range(8):
+        busy.append([chat.text(WORD)] * hub.PACK_QUIET, clock.now_ns())
+        clock.advance(hub.TICK)
+    assert stream.estimates
+    clock.advance(2 * hub.TICK)
+    assert not stream.estimates
+
+
 # -- what nobody pays for
 
 

@@ -12,7 +12,7 @@ from tokenwire.gateway.app import Gateway
 from tokenwire.gateway.settings import Settings
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
-from tokenwire.testing.rig import run_in
+from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 
@@ -74,6 +74,19 @@ def test_a_relay_that_drains_begins_nothing_new_and_ends_what_it_began(relayed: 
     first = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
     rest = chunks(frames.text(" two"), frames.finish(), frames.DONE) + b"0\r\n\r\n"
     relayed(main, [REQUEST, first, gate, rest])
+
+
+def test_what_lacks_only_its_usage_is_not_cut(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        await client.post("/v1/chat/completions", chat()).blocks_of(3)
+        client.close()
+        await until(lambda: relay.streams and not relay.streams[0].readers)
+        assert relay.streams[0].terminal is None
+        relay.gateway.cut()
+        assert relay.streams[0].state.value == "completed"
+
+    relayed(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"), frames.finish())])
 
 
 def test_what_is_cut_is_told_why(relayed: Any) -> None:

@@ -28,8 +28,8 @@ from tokenwire.testing.upstream import REQUEST, Peer, ScriptedUpstream, Step
 
 CHAT = "/v1/chat/completions"
 #: Seconds: longer than a turn of any loop here, shorter than the connect deadline.
-LINGER = 0.2
-CONNECT = 0.6
+LINGER = 0.7
+CONNECT = 1.2
 CONFIG = """
 [upstreams.up]
 base_url = "http://127.0.0.1:{upstream}/v1"
@@ -37,7 +37,7 @@ models = []
 [upstreams.silent]
 base_url = "http://127.0.0.1:{silent}/v1"
 models = []
-deadlines = {{ connect = 0.6 }}
+deadlines = {{ connect = 1.2 }}
 """
 
 OPENED = STREAM_HEAD + chunks(frames.role())
@@ -265,3 +265,29 @@ async def nothing_is_left(ground: Ground) -> None:
         await until(lambda: relay.gateway.pool.statistics().busy == 0)
         assert len(relay.gateway.hub.wheel) <= 1, "a timer is left that is not the hub's own"
         await until(lambda: len(asyncio.all_tasks() - {asyncio.current_task()}) <= 2)  # model lists, the script
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_leaving_from_within_the_terminal(policy: str) -> None:
+    """What the matrix can only race for: the client is lost in the very turn in which its stream ends, before and after
+    it has heard of that."""
+
+    async def main() -> None:
+        async with ScriptedUpstream([REQUEST, BEGUN, gate, WHOLE[len(BEGUN) :]]) as upstream:
+            settings = from_mapping(tomllib.loads(CONFIG.format(upstream=upstream.port, silent=upstream.port)), {})
+            async with serving(settings) as relay:
+                native, vendor = await relay.connect(), await relay.connect()
+                answer = vendor.post(CHAT, chat(), {"x-tokenwire-on-disconnect": POLICIES[policy]})
+                await answer.until(lambda answer: answer.text)
+                follower = native.get(f"/v1/streams/{answer.fields['x-tokenwire-stream']}/events")
+                await follower.until(lambda answer: "text" in answer.events)
+                stream = relay.streams[0]
+                edges = relay.edges
+                stream.on_end.append(lambda: [edge.drop() for edge in edges])
+                gate.set()
+                await until(lambda: stream.terminal is not None)
+                assert (stream.state.value, stream.readers) == ("completed", [])
+                await nothing_is_left(Ground(relay.port, relay.port, relay))
+
+    gate = asyncio.Event()
+    run_in("uvloop", main)

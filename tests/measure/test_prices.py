@@ -45,6 +45,15 @@ def test_an_unknown_model_has_no_price_which_is_not_zero(model: str) -> None:
     assert cost(model, input=1000, output=100) is None
 
 
+def test_a_model_that_is_paid_for_by_the_hour_has_no_price_per_token() -> None:
+    groq = seller("groq", "https://api.groq.com/openai/v1", "openai.chat")
+    assert cost("whisper-large-v3", groq, input=10, output=10) is None
+
+
+def test_counts_that_the_table_refuses_have_no_price() -> None:
+    assert cost("gpt-4o", input=-5, output=10) is None
+
+
 @pytest.mark.parametrize("counts", [{}, {"input": 3}, {"output": 3}])
 def test_without_counts_there_is_no_cost(counts: dict[str, Any]) -> None:
     assert cost("gpt-4o", **counts) is None

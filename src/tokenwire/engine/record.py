@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tokenwire.engine.watch import Watch
     from tokenwire.measure.usage import Meter
 
-#: So many entries are decoded to estimate the tokens of an answer (4 ms); they speak for the rest of a longer one.
-SAMPLE: Final = 512
+#: So many entries are decoded to estimate the tokens of an answer (2 ms); they speak for the rest of a longer one.
+SAMPLE: Final = 256
 #: Ends before the first token that are our doing: the provider works on the request, and will want its money.
 _OURS: Final = frozenset({"shutting_down", "upstream_timeout"})
 
@@ -141,6 +141,14 @@ class Record:
                 terminal = structs.replace(terminal, usage=usage)
             self._settled = terminal
         return self._settled
+
+    @property
+    def estimates(self) -> bool:
+        """Whether ``settled`` has to read the answer, and has not yet."""
+        terminal = self.log.terminal
+        if terminal is None or self.meter is None:
+            return False
+        return terminal.state != "completed" or terminal.usage is None or terminal.usage.output is None
 
     @property
     def billed(self) -> bool:
