@@ -33,6 +33,7 @@ class Spoken(NamedTuple):
     has_begun: Callable[[Answer], object]
     is_whole: Callable[[Answer], bool]
     was_cut: Callable[[Answer], bool]
+    error: Callable[[dict[str, Any]], str]  # the code in the body of an HTTP error
 
 
 SPOKEN = {
@@ -41,6 +42,7 @@ SPOKEN = {
         lambda answer: answer.text,
         lambda answer: answer.data[-1] == "[DONE]" and not any("error" in each for each in answer.data[:-1]),
         lambda answer: "[DONE]" not in answer.data and answer.data[-1]["error"]["code"] == "shutting_down",
+        lambda body: str(body["error"]["code"]),
     ),
 }
 
@@ -95,7 +97,7 @@ def test_every_stream_is_whole_or_told_why(
         late = await Client.connect(relay.port)
         refused = await late.post(spoken.path, chat("sim/instant")).whole()
         assert (refused.status, refused.fields["retry-after"]) == (503, "1")
-        assert refused.json["error"]["code"] == "shutting_down"
+        assert spoken.error(refused.json) == "shutting_down"
         assert refused.fields["connection"] == "close"
         ready = await (await Client.connect(relay.port)).get("/readyz").whole()
         assert (ready.status, ready.json["status"]) == (503, "draining")
@@ -139,7 +141,7 @@ def test_a_second_signal_ends_at_once(
         await over([*answers, held], 4)
         assert all(answer.complete for answer in answers)
         assert all(map(spoken.was_cut, answers))
-        assert (held.status, held.json["error"]["code"]) == (503, "shutting_down")
+        assert (held.status, spoken.error(held.json)) == (503, "shutting_down")
         assert await asyncio.to_thread(relay.ended, 5) == 0
         assert time.monotonic() - began < 5.0
 

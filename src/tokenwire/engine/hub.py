@@ -205,7 +205,7 @@ class Hub:
                 # While there is time: whoever lists a thousand streams that were cut would wait for all the estimates.
                 left -= SAMPLE * self.PACK_SETTLE
                 _ = stream.settled
-            if left <= 0:
+            if left <= 0 and self._unpacked:
                 self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)
                 return
 

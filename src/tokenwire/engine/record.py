@@ -146,7 +146,7 @@ class Record:
     def estimates(self) -> bool:
         """Whether ``settled`` has to read the answer, and has not yet."""
         terminal = self.log.terminal
-        if terminal is None or self.meter is None:
+        if terminal is None or self.meter is None or not self.billed:
             return False
         return terminal.state != "completed" or terminal.usage is None or terminal.usage.output is None
 
