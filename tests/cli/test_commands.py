@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import runpy
 import socket
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from tokenwire import __version__
+from tokenwire.cli.serving import check_workers
+from tokenwire.errors import ConfigError
 from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
 
@@ -189,5 +192,42 @@ def test_a_host_that_others_can_reach_is_refused(tokenwire: Command, config: Com
 def test_two_workers_are_refused_and_why(tokenwire: Command) -> None:
     ended = tokenwire("serve", "--workers", "2")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert "cannot share an in-memory store" in ended.err
+    assert "cannot share a memory:// store" in ended.err
+    assert "use --workers 1" in ended.err
     assert tokenwire("serve", "--workers", "0").code == 2
+
+
+@pytest.mark.parametrize(
+    ("store", "why"),
+    [
+        ("memory://", "cannot share a memory:// store: each would keep its streams to itself"),
+        ("sqlite:///tmp/x.db", "cannot share a sqlite:// store: the file has one writer"),
+        ("redis://127.0.0.1/0", "need a redis:// store, which this release does not have yet"),
+    ],
+)
+def test_more_than_one_worker_is_refused_for_a_reason_of_its_own(store: str, why: str) -> None:
+    check_workers(1, store)
+    with pytest.raises(ConfigError, match=re.escape(f"--workers: 4 workers {why}")) as caught:
+        check_workers(4, store)
+    assert "use --workers 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sqlite:///tmp/x.db", "'sqlite' is not built yet"),
+        ("redis://:secret@127.0.0.1/0", "'redis' is not built yet"),
+        ("mongo://x", "'mongo' is no store"),
+    ],
+)
+def test_a_store_that_there_is_not(tokenwire: Command, config: Command, url: str, why: str) -> None:
+    ended = tokenwire("serve", "--config", config(f'[store]\nurl = "{url}"'), "--workers", "2")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert f"store.url: {why}" in ended.err
+    assert "secret" not in ended.err
+
+
+def test_workers_are_refused_with_settings_too(tokenwire: Command, config: Command) -> None:
+    ended = tokenwire("serve", "--config", config(""), "--workers", "3")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "--workers: 3 workers cannot share a memory:// store" in ended.err

@@ -53,7 +53,7 @@ def test_a_busy_reader_gets_none(clock: ManualClock, streaming: Streaming, sink:
     for _ in range(20):
         clock.advance(3)
         stream.append([chat.text("a")], clock.now_ns())
-    assert b"hb" not in busy.data
+    assert b": hb" not in busy.data
     assert len(busy.writes) == 20
     clock.advance(10.9)
     assert busy.writes[20:] == [b": hb\n\n"]

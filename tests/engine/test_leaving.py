@@ -259,12 +259,26 @@ def test_nothing_happens_later_to_a_stream_that_is_over(
     """Its timers are gone with it."""
     stream = streaming(linger=15)
     attach(stream, sink()).leave()
-    stream.append([*chat.answer("a")], 0)
+    stream.append([chat.role(), chat.text("a"), chat.finish()], 0)
     stream.cancel()
     timers = len(hub.wheel)
     clock.advance(100)
     assert (len(hub.wheel), timers) == (1, 1)  # the hub's own
     assert stream.state is State.CANCELLED
+
+
+def test_an_answer_whose_end_marker_has_come_cannot_be_cancelled(
+    hub: Hub, streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    """Its readers were told that it is complete: the record must not say otherwise."""
+    stream = streaming(linger=0)
+    watching = sink()
+    attach(stream, watching)
+    stream.append(chat.answer("a"), 0)
+    assert (stream.terminal, watching.closed) == (None, True)
+    assert not stream.cancel()
+    assert (stream.state, source.aborted) == (State.COMPLETED, True)
+    assert len(hub.wheel) == 1
 
 
 # -- a reader in another's place

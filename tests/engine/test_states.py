@@ -152,12 +152,12 @@ def first_end(order: tuple[str, ...], whole: bool) -> str:
     left = False
     for act in order:
         left = left or act == "leave"
-        if act == "cancel" or (act == "lapse" and left and not whole):  # the linger
+        if whole and act != "leave":  # the end marker has come: whatever ends it now, it is complete
+            return "completed"
+        if act == "cancel" or (act == "lapse" and left):  # the linger
             return "cancelled"
-        if act == "fail":
+        if act in ("fail", "finish"):
             return "failed"
-        if act == "finish" or (act == "lapse" and whole):  # the drain
-            return "completed" if whole else "failed"
     return "cancelled"
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tokenwire.simulator import Simulator
 from tokenwire.simulator import serve as simulate
+from tokenwire.testing.processes import wait_for
 from tokenwire.testing.relay import Edge, Relay, serving, settings_for
 from tokenwire.testing.rig import run_in
 from tokenwire.testing.upstream import ScriptedUpstream, Step
@@ -55,3 +63,94 @@ def simulated() -> Callable[..., Any]:
         return run_in("uvloop", inside)
 
     return runner
+
+
+#: How the relay is run by a server of another make; the application is beside this file.
+COMMANDS = {
+    "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning", "asgi_app:app"],
+    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "asgi_app:app"],
+    "granian": ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "asgi_app:app"],
+}
+#: A proxy as operators set it up; one process in the foreground, every file in the test's own folder.
+NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    upstream relay {{ server 127.0.0.1:{relay}; keepalive 16; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://relay; proxy_http_version 1.1; proxy_buffering off;
+            proxy_set_header Connection ""; proxy_set_header Host 127.0.0.1;
+        }}
+    }}
+}}
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
+def asgi_server() -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[bytes], int]]]:
+    """``with asgi_server(name, config_file) as (process, port)``: the relay under another server, as a process."""
+
+    @contextmanager
+    def running(name: str, config: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+        port = free_port()
+        command = [sys.executable, *(part.format(port=port) for part in COMMANDS[name])]
+        path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environ = {**os.environ, "PYTHONPATH": path, "RELAY_CONFIG": str(config)}
+        with _process(command, port, environ) as process:
+            yield process, port
+
+    return running
+
+
+@pytest.fixture(scope="session")
+def nginx_before() -> Callable[..., AbstractContextManager[int]]:
+    """``with nginx_before(relay_port, folder) as port``. Skips on a machine without nginx; CI must have it."""
+
+    @contextmanager
+    def running(relay: int, folder: Path) -> Iterator[int]:
+        found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+        if found is None:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("install the Debian package nginx")
+        port = free_port()
+        config = folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=folder, relay=relay, port=port), "utf-8")
+        with _process([str(found), "-e", "stderr", "-p", str(folder), "-c", str(config)], port, None):
+            yield port
+
+    return running
+
+
+@contextmanager
+def _process(command: list[str], port: int, environ: dict[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        assert process.poll() is None, "it did not start"
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+                return client.recv(4096).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+    try:
+        wait_for(listens)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

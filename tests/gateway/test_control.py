@@ -12,7 +12,7 @@ from tokenwire.gateway.app import Gateway
 from tokenwire.gateway.settings import Settings
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, streamed
-from tokenwire.testing.rig import run_in
+from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 
@@ -40,9 +40,12 @@ def test_ready_until_it_drains(relayed: Any) -> None:
             "opened": 1,
         }
         relay.gateway.drain()
-        ready = await other.get("/readyz").whole()
-        assert (ready.status, ready.json["status"]) == (503, "draining")
-        assert (await other.get("/healthz").whole()).status == 200
+        for path, status in (("/readyz", 503), ("/healthz", 200)):
+            last = await other.get(path).whole()
+            assert (last.status, last.json["status"]) == (status, "draining" if status == 503 else "ok")
+            assert last.fields["connection"] == "close", "and a client that keeps connections asks elsewhere"
+            assert await other.gone() == "fin"
+            other = await relay.connect()
 
     relayed(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))])
 
@@ -55,7 +58,7 @@ def test_a_relay_that_drains_begins_nothing_new_and_ends_what_it_began(relayed: 
         assert relay.gateway.busy()
         native = {"dialect": "openai.chat", "request": chat()}
         for path, body in (("/v1/chat/completions", chat()), ("/v1/streams", native)):
-            refused = await other.post(path, body).whole()
+            refused = await (await relay.connect()).post(path, body).whole()
             assert refused.status == 503
             assert refused.fields["retry-after"] == "1"
             assert refused.json["error"]["code"] == "shutting_down"
@@ -71,6 +74,19 @@ def test_a_relay_that_drains_begins_nothing_new_and_ends_what_it_began(relayed: 
     first = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
     rest = chunks(frames.text(" two"), frames.finish(), frames.DONE) + b"0\r\n\r\n"
     relayed(main, [REQUEST, first, gate, rest])
+
+
+def test_what_lacks_only_its_usage_is_not_cut(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        await client.post("/v1/chat/completions", chat()).blocks_of(3)
+        client.close()
+        await until(lambda: relay.streams and not relay.streams[0].readers)
+        assert relay.streams[0].terminal is None
+        relay.gateway.cut()
+        assert relay.streams[0].state.value == "completed"
+
+    relayed(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"), frames.finish())])
 
 
 def test_what_is_cut_is_told_why(relayed: Any) -> None:

@@ -175,7 +175,7 @@ def test_a_snapshot_of_what_is_over(relayed: Any, dialect: str) -> None:
         late = await client.get(f"{path}&from=snapshot").whole()
         assert late.complete
         if dialect == "native":
-            assert late.events == ["started", "snapshot", "done"]
+            assert late.events == ["started", "snapshot", "usage", "done"]
             assert late.data[1]["text"] == "one two"
         else:
             assert late.text == "one two"

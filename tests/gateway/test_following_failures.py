@@ -26,7 +26,7 @@ def test_a_failure_within_the_answer(relayed: Any, dialect: str) -> None:
         events = await client.get(path).whole()
         assert (events.status, events.complete) == (200, True)
         if dialect == "native":
-            assert events.events == ["started", "text", "error", "done"]
+            assert events.events == ["started", "text", "usage", "error", "done"]
             assert events.data[-2]["code"] == "upstream_closed"
             assert events.data[-1]["state"] == "failed"
         else:

@@ -116,7 +116,7 @@ def test_running_streams_get_their_time(caplog: pytest.LogCaptureFixture) -> Non
         await until(lambda: relay.gateway.draining)
         other = await relay.connect()  # a load balancer that has not heard yet
         assert (await other.get("/readyz").whole()).status == 503
-        refused = await other.post(CHAT, chat()).whole()
+        refused = await (await relay.connect()).post(CHAT, chat()).whole()
         assert (refused.status, refused.json["error"]["code"]) == (503, "shutting_down")
         assert refused.fields["retry-after"] == "1"
         assert not relay.task.done()

@@ -35,7 +35,7 @@ def test_cancelling_before_the_first_token_and_again(relayed: Any) -> None:
         assert looks[0].json["error"]["code"] == "cancelled"
         assert await upstream.peers[0].gone() is not None
         events = await client.get(f"{path}/events").whole()
-        assert events.events == ["started", "error", "done"]
+        assert events.events == ["started", "usage", "error", "done"]
         assert events.data[-1]["state"] == "cancelled"
 
     relayed(main, [REQUEST])

@@ -33,12 +33,8 @@ def run_serve(
     open_browser: bool,
 ) -> None:
     """Serve until a signal. Raises ``ConfigError`` for settings that cannot work, before anything listens."""
-    if workers != 1:
-        raise ConfigError(
-            f"{workers} workers cannot share an in-memory store: a reader that reconnects would reach the wrong one; "
-            "use --workers 1",
-            where="--workers",
-        )
+    if config is None:
+        check_workers(workers, "memory://")  # what there is without settings; said before a simulator is started
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with simulator(wanted=config is None) as url:
         # After the simulator was started: its interpreter starts while ours imports.
@@ -47,6 +43,7 @@ def run_serve(
         from tokenwire.gateway.settings_check import check
 
         settings = load(config, environ) if config is not None else from_environment(environ, url())
+        check_workers(workers, settings.store.url)
         server = settings.server
         server = structs.replace(server, host=host or server.host, port=server.port if port is None else port)
         settings = check(structs.replace(settings, server=server))
@@ -62,6 +59,25 @@ def run_serve(
                 webbrowser.open(address)
 
         run(settings, sock, ready)
+
+
+def check_workers(workers: int, store: str) -> None:
+    """Raises ``ConfigError`` for more than one worker: no store of this release can be shared by several."""
+    if workers == 1:
+        return
+    scheme = store.partition("://")[0]
+    why = {
+        "memory": "each would keep its streams to itself, and a reader that reconnects would reach the wrong one",
+        "sqlite": "the file has one writer, and a reader in another process would not see a running stream's tokens",
+    }
+    if scheme in why:
+        message = (
+            f"{workers} workers cannot share a {scheme}:// store: {why[scheme]}; use --workers 1 (one process carries "
+            "about 1,000 streams), or a redis:// store as soon as a release has it: this one has not"
+        )
+    else:
+        message = f"{workers} workers need a redis:// store, which this release does not have yet; use --workers 1"
+    raise ConfigError(message, where="--workers")
 
 
 def announce(settings: Settings, address: str) -> None:

@@ -108,6 +108,7 @@ class Usage(Struct, frozen=True):
     """Cumulative token counts: a later one replaces an earlier one field by field where it is not None.
 
     ``input`` includes cached input and cache writes; ``output`` includes reasoning. ``raw`` is the provider's object.
+    ``cost_usd`` is what that costs, where it is known; ``estimated`` that some count is not the provider's.
     """
 
     input: int | None = None
@@ -116,6 +117,8 @@ class Usage(Struct, frozen=True):
     cache_write: int | None = None
     reasoning: int | None = None
     raw: dict[str, Any] | None = None
+    cost_usd: float | None = None
+    estimated: bool = False
 
 
 class Finished(Struct, frozen=True):

@@ -109,6 +109,9 @@ class Encoder:
     def close(self, terminal: Terminal) -> list[Frame]:
         """``done``, after an ``error`` where the end was not a clean one."""
         frames = [] if self._begun else [self._begin()]
+        usage = terminal.usage or self._usage
+        if usage is not None and (usage.estimated or usage.cost_usd is not None) and usage != self._usage:
+            frames.append(self._event("usage", usage_fields(usage)))  # the cost, and what the provider never told
         if terminal.state != "completed":
             frames.append(self._event("error", error_fields(failure_of(terminal))))
         self._events += len(frames)
@@ -118,7 +121,7 @@ class Encoder:
             reason=terminal.reason or (end.reason if end else None),
             native_reason=terminal.native_reason or (end.native_reason if end else None),
         )
-        if usage := terminal.usage or self._usage:
+        if usage is not None:
             done["usage"] = usage_fields(usage)
         if timing := _known(ttft_ms=terminal.ttft_ms, e2e_ms=terminal.e2e_ms):
             done["timing"] = timing
@@ -188,6 +191,8 @@ def usage_fields(usage: Usage) -> dict[str, Any]:
         cached_input=usage.cached_input,
         cache_write=usage.cache_write,
         reasoning=usage.reasoning,
+        cost_usd=usage.cost_usd,
+        estimated=usage.estimated or None,
     )
 
 

@@ -132,7 +132,9 @@ class Encoder:
             calls = index in self._choices and self._choices[index].calls
             reason = terminal.reason if terminal.reason in _WORDS else None
             frames += self._finish(index, reason or ("tool_use" if calls else "stop"))
-        if self._include_usage and (usage := self._usage or terminal.usage) is not None:
+        usage = self._usage or terminal.usage
+        # An estimate is not told: the format has no word for it, and it would pass for the provider's count.
+        if self._include_usage and usage is not None and not usage.estimated:
             frames.append(Frame(None, _json({**self._identity, "choices": [], "usage": usage_object(usage)}).decode()))
         frames.append(Frame(None, "[DONE]"))
         return frames

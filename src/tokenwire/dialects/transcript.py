@@ -146,6 +146,8 @@ def merge_usage(old: Usage | None, new: Usage) -> Usage:
         cache_write=old.cache_write if new.cache_write is None else new.cache_write,
         reasoning=old.reasoning if new.reasoning is None else new.reasoning,
         raw=old.raw if new.raw is None else new.raw,
+        cost_usd=old.cost_usd if new.cost_usd is None else new.cost_usd,
+        estimated=new.estimated,
     )
 
 

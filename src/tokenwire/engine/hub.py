@@ -6,13 +6,14 @@ import base64
 import logging
 import secrets
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from tokenwire.dialects import native_encode as native
 from tokenwire.dialects.base import Dialect
 from tokenwire.engine.clock import Clock
-from tokenwire.engine.record import StreamStatistics
+from tokenwire.engine.record import SAMPLE, StreamStatistics
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stream import Stream
 from tokenwire.engine.timers import Timer, Wheel
@@ -62,6 +63,8 @@ class Hub:
     #: … and is done in portions of two milliseconds with pauses between them, for no token may wait for it.
     PACK_FRAMES = 2048
     PACK_PAUSE = 0.02
+    #: What it costs to read a frame for an estimate of the usage, in frames packed.
+    PACK_SETTLE = 8
 
     def __init__(self, clock: Clock, retention: Retention | None = None) -> None:
         self.clock = clock
@@ -79,8 +82,10 @@ class Hub:
         self._bytes = 0
         self._ended_entries = 0  # of all that ever ended
         self._entries = 0  # of all streams, at the last tick
-        self._unpacked: dict[str, Stream] = {}  # those of the ended whose newest run is still plain, oldest first
+        # Those of the ended whose newest run is still plain, or whose usage is still to be estimated; oldest first.
+        self._unpacked: dict[str, Stream] = {}
         self._packing = Timer(None)
+        self._quiet = True
         self._tick_timer = self.wheel.after(self.TICK, self._tick)
 
     def open(self, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide_usage: bool = False) -> Stream:
@@ -112,6 +117,15 @@ class Hub:
     def running(self) -> list[Stream]:
         return list(self._running.values())
 
+    def notice(self, code: str, **fields: Any) -> None:
+        """Tell it to everyone who reads a running stream in the native dialect, the only one with a word for it. Who is
+        behind is not told: news do not wait."""
+        frame = native.notice(code, **fields)
+        for stream in self.running():
+            for view in stream.views:
+                if view.dialect.name == native.NAME:
+                    view.tell(frame)
+
     def forget(self, stream: Stream) -> None:
         """Drop a stream; a running one is cancelled first. Readers that are behind still get its end, and then its
         bytes are free."""
@@ -134,7 +148,7 @@ class Hub:
             self._ended[stream.id] = stream
             self._ended_bytes += stream.log.size
             self._ended_entries += stream.log.last
-            if stream.log.packable:
+            if stream.log.packable or stream.estimates:
                 self._unpacked[stream.id] = stream
 
     def close(self) -> None:
@@ -168,8 +182,8 @@ class Hub:
         running = self._running.values()
         self._bytes = self._ended_bytes + sum([stream.log.size for stream in running])
         before, self._entries = self._entries, self._ended_entries + sum([stream.log.last for stream in running])
-        quiet = self._entries - before < self.PACK_QUIET
-        if (quiet or self._bytes > self.retention.max_bytes * self.PACK_FROM) and not self._packing.active:
+        self._quiet = self._entries - before < self.PACK_QUIET
+        if (self._quiet or self._bytes > self.retention.max_bytes * self.PACK_FROM) and not self._packing.active:
             self._pack_some()
         cutoff = self.clock.now_ns() - int(self.retention.ended_seconds * 1e9)
         for stream in list(self._ended.values()):
@@ -184,9 +198,14 @@ class Hub:
         left = self.PACK_FRAMES
         while self._unpacked:
             stream = self._unpacked.pop(next(iter(self._unpacked)))
-            left -= len(stream.log.run)
-            self.pack(stream)
-            if left <= 0:
+            if stream.log.packable:
+                left -= len(stream.log.run)
+                self.pack(stream)
+            if self._quiet and stream.estimates:
+                # While there is time: whoever lists a thousand streams that were cut would wait for all the estimates.
+                left -= SAMPLE * self.PACK_SETTLE
+                _ = stream.settled
+            if left <= 0 and self._unpacked:
                 self._packing = self.wheel.after(self.PACK_PAUSE, self._pack_some)
                 return
 

@@ -6,7 +6,9 @@ passes through each of these names without a step more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import structs
 
 from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.transcript import Transcript
@@ -15,6 +17,8 @@ from tokenwire.engine.log import Log
 from tokenwire.engine.states import Pause, Policy, State
 from tokenwire.engine.view import View, parse
 from tokenwire.errors import NotResumable
+from tokenwire.measure.tokens import count_all
+from tokenwire.measure.usage import said
 
 if TYPE_CHECKING:
     from array import array
@@ -24,6 +28,12 @@ if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.watch import Watch
+    from tokenwire.measure.usage import Meter
+
+#: So many entries are decoded to estimate the tokens of an answer (2 ms); they speak for the rest of a longer one.
+SAMPLE: Final = 256
+#: Ends before the first token that are our doing: the provider works on the request, and will want its money.
+_OURS: Final = frozenset({"shutting_down", "upstream_timeout"})
 
 
 class StreamStatistics(NamedTuple):
@@ -46,9 +56,12 @@ class Record:
         dialect: what the provider speaks.
         generated_ns: arrival of the first generated event (text, reasoning, tool arguments), None before it.
         paused: why the upstream is not read now.
+        sent: the provider has the request (a whole one, at least once).
+        meter: what says its usage and cost; None: only what the provider tells is known.
     """
 
     __slots__ = (
+        "_settled",
         "clock",
         "created",
         "created_ns",
@@ -59,11 +72,13 @@ class Record:
         "id",
         "log",
         "meta",
+        "meter",
         "model",
         "owner",
         "paused",
         "policy",
         "readers",
+        "sent",
         "state",
         "views",
     )
@@ -88,6 +103,9 @@ class Record:
         self.readers: list[Reader] = []
         self.views: list[View] = []
         self.paused = Pause.NONE
+        self.sent = False
+        self.meter: Meter | None = None
+        self._settled: Terminal | None = None
 
     @property
     def unary(self) -> bool:
@@ -107,6 +125,63 @@ class Record:
     @property
     def terminal(self) -> Terminal | None:
         return self.log.terminal
+
+    @property
+    def settled(self) -> Terminal | None:
+        """The terminal with what the stream used and cost, estimated where the provider did not tell; None before it.
+
+        Found out when it is first asked for: of a stream that was cut, that reads up to ``SAMPLE`` entries.
+        """
+        terminal = self.log.terminal
+        if self._settled is None and terminal is not None:
+            meter, self.meter = self.meter, None
+            if meter is not None and self.billed:
+                finished = terminal.state == "completed"
+                usage = meter.settle(terminal.usage, self._tokens, self.created, finished=finished)
+                terminal = structs.replace(terminal, usage=usage)
+            self._settled = terminal
+        return self._settled
+
+    @property
+    def estimates(self) -> bool:
+        """Whether ``settled`` has to read the answer, and has not yet."""
+        terminal = self.log.terminal
+        if terminal is None or self.meter is None or not self.billed:
+            return False
+        return terminal.state != "completed" or terminal.usage is None or terminal.usage.output is None
+
+    @property
+    def billed(self) -> bool:
+        """Whether the provider is thought to charge for this stream, which is over: it answered, or was at it when we
+        cut it short. Refusals and failures before the first token are free."""
+        terminal = self.log.terminal
+        assert terminal is not None
+        if terminal.state == "completed" or self.generated_ns is not None:
+            return True
+        return self.sent and (
+            terminal.state != "failed" or (terminal.error is not None and terminal.error.code in _OURS)
+        )
+
+    def _tokens(self) -> float:
+        """About how many tokens were generated."""
+        held = self.log
+        seq = held.first - 1
+        end = min(held.last_frame if held.done_seq is None else held.done_seq, seq + SAMPLE)
+        if end <= seq:
+            return 0.0
+        parts: list[str] = []
+        decoder = self.decoder()
+        first = seq
+        while seq < end:
+            for frame in held.after(seq, end - seq):
+                seq += 1
+                if held.attempt_at(seq).unary:
+                    parts += map(said, self.dialect.decode_response(frame))
+                else:
+                    parts += [said(delta) for event in parse(frame) for delta in decoder.feed(event)]
+        # Trimmed or not read, the other entries are taken to be like these.
+        whole = held.last_frame if first or end < held.last_frame else end
+        return count_all(parts) * whole / (end - first)
 
     @property
     def last_ns(self) -> int:

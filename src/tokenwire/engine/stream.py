@@ -154,8 +154,10 @@ class Stream(Record):
             self._terminate("completed" if failed is None else "failed", failed)
 
     def fail(self, failed: Failed) -> None:
-        """Generation failed. Does nothing after the terminal."""
-        if self.log.terminal is None:
+        """Generation failed. Does nothing after the terminal; an answer whose end marker has come has not failed."""
+        if self.log.done_seq is not None:
+            self.finish()
+        elif self.log.terminal is None:
             self._terminate("failed", failed)
 
     # ------------------------------------------------------------------ the readers' side
@@ -229,8 +231,12 @@ class Stream(Record):
         return self._watch is not None and self._watch.is_whole(self.log, unary=self.unary)
 
     def cancel(self, message: str = "cancelled on request", *, code: str = "cancelled") -> bool:
-        """Stop generation now, from anywhere. Idempotent; False when the stream was already over."""
+        """Stop generation now, from anywhere. Idempotent; False when there was nothing left to stop: an answer whose
+        end marker has come is complete, and its readers have been told so."""
         if self.log.terminal is not None:
+            return False
+        if self.log.done_seq is not None:
+            self.finish()
             return False
         self._terminate("cancelled", Failed(code=code, message=message))
         return True
@@ -272,6 +278,8 @@ class Stream(Record):
         source, self.source, self.ingest = self.source, None, None
         if source is not None:
             source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
+        if self.meter is not None:
+            self.meter.close(estimate=self.billed and (watch.usage is None or watch.usage.input is None))
         self._leaving.over()
         for view in self.views:
             view.end()

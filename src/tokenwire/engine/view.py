@@ -104,6 +104,14 @@ class View:
             for reader in broken:
                 reader.broke()
 
+    def tell(self, frame: Frame) -> None:
+        """News beside the log, for the live readers. It has the newest entry's id: whoever resumes after it resumes
+        after that."""
+        if self.live:
+            held = self.stream.log
+            data = encode([frame], EventId(held.epoch, held.last) if self.ids else None)
+            self.deliver(data, None, held.last)
+
     def end(self) -> None:
         """The log is over: live readers get its ending and are closed."""
         if not self.live:
@@ -252,11 +260,12 @@ class Fold:
     def close(self, skip: int = 0) -> bytes:
         """The terminal entry's frames, less the first *skip* of them."""
         held = self._stream.log
-        assert held.terminal is not None
+        terminal = self._stream.settled
+        assert terminal is not None
         frames: list[Frame] = []
-        if held.terminal.state == "completed" and not held.attempts[-1].unary:
+        if terminal.state == "completed" and not held.attempts[-1].unary:
             frames = [out for delta in self.decoder.close() for out in self.encoder.feed(delta)]
-        frames += self.encoder.close(held.terminal)
+        frames += self.encoder.close(terminal)
         self.seq += 1
         return encode(frames[skip:], EventId(held.epoch, self.seq) if self.ids else None, skip)
 

@@ -16,16 +16,23 @@ from tokenwire.gateway.answers import send_body
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.settings import Settings
+from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
 from tokenwire.gateway.tickets import Tickets
+from tokenwire.measure import prices
 from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastapi import FastAPI
 
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
 log = logging.getLogger(__name__)
+
+#: How long the readers of streams that were cut may take to read why.
+LAST_WORDS_SECONDS = 5.0
 
 
 class Gateway:
@@ -44,17 +51,23 @@ class Gateway:
         self.keys = Keys(self.clock, self.hub)
         self.tickets = Tickets(self.clock)
         self.draining = False
+        self._answering = 0  # requests that a task of their server waits in
         self._control: FastAPI | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
-        """Begin to fetch the model lists."""
+        """Begin to fetch the model lists; where models have prices, get those ready in a thread."""
         if not self._tasks:
-            self._tasks.append(asyncio.get_running_loop().create_task(self.directory.run()))
+            loop = asyncio.get_running_loop()
+            self._tasks.append(loop.create_task(self.directory.run()))
+            if any(any(upstream.seller) for upstream in self.directory.upstreams.values()):
+                self._tasks.append(loop.create_task(_load_prices()))
 
     def drain(self) -> None:
-        """No new streams from now on; the running ones go on."""
-        self.draining = True
+        """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""
+        if not self.draining:
+            self.draining = True
+            self.hub.notice("shutting_down", seconds=self.settings.limits.drain)
 
     def busy(self) -> bool:
         """Whether a stream runs, or a reader of an ended one has not got it all."""
@@ -62,9 +75,22 @@ class Gateway:
         return figures.running > 0 or figures.readers > 0
 
     def cut(self) -> None:
-        """End every stream that still runs, each told why."""
+        """End every stream that still runs, each told why. Of an answer that is whole, only the end of its HTTP body
+        was awaited: that is complete."""
+        failed = Failed(code="shutting_down", message="the relay is shutting down", retryable=True)
         for stream in self.hub.running():
-            stream.fail(Failed(code="shutting_down", message="the relay is shutting down", retryable=True))
+            if not stream.readers and stream.is_whole():
+                stream.finish()
+            else:
+                stream.fail(failed)
+
+    async def wait_while(
+        self, condition: Callable[[], bool], seconds: float, hurry: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Until *condition* is false, *seconds* are over, or there is a reason to *hurry*."""
+        deadline = self.clock.now_ns() + int(seconds * 1e9)
+        while condition() and not hurry() and self.clock.now_ns() < deadline:
+            await asyncio.sleep(0.02)
 
     async def shutdown(self) -> None:
         """End everything. Idempotent."""
@@ -78,26 +104,34 @@ class Gateway:
         self.pool.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hot and follow routes are matched before FastAPI sees anything."""
+        """One connection scope; returns when it is answered."""
         kind = scope["type"]
         if kind == "http":
-            path = scope["path"]
-            if path == chat.PATH and scope["method"] == "POST":
-                await chat.chat_completions(self, scope, receive, send)
-            elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
-                await streams(self, scope, receive, send)
-            elif path == plain_chat.PATH:
-                await plain_chat.plain_chat(self, scope, receive, send)
-            elif path == "/healthz":
-                await send_body(send, 200, b'{"status":"ok"}')
-            else:
-                if scope["method"] == "HEAD":  # FastAPI would say 405; servers leave the body out by themselves
-                    scope = {**scope, "method": "GET"}
-                await self.control(scope, receive, send)
+            self._answering += 1
+            try:
+                await self._route(scope, receive, send)
+            finally:
+                self._answering -= 1
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         else:  # websocket: nothing here speaks it
             await send({"type": "websocket.close", "code": 1000})
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hot and follow routes are matched before FastAPI sees anything."""
+        path = scope["path"]
+        if path == chat.PATH and scope["method"] == "POST":
+            await chat.chat_completions(self, scope, receive, send)
+        elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
+            await streams(self, scope, receive, send)
+        elif path == plain_chat.PATH:
+            await plain_chat.plain_chat(self, scope, receive, send)
+        elif path == "/healthz":
+            await send_body(send, 200, b'{"status":"ok"}')
+        else:
+            if scope["method"] == "HEAD":  # FastAPI would say 405; servers leave the body out by themselves
+                scope = {**scope, "method": "GET"}
+            await self.control(scope, receive, send)
 
     def takes(self, scope: Scope, size: int) -> bool:
         """Whether ``answer`` takes this request, with a body of *size* bytes."""
@@ -117,13 +151,38 @@ class Gateway:
             self._control = control_routes(self, __version__)
         return self._control
 
+    def _asked_to_end(self) -> None:
+        """A signal, under a server of another make: the first drains, a second one ends at once."""
+        if self.draining:
+            self.cut()
+        else:
+            self.drain()
+            self._tasks.append(asyncio.get_running_loop().create_task(self._wind_down()))
+
+    async def _wind_down(self) -> None:
+        """What our own server does: the streams get their time, then a reason."""
+        self.drain()
+        await self.wait_while(self.busy, self.settings.limits.drain)
+        self.cut()
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        signals: Signals | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.startup()
+                signals = Signals(asyncio.get_running_loop(), self._asked_to_end)
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                if signals is not None:
+                    signals.close()
+                await self._wind_down()
+                await self.wait_while(lambda: self._answering > 0, LAST_WORDS_SECONDS)
                 await self.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+async def _load_prices() -> None:
+    """A fifth of a second of imports: not in the turn of the first answer that has a price."""
+    await asyncio.to_thread(prices.load)

@@ -11,6 +11,7 @@ from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.settings import PASSTHROUGH
+from tokenwire.measure.usage import Meter
 from tokenwire.upstream.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -92,10 +93,12 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
         or (name == b"authorization" and upstream.settings.api_key == PASSTHROUGH)
     ]
     extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
+    body = rewrite(request, model=target.model, include_usage=ask_usage)
+    stream.meter = Meter(body, upstream.seller, target.model)
     attempt = Attempt(
         stream,
         gateway.pool,
-        upstream.request("/chat/completions", rewrite(request, model=target.model, include_usage=ask_usage), extra),
+        upstream.request("/chat/completions", body, extra),
         streaming=request.stream,
         deadlines=upstream.settings.deadlines.deadlines(),
         on_head=lambda status, headers: stream.meta.__setitem__("headers", headers),

@@ -14,6 +14,7 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.errors import RemoteProtocolError, RequestRefused, TokenwireError, UnknownModel
 from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings
+from tokenwire.measure.prices import Seller, seller
 from tokenwire.upstream.attempt import Request, encode_fields
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Origin, Pool, parse_base_url
@@ -31,7 +32,8 @@ PREFIXES = {"openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"), "deepseek": ("deep
 
 
 class Upstream(NamedTuple):
-    """A configured provider, ready to be asked. *head*: the fields of every request, encoded."""
+    """A configured provider, ready to be asked. *head*: the fields of every request, encoded; *seller*: whose prices
+    hold."""
 
     name: str
     settings: UpstreamSettings
@@ -39,6 +41,7 @@ class Upstream(NamedTuple):
     origin: Origin
     path: str
     head: bytes
+    seller: Seller
 
     def request(self, path: str, body: bytes, extra: Iterable[tuple[str, str]] = (), method: str = "POST") -> Request:
         """A request with this provider's own authentication and headers."""
@@ -69,8 +72,9 @@ class Directory:
         self._lists: dict[str, list[str]] = {}
         for name, upstream in settings.upstreams.items():
             origin, path = parse_base_url(upstream.base_url)
+            sold_by = seller(name, upstream.base_url, upstream.dialect)
             self.upstreams[name] = Upstream(
-                name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream)
+                name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream), sold_by
             )
             if upstream.models is not None:
                 self._lists[name] = list(upstream.models)

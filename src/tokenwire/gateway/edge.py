@@ -69,7 +69,13 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
 
 
 class Quick(Protocol):
-    """An application that can answer without a task, if it has the whole body and a sink at once."""
+    """An application that can answer without a task, if it has the whole body and a sink at once.
+
+    Attributes:
+        draining: it is about to end: no connection is for more than the request that it carries.
+    """
+
+    draining: bool
 
     def takes(self, scope: Scope, size: int) -> bool: ...
 
@@ -196,6 +202,8 @@ class EdgeProtocol(HttpToolsProtocol):
             # Answered without its body being asked for, the client need not send it, and where the next request
             # begins is anybody's guess (RFC 9110 section 10.1.1): such a connection is not used again.
             cycle.keep_alive = False
+        if self._quick is not None and self._quick.draining:
+            cycle.keep_alive = False  # and the answer says so: a client asks elsewhere next time
 
     def on_body(self, body: bytes) -> None:
         if self._last:
@@ -248,6 +256,11 @@ class EdgeProtocol(HttpToolsProtocol):
         except Exception:  # a bug of ours: as run_asgi treats it
             log.exception("answering %s failed", scope["path"])
             sink.fail()
+
+    @property
+    def receiving(self) -> bool:
+        """A request is on its way in: it gets its answer, whatever becomes of the connection."""
+        return self._in_head or self._in_body
 
     # ------------------------------------------------------------------ the port's side
 

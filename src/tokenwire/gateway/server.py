@@ -14,7 +14,7 @@ import uvicorn
 
 from tokenwire.errors import ConfigError
 from tokenwire.gateway.accept import Acceptor
-from tokenwire.gateway.app import Gateway
+from tokenwire.gateway.app import LAST_WORDS_SECONDS, Gateway
 from tokenwire.gateway.edge import EdgeProtocol
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from tokenwire.gateway.settings import Settings
 
 log = logging.getLogger(__name__)
-
-#: How long the readers of streams that were cut may take to read why.
-LAST_WORDS_SECONDS = 5.0
 
 
 class Server(uvicorn.Server):
@@ -63,6 +60,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         gateway = self._gateway
         gateway.drain()  # new streams are refused with 503 from now on, and /readyz says so: the socket stays open
+        for connection in list(self.server_state.connections):
+            if not (isinstance(connection, EdgeProtocol) and connection.receiving):
+                connection.shutdown()  # at once if it is idle, else after the answer that it carries
         await self._while(gateway.busy, self._drain_seconds)
         gateway.cut()
         await asyncio.sleep(0.02)  # whoever reads gets the last words at once, a second signal or not
@@ -80,9 +80,7 @@ class Server(uvicorn.Server):
         return bool(state.tasks) or any(each.transport.get_write_buffer_size() for each in state.connections)
 
     async def _while(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = self._gateway.clock.now_ns() + int(seconds * 1e9)
-        while condition() and not self.force_exit and self._gateway.clock.now_ns() < deadline:
-            await asyncio.sleep(0.02)
+        await self._gateway.wait_while(condition, seconds, lambda: self.force_exit)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -31,7 +31,13 @@ def check(settings: Settings) -> Settings:
             where="server.host",
         )
     if settings.store.url != "memory://":
-        raise ConfigError(f"{settings.store.url!r}: this release has memory:// only", where="store.url")
+        scheme = settings.store.url.partition("://")[0]
+        built = "is not built yet" if scheme in ("sqlite", "redis") else "is no store"
+        raise ConfigError(
+            f"{scheme!r} {built}: this release has memory:// only, and so one worker (a store's address is not shown, "
+            "for it may hold a password)",
+            where="store.url",
+        )
     for name, upstream in settings.upstreams.items():
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise ConfigError(

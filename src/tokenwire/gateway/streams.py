@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenwire import dialects
+from tokenwire.dialects.native_encode import usage_fields
 from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused
@@ -26,6 +27,7 @@ from tokenwire.gateway.chat import linger_of, parse_linger
 from tokenwire.gateway.chat import start as start_stream
 
 if TYPE_CHECKING:
+    from tokenwire.dialects.deltas import Usage
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, Scope, Send
@@ -95,7 +97,7 @@ def as_stream(request: ChatRequest) -> ChatRequest:
 def describe(stream: Stream) -> dict[str, Any]:
     """``GET /v1/streams/{id}`` (INTERFACES section 3)."""
     held = stream.log
-    terminal = stream.terminal
+    terminal = stream.settled
     usage = terminal.usage if terminal is not None else None
     out: dict[str, Any] = {
         "id": stream.id,
@@ -109,14 +111,7 @@ def describe(stream: Stream) -> dict[str, Any]:
         "ended": None if stream.ended_ns is None else _wall(stream, stream.ended_ns),
         "last_id": str(EventId(held.epoch, held.last)),
         "readers": len(stream.readers),
-        "usage": None
-        if usage is None
-        else {
-            "input": usage.input,
-            "output": usage.output,
-            "cached_input": usage.cached_input,
-            "reasoning": usage.reasoning,
-        },
+        "usage": None if usage is None else _usage(usage),
         "timing": None if terminal is None else {"ttft_ms": terminal.ttft_ms, "e2e_ms": terminal.e2e_ms},
         "attempts": [
             {"number": attempt.number, "dialect": attempt.dialect, "first": attempt.first_seq}
@@ -133,6 +128,12 @@ def describe(stream: Stream) -> dict[str, Any]:
             "upstream_status": error.upstream_status,
         }
     return out
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """The four counts always, null where unknown; the rest where there is something to say."""
+    counts = dict.fromkeys(("input", "output", "cached_input", "reasoning"))
+    return counts | usage_fields(usage)
 
 
 def _wall(stream: Stream, monotonic_ns: int) -> float:

@@ -51,6 +51,13 @@ class Running:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    def ended(self, seconds: float = LIMIT_SECONDS) -> int:
+        """Until it has ended by itself; its exit status. Raises ``AssertionError`` if that takes longer."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs after {seconds:g} s") from None
+
     @property
     def complaints(self) -> str:
         """Everything that it wrote to standard error so far."""

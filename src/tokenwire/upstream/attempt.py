@@ -255,6 +255,7 @@ class Attempt:
         self._connection = connection
         connection.send(self, self._request.encode(), pacing=self._pacing)
         self._sent_ns = self._stream.clock.now_ns()
+        self._stream.sent = True
         self._standing_ns = 0
         if self._paused_ns is not None:
             self._paused_ns = self._sent_ns
