@@ -49,7 +49,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     upstream = settings.upstreams["openai"]
     assert (upstream.api_key, upstream.headers, upstream.usage) == ("sk-1", {"OpenAI-Organization": "org-x"}, False)
     assert upstream.deadlines.connect == 1
-    assert upstream.deadlines.deadlines().total == 3600
+    assert upstream.deadlines.total == 3600
     assert settings.upstreams["local"].models is None
     assert settings.models["smart"].route == ["openai/gpt-4o", "local/meta/llama"]
 
@@ -67,7 +67,7 @@ def test_the_defaults_are_those_of_the_interface() -> None:
     deadlines = Settings.__struct_fields__
     assert deadlines == ("server", "store", "limits", "upstreams", "models")
     upstream = from_mapping({"upstreams": {"a": {"base_url": "http://x"}}}, {}).upstreams["a"]
-    assert upstream.deadlines.deadlines().connect == 5
+    assert upstream.deadlines.connect == 5
     assert (upstream.deadlines.headers, upstream.deadlines.first_token) == (60, 120)
     assert (upstream.deadlines.between_tokens, upstream.deadlines.total) == (60, 3600)
 

@@ -12,7 +12,7 @@ from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.rig import Asked, Rig, settle, until
 from tokenwire.testing.upstream import LAST_CHUNK, REQUEST, Peer, ScriptedUpstream, answer, head, http_chunk
-from tokenwire.upstream.attempt import Deadlines
+from tokenwire.upstream.deadlines import Deadlines
 
 Run = Callable[..., Any]
 

@@ -14,8 +14,10 @@ from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
 from tokenwire.engine.states import Policy
 from tokenwire.testing.exchange import RecordedExchange
-from tokenwire.upstream.attempt import Attempt, Deadlines, Request
+from tokenwire.upstream.attempt import Attempt
+from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.pool import Pool, parse_base_url
+from tokenwire.upstream.request import Request
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:

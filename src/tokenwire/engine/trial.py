@@ -1,0 +1,62 @@
+"""An attempt that may still be taken back: until it has brought a generated event, what it brings is nobody's.
+
+Were it in the log, readers would be told of an answer that another attempt then begins anew, or every view would have
+to know which entries count. So it waits here, in the order and with the times of its arrival, and the log gets either
+all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenwire.dialects.deltas import Failed
+    from tokenwire.engine.log import Log
+
+#: Bytes that an attempt may bring without a token and still be taken back. Some providers begin with an echo of the
+#: whole request; a quarter of a megabyte holds its instructions and tools.
+MOST = 256 * 1024
+
+
+class Attempts(Protocol):
+    """Who makes the attempts."""
+
+    def again(self, failed: Failed) -> bool:
+        """The present attempt has failed before anything was generated. True: it was taken back
+        (``Stream.take_back``), and another follows."""
+        ...
+
+    def settled(self) -> None:
+        """The present attempt counts: no other will follow."""
+        ...
+
+
+class Trial:
+    """What one attempt has brought so far.
+
+    Attributes:
+        attempts: decides whether a failed one is repeated.
+        frames: how many are kept here; size: their bytes.
+    """
+
+    __slots__ = ("_reads", "attempts", "frames", "size")
+
+    def __init__(self, attempts: Attempts) -> None:
+        self.attempts = attempts
+        self.frames = 0
+        self.size = 0
+        self._reads: list[tuple[Sequence[bytes], int]] = []
+
+    def keep(self, frames: Sequence[bytes], now_ns: int) -> None:
+        """The frames of one read, that arrived now."""
+        self._reads.append((frames, now_ns))
+        self.frames += len(frames)
+        self.size += sum(map(len, frames))
+
+    def write(self, held: Log) -> list[bytes]:
+        """Everything goes into the log, with its own times; returns it."""
+        for frames, arrival_ns in self._reads:
+            held.extend(frames, arrival_ns)
+        return [frame for frames, _ in self._reads for frame in frames]
