@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
@@ -18,6 +19,8 @@ from tokenwire.upstream.attempt import Attempt
 from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.pool import Pool, parse_base_url
 from tokenwire.upstream.request import Request
+from tokenwire.upstream.retry import Retry
+from tokenwire.upstream.route import Leg, Route
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
@@ -82,12 +85,15 @@ class Asked:
     """One request and the stream that it feeds.
 
     Attributes:
+        attempt: what feeds it, or ``route``.
         heads: status and headers that ``Attempt`` reported, once at most.
     """
 
+    attempt: Attempt
+    route: Route
+
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.attempt: Attempt
         self.heads: list[tuple[int, Headers]] = []
         self._ended = asyncio.Event()
         stream.on_end.append(self._ended.set)
@@ -179,6 +185,45 @@ class Rig:
         )
         asked.attempt.start()
         return asked
+
+    def route(
+        self,
+        *base_urls: str,
+        retry: Retry | None = None,
+        deadlines: Deadlines | None = None,
+        policy: Policy | None = None,
+        noise: float = 0.0,
+        **options: Any,
+    ) -> Asked:
+        """Open a stream and start a route to these upstreams, named ``up1`` and so on. *options* are the route's."""
+        stream = self.hub.open(
+            owner="me", dialect=dialects.get("openai.chat"), model="up1/m", policy=policy or Policy()
+        )
+        asked = Asked(stream)
+        options.setdefault("streaming", True)
+        asked.route = Route(
+            stream,
+            self.pool,
+            [
+                Leg(
+                    upstream=f"up{number}",
+                    model="m",
+                    request=partial(self._request, base_url, number),
+                    deadlines=deadlines or Deadlines(),
+                    retry=retry or Retry(),
+                )
+                for number, base_url in enumerate(base_urls, 1)
+            ],
+            noise=lambda: noise,
+            **options,
+        )
+        asked.route.start()
+        return asked
+
+    @staticmethod
+    def _request(base_url: str, number: int) -> Request:
+        origin, path = parse_base_url(base_url)
+        return Request(origin=origin, path=path + "/chat/completions", fields=(), body=b"%d" % number)
 
     async def connect(self, base_url: str, timeout: float = LIMIT_SECONDS) -> Connection:
         """A connection of the pool."""

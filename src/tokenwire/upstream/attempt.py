@@ -33,7 +33,7 @@ class Attempt(Timed):
     """Feeds *stream* with the answer to *request*. ``start`` returns at once; everything else happens in the loop.
 
     *on_head* is called once with the provider's status and headers when it said yes (2xx). *number* is the attempt's
-    among those for this stream, and *began_ns* when the first of them began (default: now).
+    among those for this stream, and *began_ns* when the first of them was sent (default: this is it).
 
     Attributes:
         headers: of the answer; empty before its head.

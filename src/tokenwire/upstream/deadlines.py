@@ -21,7 +21,7 @@ class Deadlines(Struct, frozen=True, kw_only=True):
             hidden by others: two minutes of silence are then normal.
         between_tokens: from one event to the next. Comments and the dialect's pings do not count: a proxy that is
             alive says nothing of the model.
-        total: the whole stream with all its attempts, from the first one's beginning. Longer than any model writes.
+        total: the whole stream with all its attempts, from the first one's request. Longer than any model writes.
     """
 
     connect: float = 5.0
@@ -36,12 +36,13 @@ class Timed:
     ``upstream.reading``: the two would hold each other, and only the garbage collector would free them.
 
     Attributes:
-        began_ns: when the first attempt for this stream began, later by as long as we paused.
+        began_ns: when the first request for this stream was sent, later by as long as we paused.
         status: of the answer's head; 0 before it.
     """
 
     __slots__ = (
         "_deadlines",
+        "_first",
         "_paused_ns",
         "_resumed_ns",
         "_sent_ns",
@@ -56,6 +57,7 @@ class Timed:
         self._stream = stream
         self._deadlines = deadlines
         self._streaming = streaming
+        self._first = began_ns is None  # and nothing was sent yet: to connect is not the answer's time
         self.began_ns = stream.clock.now_ns() if began_ns is None else began_ns
         self.status = 0
         self._sent_ns = 0
@@ -70,7 +72,10 @@ class Timed:
     def _sent(self) -> None:
         """The request is on its way."""
         self._sent_ns = self._stream.clock.now_ns()
-        self._arm(self._deadlines.total)
+        if self._first:
+            self._first = False
+            self.began_ns = self._sent_ns
+        self._arm(self._deadlines.total - (self._sent_ns - self.began_ns) / 1e9)
 
     def _stop(self) -> None:
         """Nothing can be late any more."""
@@ -85,7 +90,7 @@ class Timed:
         """What began before the pause began later by as long as it took."""
         if self._paused_ns is not None:
             self._resumed_ns = now = self._stream.clock.now_ns()
-            self.began_ns += now - self._paused_ns
+            self.began_ns += now - max(self._paused_ns, self.began_ns)
             self._sent_ns += now - max(self._paused_ns, self._sent_ns)
             self._paused_ns = None
 

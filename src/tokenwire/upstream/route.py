@@ -206,6 +206,6 @@ class Route:
 
     def _record(self, attempt: Attempt, error: Failed | None) -> None:
         record = self._stream.attempts[-1]
-        record.ended_ns = self._stream.clock.now_ns()
+        record.ended_ns = self._stream.ended_ns or self._stream.clock.now_ns()
         record.status = attempt.status or None
         record.error = error
