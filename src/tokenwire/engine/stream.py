@@ -18,7 +18,7 @@ from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.record import Record
 from tokenwire.engine.routing import Routing
 from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
-from tokenwire.engine.trial import MOST, Attempts, Trial
+from tokenwire.engine.trial import Attempts, Trial
 from tokenwire.engine.view import FoldedView, RawView, View
 from tokenwire.engine.watch import Watch
 from tokenwire.errors import LocalProtocolError, StreamClosed
@@ -306,7 +306,7 @@ class Stream(Record):
             return
         if watch.generated:
             self.generated_ns = now_ns
-        elif held.done_seq is None and trial.size <= MOST:
+        elif held.done_seq is None and not trial.full:
             return
         self._settle()
         if watch.generated:

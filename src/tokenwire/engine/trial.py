@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Failed
     from tokenwire.engine.log import Log
 
-#: Bytes that an attempt may bring without a token and still be taken back. Some providers begin with an echo of the
-#: whole request; a quarter of a megabyte holds its instructions and tools.
-MOST = 256 * 1024
+#: What an attempt may bring without a token and still be taken back. An opening, an echo of the whole request and some
+#: pings are within it. More than that is an answer in words that we do not know (sound, say), for which nobody is to
+#: wait: a second of it.
+MOST_FRAMES = 16
+MOST_BYTES = 256 * 1024
 
 
 class Attempts(Protocol):
@@ -38,22 +40,27 @@ class Trial:
 
     Attributes:
         attempts: decides whether a failed one is repeated.
-        frames: how many are kept here; size: their bytes.
+        frames: how many are kept here.
     """
 
-    __slots__ = ("_reads", "attempts", "frames", "size")
+    __slots__ = ("_reads", "_size", "attempts", "frames")
 
     def __init__(self, attempts: Attempts) -> None:
         self.attempts = attempts
         self.frames = 0
-        self.size = 0
+        self._size = 0
         self._reads: list[tuple[Sequence[bytes], int]] = []
 
     def keep(self, frames: Sequence[bytes], now_ns: int) -> None:
         """The frames of one read, that arrived now."""
         self._reads.append((frames, now_ns))
         self.frames += len(frames)
-        self.size += sum(map(len, frames))
+        self._size += sum(map(len, frames))
+
+    @property
+    def full(self) -> bool:
+        """Whether it has kept as much as it may."""
+        return self.frames > MOST_FRAMES or self._size > MOST_BYTES
 
     def write(self, held: Log) -> list[bytes]:
         """Everything goes into the log, with its own times; returns it."""
