@@ -131,7 +131,7 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     itself is one, and only has settings of its own."""
 
     route: list[str] = []
-    deadlines: DeadlineOverrides | None = None
+    deadlines: DeadlineOverrides = DeadlineOverrides()
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -84,7 +84,7 @@ def _check_model(settings: Settings, name: str, model: ModelSettings) -> None:
     if len(set(spoken.values())) > 1:
         each = ", ".join(f"{target} {dialect}" for target, dialect in spoken.items())
         raise ConfigError(f"all upstreams of a route must speak the same dialect, but: {each}", where=f"{where}.route")
-    for deadline, value in msgspec.structs.asdict(model.deadlines).items() if model.deadlines is not None else ():
+    for deadline, value in msgspec.structs.asdict(model.deadlines).items():
         if value is not None:
             _check_number(value, f"{where}.deadlines.{deadline}")
 
