@@ -115,7 +115,7 @@ def test_looking_at_the_attempts(relayed: Any) -> None:
         assert times == sorted(times)
         assert look["created"] <= times[0]
         assert times[-1] == look["ended"]
-        assert look["last_id"] == "1-4"
+        assert look["last_id"] == "1-5"
 
     relayed(main, *BAD, [REQUEST, STREAM_HEAD + GOOD], settings=SOON)
 
