@@ -57,7 +57,7 @@ route = ["sim/echo"]
 [models.second]
 route = ["gone/echo", "sim/echo"]
 [models.third]
-route = ["sim/fault-error-before-503", "sim/fault-eof-0", "sim/echo"]
+route = ["sim/fault-error-before-503", "sim/fault-json-200", "sim/echo"]
 """
 
 

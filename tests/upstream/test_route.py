@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tokenwire.engine.states import State
+from tokenwire.errors import UpstreamStatus
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.rig import Asked, Rig, settle, until
@@ -74,6 +75,11 @@ def in_turn(scripts: Sequence[list[Step]]) -> list[Step]:
 def requests(upstream: ScriptedUpstream) -> list[bytes]:
     """The bodies of all requests."""
     return [request.body for peer in upstream.peers for request in peer.requests]
+
+
+async def asks(upstream: ScriptedUpstream, count: int) -> None:
+    """Until so many requests have come."""
+    await until(lambda: len(requests(upstream)) == count)
 
 
 async def backs_off(asked: Asked, attempts: int) -> None:
@@ -199,7 +205,9 @@ def test_attempts_1_switches_it_off(tell: Any) -> None:
         asked = rig.route(upstream.base_url, retry=Retry(attempts=1))
         await asked.ended()
         assert asked.failure == ("failed", "server_error")
-        assert asked.stream.meta["refused"].status == 500
+        refused = asked.stream.meta["refused"]
+        assert isinstance(refused, UpstreamStatus)
+        assert refused.status == 500
 
     tell(story, [answer(b"{}", status=500)])
 
@@ -253,7 +261,7 @@ def test_headers_and_first_token_are_each_attempts_own(tell: Any, begun: bytes, 
         asked = rig.route(upstream.base_url, deadlines=LIMITS)
         for number in (1, 2):
             peer = await upstream.peer(number - 1)
-            await until(lambda peer=peer: peer.requests)
+            await asks(upstream, number)
             await settle()
             clock.advance(seconds - LATE)
             await settle()
@@ -275,7 +283,7 @@ def test_the_total_is_counted_over_all_attempts(tell: Any) -> None:
         began_ns = clock.now_ns()
         asked = rig.route(upstream.base_url, deadlines=LIMITS, retry=Retry(attempts=9))
         for number in range(6):
-            await until(lambda number=number: len(requests(upstream)) == number + 1)
+            await asks(upstream, number + 1)
             if number < 5:
                 clock.advance(10.1)
                 await backs_off(asked, number + 1)
