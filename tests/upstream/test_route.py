@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tokenwire.engine.states import State
 from tokenwire.errors import UpstreamStatus
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
-from tokenwire.testing.rig import Asked, Rig, settle, until
+from tokenwire.testing.rig import Rig, settle, until
 from tokenwire.testing.upstream import (
     CLOSE,
     FLUSHED,
     LAST_CHUNK,
     REQUEST,
     RESET,
-    Peer,
     ScriptedUpstream,
     Step,
     answer,
@@ -30,7 +27,6 @@ from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.retry import Retry
 
 Run = Callable[..., Any]
-Story = Callable[[Rig, ManualClock, ScriptedUpstream], Awaitable[None]]
 
 FRAMES = chat.answer("Hel", "lo")
 STREAM = head(200, ("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"))
@@ -44,51 +40,9 @@ LIMITS = Deadlines(headers=10.0, first_token=20.0, between_tokens=5.0, total=60.
 LATE = 0.03
 
 
-@pytest.fixture
-def tell(run_once: Run) -> Callable[..., None]:
-    """``tell(story, *scripts)``: with a clock that only the story moves; the nth request is answered with the nth
-    script, over whichever connection it comes."""
-
-    def player(story: Story, *scripts: list[Step]) -> None:
-        clock = ManualClock()
-
-        async def main(rig: Rig) -> None:
-            async with ScriptedUpstream(in_turn(scripts)) as upstream:
-                await story(rig, clock, upstream)
-
-        run_once(main, clock=clock)
-
-    return player
-
-
-def in_turn(scripts: Sequence[list[Step]]) -> list[Step]:
-    left = iter([*scripts, *[scripts[-1]] * 9])
-
-    async def play(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await peer.play(next(left))
-
-    return [play]
-
-
-def requests(upstream: ScriptedUpstream) -> list[bytes]:
-    """The bodies of all requests."""
-    return [request.body for peer in upstream.peers for request in peer.requests]
-
-
 async def asks(upstream: ScriptedUpstream, count: int) -> None:
     """Until so many requests have come."""
-    await until(lambda: len(requests(upstream)) == count)
-
-
-async def backs_off(asked: Asked, attempts: int) -> None:
-    """Until so many attempts have failed, and the next one waits for its time."""
-    made = asked.stream.attempts
-    await until(lambda: len(made) == attempts and made[-1].ended_ns is not None)
-    assert asked.stream.terminal is None
-    assert asked.stream.state is State.CONNECTING
-    assert asked.stream.log.last == 0
+    await until(lambda: len(upstream.requests) == count)
 
 
 #: An attempt that fails before a token, and may be repeated: what the upstream does, and the code of the failure.
@@ -120,24 +74,24 @@ REPEATED: dict[str, tuple[list[Step], str]] = {
 
 
 @pytest.mark.parametrize(("script", "code"), REPEATED.values(), ids=REPEATED)
-def test_repeated(tell: Any, script: list[Step], code: str) -> None:
+def test_repeated(routed: Any, script: list[Step], code: str) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, retry=Retry(base_delay=1.0), noise=1.0)
-        await backs_off(asked, 1)
+        await asked.backs_off(1)
         clock.advance(1.0 - LATE)
         await settle()
-        assert len(requests(upstream)) == 1
+        assert len(upstream.requests) == 1
         clock.advance(2 * LATE)
         await asked.ended()
         assert asked.failure == ("completed", "")
         assert asked.frames == FRAMES, "nothing of the first attempt, and nothing twice"
-        assert requests(upstream) == [b"1", b"1"]
+        assert [request.body for request in upstream.requests] == [b"1", b"1"]
         first, second = asked.stream.attempts
         assert first.error is not None
         assert (first.error.code, second.error, second.status) == (code, None, 200)
         assert asked.stream.log.attempt_at(1).number == 2
 
-    tell(story, script, [GOOD])
+    routed(story, script, [GOOD])
 
 
 #: A failure that is not repeated.
@@ -165,7 +119,7 @@ FINAL: dict[str, tuple[list[Step], str]] = {
 
 
 @pytest.mark.parametrize(("script", "code"), FINAL.values(), ids=FINAL)
-def test_not_repeated(tell: Any, script: list[Step], code: str) -> None:
+def test_not_repeated(routed: Any, script: list[Step], code: str) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, retry=Retry(attempts=5), max_event=100)
         await asked.ended()
@@ -175,16 +129,16 @@ def test_not_repeated(tell: Any, script: list[Step], code: str) -> None:
         assert record.ended_ns == asked.stream.ended_ns
         clock.advance(60)
         await settle()
-        assert len(requests(upstream)) == 1
+        assert len(upstream.requests) == 1
 
-    tell(story, script, [GOOD])
+    routed(story, script, [GOOD])
 
 
-def test_the_last_failure_is_the_streams(tell: Any) -> None:
+def test_the_last_failure_is_the_streams(routed: Any) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, retry=Retry(attempts=3))
         for made in (1, 2):
-            await backs_off(asked, made)
+            await asked.backs_off(made)
             assert "refused" not in asked.stream.meta
             clock.advance(1.0)
         await asked.ended()
@@ -197,10 +151,10 @@ def test_the_last_failure_is_the_streams(tell: Any) -> None:
         assert times == sorted(times)
 
     last = STREAM + http_chunk(FRAMES[0]) + http_chunk(OVERLOADED)
-    tell(story, [CLOSE], [answer(b"{}", status=500)], [last])
+    routed(story, [CLOSE], [answer(b"{}", status=500)], [last])
 
 
-def test_attempts_1_switches_it_off(tell: Any) -> None:
+def test_attempts_1_switches_it_off(routed: Any) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, retry=Retry(attempts=1))
         await asked.ended()
@@ -209,25 +163,25 @@ def test_attempts_1_switches_it_off(tell: Any) -> None:
         assert isinstance(refused, UpstreamStatus)
         assert refused.status == 500
 
-    tell(story, [answer(b"{}", status=500)])
+    routed(story, [answer(b"{}", status=500)])
 
 
-def test_without_another_attempt_nothing_is_held_back(tell: Any) -> None:
+def test_without_another_attempt_nothing_is_held_back(routed: Any) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, retry=Retry(attempts=1))
         await asked.entries(1)
         asked.stream.cancel()
 
-    tell(story, [STREAM + http_chunk(FRAMES[0])])
+    routed(story, [STREAM + http_chunk(FRAMES[0])])
 
 
 @pytest.mark.parametrize(
     ("field", "seconds"), [(("retry-after", "2"), 2.0), (("retry-after-ms", "700"), 0.7), (("x", "y"), 0.25)]
 )
-def test_the_wait(tell: Any, field: tuple[str, str], seconds: float) -> None:
+def test_the_wait(routed: Any, field: tuple[str, str], seconds: float) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url)
-        await backs_off(asked, 1)
+        await asked.backs_off(1)
         clock.advance(seconds - LATE)
         await settle()
         assert len(upstream.peers[0].requests) == 1
@@ -235,7 +189,7 @@ def test_the_wait(tell: Any, field: tuple[str, str], seconds: float) -> None:
         assert (await asked.ended()).state == "completed"
         assert rig.pool.statistics().opened == 1, "over the same connection, which is as good as before"
 
-    tell(story, [answer(b"{}", fields=[field], status=429)], [GOOD])
+    routed(story, [answer(b"{}", fields=[field], status=429)], [GOOD])
 
 
 def test_connecting_is_repeated(run_once: Run, closed_port: int) -> None:
@@ -243,7 +197,7 @@ def test_connecting_is_repeated(run_once: Run, closed_port: int) -> None:
 
     async def main(rig: Rig) -> None:
         asked = rig.route(f"http://127.0.0.1:{closed_port}/v1")
-        await backs_off(asked, 1)
+        await asked.backs_off(1)
         async with ScriptedUpstream([REQUEST, GOOD], port=closed_port):
             clock.advance(1)
             assert (await asked.ended()).state == "completed"
@@ -256,7 +210,7 @@ def test_connecting_is_repeated(run_once: Run, closed_port: int) -> None:
 
 
 @pytest.mark.parametrize(("begun", "seconds"), [(b"", 10), (STREAM, 20), (STREAM + http_chunk(FRAMES[0]), 20)])
-def test_headers_and_first_token_are_each_attempts_own(tell: Any, begun: bytes, seconds: float) -> None:
+def test_headers_and_first_token_are_each_attempts_own(routed: Any, begun: bytes, seconds: float) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, deadlines=LIMITS)
         for number in (1, 2):
@@ -270,15 +224,15 @@ def test_headers_and_first_token_are_each_attempts_own(tell: Any, begun: bytes, 
             clock.advance(2 * LATE)
             assert await peer.gone() in ("fin", "reset")
             if number == 1:
-                await backs_off(asked, 1)
+                await asked.backs_off(1)
                 clock.advance(1)
         assert asked.failure == ("failed", "upstream_timeout")
         assert "total" not in asked.error.message
 
-    tell(story, [begun])
+    routed(story, [begun])
 
 
-def test_the_total_is_counted_over_all_attempts(tell: Any) -> None:
+def test_the_total_is_counted_over_all_attempts(routed: Any) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         began_ns = clock.now_ns()
         asked = rig.route(upstream.base_url, deadlines=LIMITS, retry=Retry(attempts=9))
@@ -286,7 +240,7 @@ def test_the_total_is_counted_over_all_attempts(tell: Any) -> None:
             await asks(upstream, number + 1)
             if number < 5:
                 clock.advance(10.1)
-                await backs_off(asked, number + 1)
+                await asked.backs_off(number + 1)
                 clock.advance(0.1 + min(4.0, 0.25 * 2**number))
         clock.advance(60 - (clock.now_ns() - began_ns) / 1e9 - LATE)
         await settle()
@@ -295,25 +249,25 @@ def test_the_total_is_counted_over_all_attempts(tell: Any) -> None:
         assert asked.error.message == "nothing from the upstream within 60 s (total)"
         assert len(asked.stream.attempts) == 6
 
-    tell(story, [])
+    routed(story, [])
 
 
-def test_no_attempt_is_waited_for_that_would_come_too_late(tell: Any) -> None:
+def test_no_attempt_is_waited_for_that_would_come_too_late(routed: Any) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, deadlines=Deadlines(total=3))
         await asked.ended()
         assert asked.failure == ("failed", "rate_limit_exceeded")
 
-    tell(story, [answer(b"{}", fields=[("retry-after", "3")], status=429)])
+    routed(story, [answer(b"{}", fields=[("retry-after", "3")], status=429)])
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_paused_between_two_attempts(tell: Any, resumed: bool) -> None:
+def test_paused_between_two_attempts(routed: Any, resumed: bool) -> None:
     """The next one begins paused, and its deadlines stand still."""
 
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, deadlines=LIMITS)
-        await backs_off(asked, 1)
+        await asked.backs_off(1)
         asked.route.pause()
         if resumed:
             asked.route.resume()
@@ -328,7 +282,7 @@ def test_paused_between_two_attempts(tell: Any, resumed: bool) -> None:
         peer.write(GOOD)
         assert (await asked.ended()).state == "completed"
 
-    tell(story, [CLOSE], [])
+    routed(story, [CLOSE], [])
 
 
 # ---------------------------------------------------------------------- whole answers
@@ -343,168 +297,26 @@ WHOLE_FAILURES: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("script", WHOLE_FAILURES.values(), ids=WHOLE_FAILURES)
-def test_a_whole_answer_is_repeated_until_it_is_there(tell: Any, script: list[Step]) -> None:
+def test_a_whole_answer_is_repeated_until_it_is_there(routed: Any, script: list[Step]) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, streaming=False)
-        await backs_off(asked, 1)
+        await asked.backs_off(1)
         assert not asked.stream.log.notable
         clock.advance(1)
         assert (await asked.ended()).state == "completed"
         assert asked.frames == [WHOLE]
         assert asked.stream.unary
 
-    tell(story, script, [answer(WHOLE)])
+    routed(story, script, [answer(WHOLE)])
 
 
-def test_the_last_whole_answer_is_given_though_it_is_an_error(tell: Any) -> None:
+def test_the_last_whole_answer_is_given_though_it_is_an_error(routed: Any) -> None:
     async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
         asked = rig.route(upstream.base_url, streaming=False)
-        await backs_off(asked, 1)
+        await asked.backs_off(1)
         clock.advance(1)
         await asked.ended()
         assert asked.failure == ("failed", "server_error")
         assert len(asked.frames) == 1
 
-    tell(story, [answer(b'{"error":{"message":"x","type":"server_error"}}')])
-
-
-# ---------------------------------------------------------------------- leaving
-
-
-async def _nobody(asked: Asked, clock: ManualClock, upstream: ScriptedUpstream) -> None:
-    """The stream is over, and nothing comes after it."""
-    await asked.ended()
-    before = len(requests(upstream))
-    clock.advance(100)
-    await settle()
-    assert len(requests(upstream)) == before
-
-
-def test_cancelled_in_the_backoff(tell: Any) -> None:
-    async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
-        asked = rig.route(upstream.base_url)
-        await backs_off(asked, 1)
-        timers = len(rig.hub.wheel)
-        assert asked.stream.cancel()
-        assert len(rig.hub.wheel) == timers - 1
-        assert asked.failure == ("cancelled", "cancelled")
-        await _nobody(asked, clock, upstream)
-        assert len(asked.stream.attempts) == 1
-
-    tell(story, [CLOSE], [GOOD])
-
-
-def test_cancelled_at_any_turn_of_the_loop(tell: Any) -> None:
-    """Through the first attempt, the backoff, and the second attempt."""
-
-    async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
-        seen = set()
-        for turns in range(40):
-            asked = rig.route(upstream.base_url)
-            for _ in range(turns):
-                if asked.stream.attempts[-1].ended_ns is not None:
-                    clock.advance(0.1)
-                await asyncio.sleep(0)
-            seen.add((len(asked.stream.attempts), asked.stream.terminal is not None))
-            asked.stream.cancel()
-            assert asked.stream.terminal is not None
-            made = len(asked.stream.attempts)
-            clock.advance(100)
-            await settle()
-            assert len(asked.stream.attempts) == made
-        assert {(1, False), (2, False)} <= seen, "some in each"
-
-    refused, begun = [answer(b"{}", status=503)], [STREAM + http_chunk(FRAMES[0])]
-    tell(story, *[script for turns in range(40) for script in (refused, begun)])
-
-
-@pytest.mark.parametrize("script", [[STREAM + http_chunk(FRAMES[0])], []])
-def test_cancelled_while_an_attempt_is_held_back(tell: Any, script: list[Step]) -> None:
-    async def story(rig: Rig, clock: ManualClock, upstream: ScriptedUpstream) -> None:
-        asked = rig.route(upstream.base_url)
-        peer = await upstream.peer()
-        await until(lambda: peer.requests)
-        await settle()
-        asked.stream.cancel()
-        assert asked.frames == [FRAMES[0]][: len(script)], "it was the last attempt after all: what came is known"
-        assert await peer.gone() in ("fin", "reset")
-        await _nobody(asked, clock, upstream)
-
-    tell(story, script)
-
-
-# ---------------------------------------------------------------------- routes
-
-
-def test_the_next_upstream_is_asked_at_once(run_once: Run, closed_port: int) -> None:
-    """After the first has been asked as often as it may; its model then is the one that answers."""
-    clock = ManualClock()
-
-    async def main(rig: Rig) -> None:
-        async with (
-            ScriptedUpstream([REQUEST, answer(b"{}", status=503)]) as bad,
-            ScriptedUpstream([REQUEST, GOOD]) as good,
-        ):
-            urls = (bad.base_url, f"http://127.0.0.1:{closed_port}/v1", good.base_url)
-            asked = rig.route(*urls, retry=Retry(attempts=1))
-            await asked.ended()
-            assert asked.failure == ("completed", "")
-            assert asked.frames == FRAMES
-            assert asked.stream.model == "up3/m"
-            assert asked.stream.meta["upstream"] == "up3"
-            made = [
-                (each.upstream, each.status, each.error.code if each.error else "") for each in asked.stream.attempts
-            ]
-            assert made == [("up1", 503, "overloaded"), ("up2", None, "connect_failed"), ("up3", 200, "")]
-            assert good.peers[0].requests[0].body == b"3"
-
-    run_once(main, clock=clock)
-
-
-def test_each_upstream_is_asked_as_often_as_it_may_be(run_once: Run) -> None:
-    clock = ManualClock()
-
-    async def main(rig: Rig) -> None:
-        async with (
-            ScriptedUpstream([REQUEST, CLOSE]) as bad,
-            ScriptedUpstream([REQUEST, CLOSE], [REQUEST, GOOD]) as good,
-        ):
-            asked = rig.route(bad.base_url, good.base_url)
-            await backs_off(asked, 1)
-            clock.advance(0.3)
-            await backs_off(asked, 3)
-            clock.advance(0.3)
-            assert (await asked.ended()).state == "completed"
-            assert [each.upstream for each in asked.stream.attempts] == ["up1", "up1", "up2", "up2"]
-
-    run_once(main, clock=clock)
-
-
-@pytest.mark.parametrize("status", [401, 404, 429, 400])
-def test_a_refusal_of_the_request_itself_ends_the_route(run_once: Run, status: int) -> None:
-    """Any other sends it on, even one that this upstream would give again."""
-
-    async def main(rig: Rig) -> None:
-        async with (
-            ScriptedUpstream([REQUEST, answer(QUOTA, status=status)]) as one,
-            ScriptedUpstream([REQUEST, GOOD]) as two,
-        ):
-            asked = rig.route(one.base_url, two.base_url)
-            await asked.ended()
-            assert len(asked.stream.attempts) == (1 if status == 400 else 2)
-            assert (asked.stream.terminal.error is None) is (status != 400)  # type: ignore[union-attr]
-
-    run_once(main)
-
-
-def test_a_request_that_cannot_be_made_ends_the_stream(run_once: Run) -> None:
-    """A path that no HTTP head can hold: known only when its turn comes."""
-
-    async def main(rig: Rig) -> None:
-        async with ScriptedUpstream([REQUEST, answer(b"{}", status=404)]) as one:
-            asked = rig.route(one.base_url, "ftp://nowhere")
-            await asked.ended()
-            assert asked.failure == ("failed", "bad_request")
-            assert "up2 cannot be asked this" in asked.error.message
-
-    run_once(main)
+    routed(story, [answer(b'{"error":{"message":"x","type":"server_error"}}')])

@@ -13,7 +13,7 @@ from tokenwire import dialects
 from tokenwire.engine.clock import Clock, LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.engine.states import Policy
+from tokenwire.engine.states import Policy, State
 from tokenwire.testing.exchange import RecordedExchange
 from tokenwire.upstream.attempt import Attempt
 from tokenwire.upstream.deadlines import Deadlines
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tokenwire.dialects.base import Dialect
     from tokenwire.dialects.deltas import Failed, Terminal
     from tokenwire.engine.stream import Stream
     from tokenwire.upstream.connection import Connection, Headers
@@ -104,6 +105,13 @@ class Asked:
         assert self.stream.terminal is not None
         return self.stream.terminal
 
+    async def backs_off(self, attempts: int) -> None:
+        """Until so many attempts have failed, nothing of which is left, and the next one waits for its time."""
+        made = self.stream.attempts
+        await until(lambda: len(made) == attempts and made[-1].ended_ns is not None)
+        assert self.stream.state is State.CONNECTING
+        assert self.stream.log.last == 0
+
     async def entries(self, count: int) -> None:
         """Until the log holds *count* entries."""
         await until(lambda: self.stream.log.last >= count)
@@ -167,9 +175,10 @@ class Rig:
         max_event: int = MAX_FRAME,
         body: bytes = b"{}",
         fields: tuple[tuple[str, str], ...] = (),
+        dialect: Dialect | None = None,
     ) -> Asked:
         """Open a stream and start an attempt to fill it."""
-        dialect = dialects.get("openai.chat")
+        dialect = dialect or dialects.get("openai.chat")
         stream = self.hub.open(owner="me", dialect=dialect, model="up/m", policy=policy or Policy())
         asked = Asked(stream)
         origin, path = parse_base_url(base_url)
