@@ -73,4 +73,4 @@ def test_the_curl_block_starts_follows_and_resumes(relay: str) -> None:
 
 def test_the_toml_block_is_a_valid_configuration() -> None:
     settings = from_mapping(tomllib.loads(BLOCKS["toml"]), {})
-    assert settings.models["smart"].route == ["local/llama"]
+    assert settings.models["smart"].route == ["local/llama", "spare/llama"]

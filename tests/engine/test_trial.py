@@ -11,6 +11,7 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.ingest import Ingest
+from tokenwire.engine.log import OVERHEAD
 from tokenwire.engine.states import State
 from tokenwire.engine.stream import Stream
 from tokenwire.engine.trial import MOST_BYTES, MOST_FRAMES
@@ -74,7 +75,7 @@ def test_readers_get_the_second_attempt_only(trying: Trying, follow: Follow, dia
     live = follow(stream, dialect, ids=ids)
     stream.append([chat.role().replace(b"{", b'{"user":"first",', 1)], 1)
     stream.attempt_failed(GONE)
-    assert live.data == b""
+    assert (live.data, stream.log.size) == (b"", 0)
     assert stream.state is State.STREAMING  # the second has begun
     for frame in FRAMES:
         stream.append([frame], 2)
@@ -93,7 +94,9 @@ def test_what_was_held_back_has_its_own_times(trying: Trying, follow: Follow) ->
     live = follow(stream)
     stream.append([FRAMES[0]], 10)
     assert (stream.log.last, live.data, stream.generated_ns) == (0, b"", None)
+    assert stream.log.size == len(FRAMES[0])
     stream.append([FRAMES[1], FRAMES[2]], 20)
+    assert stream.log.size == sum(map(len, FRAMES[:3])) + 3 * OVERHEAD
     assert list(stream.timeline) == [10, 20, 20]
     assert live.data == b"".join(FRAMES[:3])
     assert stream.generated_ns == 20

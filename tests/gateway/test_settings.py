@@ -286,13 +286,3 @@ def test_a_bad_variable_is_refused_as_well() -> None:
 )
 def test_what_only_this_machine_can_reach(host: Any, expected: bool) -> None:
     assert loopback(host) is expected
-
-
-def test_a_route_keeps_to_one_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the dialects are: those of ``a`` and ``b`` are two."""
-    monkeypatch.setattr("tokenwire.gateway.settings_check.dialects.get", lambda name: None)
-    toml = UP + "[upstreams.b]\nbase_url = 'http://x'\ndialect = 'other'\n[models.m]\nroute = ['a/x', 'b/y']"
-    with pytest.raises(
-        ConfigError, match=r"models\.m\.route: .* must speak the same dialect, but: a/x openai.chat, b/y"
-    ):
-        from_mapping(tomllib.loads(toml), {})

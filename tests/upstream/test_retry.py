@@ -132,6 +132,8 @@ def test_the_header_counts_in_refusals_only() -> None:
         (NEVER, 429, True),
         (Failed("model_not_found", "no", upstream_status=404), 200, True),
         (Failed("insufficient_quota", "no", upstream_status=429), 200, True),
+        (Failed("connect_failed", "the certificate was not accepted"), 0, True),
+        (Failed("event_too_large", "no"), 200, False),
         (Failed("invalid_prompt", "no", upstream_status=400), 200, False),
     ],
 )

@@ -140,6 +140,7 @@ class Log:
         self.attempts.clear()
         self.notable.clear()
         self.done_seq = None
+        self.run_size = 0
 
     def close(self, terminal: Terminal, arrival_ns: int) -> int:
         """Append the terminal entry; returns its number."""

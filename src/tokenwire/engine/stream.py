@@ -300,7 +300,7 @@ class Stream(Record):
         """``append`` for an attempt on trial."""
         held = self.log
         frames, _, failed = watch.see(frames, held, held.last + 1 + trial.frames, begun=False)
-        trial.keep(frames, now_ns)
+        trial.keep(frames, now_ns, held)
         if not watch.generated and failed is not None:
             self.attempt_failed(failed)
             return

@@ -51,11 +51,13 @@ class Trial:
         self._size = 0
         self._reads: list[tuple[Sequence[bytes], int]] = []
 
-    def keep(self, frames: Sequence[bytes], now_ns: int) -> None:
-        """The frames of one read, that arrived now."""
+    def keep(self, frames: Sequence[bytes], now_ns: int, held: Log) -> None:
+        """The frames of one read, that arrived now. They weigh on *held*, so that the process knows its memory."""
         self._reads.append((frames, now_ns))
+        size = sum(map(len, frames))
         self.frames += len(frames)
-        self._size += sum(map(len, frames))
+        self._size += size
+        held.run_size += size
 
     @property
     def full(self) -> bool:
@@ -64,6 +66,7 @@ class Trial:
 
     def write(self, held: Log) -> list[bytes]:
         """Everything goes into the log, with its own times; returns it."""
+        held.run_size -= self._size
         for frames, arrival_ns in self._reads:
             held.extend(frames, arrival_ns)
         return [frame for frames, _ in self._reads for frame in frames]

@@ -77,6 +77,8 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
     targets = gateway.directory.route(request.model)
     target, upstream = targets[0], targets[0].upstream
+    # One log is in one dialect: those that speak another cannot take over.
+    targets = [each for each in targets if each.upstream.dialect is upstream.dialect]
     ask_usage = request.stream and upstream.settings.usage
     stream = gateway.hub.open(
         owner=owner,

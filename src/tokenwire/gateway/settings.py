@@ -127,8 +127,13 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A name that callers may use. ``route``: UPSTREAM/MODEL, the first that answers; where it is left out, the name
-    itself is one, and only has settings of its own."""
+    """A name that callers may use.
+
+    Attributes:
+        route: UPSTREAM/MODEL, the first that answers; left out where the name itself is one, and only has settings of
+            its own.
+        deadlines: taken instead of those of the upstream, whichever answers.
+    """
 
     route: list[str] = []
     deadlines: DeadlineOverrides = DeadlineOverrides()

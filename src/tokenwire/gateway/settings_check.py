@@ -73,17 +73,12 @@ def _check_model(settings: Settings, name: str, model: ModelSettings) -> None:
     where = f"models.{name}"
     if not model.route and "/" not in name:
         raise ConfigError("a route needs at least one UPSTREAM/MODEL", where=f"{where}.route")
-    spoken: dict[str, str] = {}
     for target in model.route or [name]:
         prefix, slash, model_name = target.partition("/")
         if prefix not in settings.upstreams or not slash or not model_name:
             known = ", ".join(settings.upstreams) or "none"
             message = f"{target!r} is no UPSTREAM/MODEL of a configured upstream (there are: {known})"
             raise ConfigError(message, where=f"{where}.route")
-        spoken[target] = settings.upstreams[prefix].dialect
-    if len(set(spoken.values())) > 1:
-        each = ", ".join(f"{target} {dialect}" for target, dialect in spoken.items())
-        raise ConfigError(f"all upstreams of a route must speak the same dialect, but: {each}", where=f"{where}.route")
     for deadline, value in msgspec.structs.asdict(model.deadlines).items():
         if value is not None:
             _check_number(value, f"{where}.deadlines.{deadline}")

@@ -126,7 +126,6 @@ class Attempt(Timed):
     def on_head(self, status: int, headers: Headers) -> None:
         self.status = status
         self.headers = headers
-        self._request = None
         kind = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
         if status >= 300:
             self._whole = []
@@ -198,6 +197,7 @@ class Attempt(Timed):
         self._sent()
 
     def _begin(self, *, unary: bool) -> None:
+        self._request = None
         self._stream.begin(attempt=self._number, unary=unary)
         if not unary:
             assert self._connection is not None

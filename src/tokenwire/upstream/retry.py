@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from tokenwire.errors import ConnectFailed
+
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Failed
 
-#: Statuses that condemn the key, the account or the model, not the request: another upstream may well say yes.
-_ONLY_HERE = frozenset({401, 402, 403, 404})
+#: Statuses that condemn the key, the account, the model or its quota, not the request: another upstream may say yes.
+_ONLY_HERE = frozenset({401, 402, 403, 404, 429})
 
 
 class Retry(Struct, frozen=True, kw_only=True):
@@ -84,7 +86,9 @@ def retries(failed: Failed, status: int, headers: Sequence[tuple[bytes, bytes]])
 
 def elsewhere(failed: Failed, status: int) -> bool:
     """Whether another upstream may be asked: unless it is the request itself that is wrong."""
-    return failed.retryable or status == 429 or status in _ONLY_HERE or failed.upstream_status in (429, *_ONLY_HERE)
+    if failed.retryable or failed.code == ConnectFailed.code:  # there is none at all, whatever the reason
+        return True
+    return status in _ONLY_HERE or failed.upstream_status in _ONLY_HERE
 
 
 def _number(value: bytes | None) -> float | None:
