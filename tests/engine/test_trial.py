@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.deltas import Failed
+from tokenwire.engine.hub import Hub
 from tokenwire.engine.ingest import Ingest
 from tokenwire.engine.log import OVERHEAD
-from tokenwire.engine.states import State
+from tokenwire.engine.states import Policy, State
 from tokenwire.engine.stream import Stream
 from tokenwire.engine.trial import MOST_BYTES, MOST_FRAMES
 from tokenwire.testing import chat_frames as chat
@@ -236,6 +240,49 @@ def test_another_model_is_named_to_readers_who_were_there_before(
     assert b'"model":"m"' not in made.data
     assert raw.data == b"".join(FRAMES)
     assert follow(stream, "native", ids=True).data == made.data
+
+
+@given(st.data())
+def test_whatever_failed_before_readers_see_one_whole_answer(data: st.DataObject) -> None:
+    """Any number of attempts, each with any opening, cut anywhere and failing in any way; then a good one."""
+    hub = Hub(ManualClock())
+    stream = hub.open(owner="me", dialect=dialects.get("openai.chat"), model="m", policy=Policy())
+    failed = data.draw(
+        st.lists(st.lists(st.sampled_from([chat.role(), chat.usage(), PING, b": hb\n\n"]), max_size=4), max_size=4)
+    )
+    Attempts(stream, len(failed))
+    sinks = [ScriptedSink(), ScriptedSink()]
+    for sink, dialect in zip(sinks, ("openai.chat", "native"), strict=True):
+        stream.attach(sink, dialects.get(dialect), ids=True).start()
+    for opening in failed:
+        ingest = Ingest(stream)
+        for piece in _cut(b"".join(opening), data):
+            ingest.body(piece)
+        how = data.draw(st.sampled_from(["lost", "ended", "said so"]))
+        if how == "lost":
+            ingest.lost("gone")
+        elif how == "ended":
+            ingest.end()
+        else:
+            ingest.body(OVERLOADED)
+        assert (stream.log.last, stream.log.size, stream.log.notable) == (0, 0, {})
+    ingest = Ingest(stream)
+    for piece in _cut(b"".join(FRAMES), data):
+        ingest.body(piece)
+    ingest.end()
+    assert stream.state is State.COMPLETED
+    assert [stream.log.frame(seq) for seq in range(1, stream.log.last)] == FRAMES
+    for sink in sinks:
+        late = ScriptedSink()
+        stream.attach(late, dialects.get("openai.chat" if sink is sinks[0] else "native"), ids=True).start()
+        assert late.data == sink.data
+        assert sink.breaches == []
+    hub.close()
+
+
+def _cut(body: bytes, data: st.DataObject) -> list[bytes]:
+    places = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5)))
+    return [body[start:end] for start, end in pairwise([0, *places, len(body)])]
 
 
 # ---------------------------------------------------------------------- when it last spoke
