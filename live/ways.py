@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from tokenwire.dialects.base import Dialect
     from tokenwire.gateway.directory import Directory, Upstream
-    from tokenwire.upstream.attempt import Request
     from tokenwire.upstream.pool import Origin
+    from tokenwire.upstream.request import Request
 
 
 class Way(NamedTuple):

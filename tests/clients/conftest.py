@@ -22,7 +22,9 @@ from tokenwire.testing.upstream import Peer, ScriptedUpstream
 
 #: ``hasty`` is the simulator again, behind short deadlines; nobody listens at ``gone``; the port of ``script`` (and of
 #: its ``twin``) is free for a server of the tests. Heartbeats come every 200 ms, so that every client here must bear
-#: them. They keep a client's own timeout from striking, so ``total`` is what keeps a bug from hanging the run.
+#: them. They keep a client's own timeout from striking, so ``total`` is what keeps a bug from hanging the run. Each is
+#: asked once, for most tests count requests; only ``flaky`` is asked again, and the models ``second`` and ``third`` are
+#: answered by the last of their routes.
 CONFIG = """
 [limits]
 upstream_event = 1048576
@@ -31,10 +33,16 @@ heartbeat = 0.2
 [upstreams.sim]
 base_url = "{simulator}/v1"
 deadlines = {{ total = 50.0 }}
+retry = {{ attempts = 1 }}
 [upstreams.hasty]
 base_url = "{simulator}/v1"
 models = []
 deadlines = {{ headers = 0.4, first_token = 0.4, between_tokens = 0.4, total = 1.0 }}
+retry = {{ attempts = 1 }}
+[upstreams.flaky]
+base_url = "{simulator}/v1"
+models = []
+retry = {{ attempts = 3, base_delay = 0.05 }}
 [upstreams.gone]
 base_url = "http://127.0.0.1:{closed}/v1"
 models = []
@@ -46,6 +54,10 @@ base_url = "http://127.0.0.1:{free}/v1"
 models = ["shared"]
 [models.parrot]
 route = ["sim/echo"]
+[models.second]
+route = ["gone/echo", "sim/echo"]
+[models.third]
+route = ["sim/fault-error-before-503", "sim/fault-json-200", "sim/echo"]
 """
 
 

@@ -83,4 +83,4 @@ def test_the_plain_block_prints_text_and_its_end(relay: str) -> None:
 
 def test_the_toml_block_is_a_valid_configuration() -> None:
     settings = from_mapping(tomllib.loads(BLOCKS["toml"]), {})
-    assert settings.models["smart"].route == ["local/llama"]
+    assert settings.models["smart"].route == ["local/llama", "spare/llama"]

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from tokenwire.errors import ConfigError
-from tokenwire.gateway.settings import LimitSettings, ServerSettings, Settings, from_environment, from_mapping, load
+from tokenwire.gateway.settings import (
+    DeadlineSettings,
+    LimitSettings,
+    RetrySettings,
+    ServerSettings,
+    Settings,
+    from_environment,
+    from_mapping,
+    load,
+)
 from tokenwire.gateway.settings_check import loopback
 
 WHOLE = """
@@ -31,11 +40,16 @@ models = ["gpt-4o"]
 usage = false
 [upstreams.openai.deadlines]
 connect = 1
+[upstreams.openai.retry]
+attempts = 3
+base_delay = 0
 [upstreams.local]
 base_url = "http://127.0.0.1:8000/v1"
 dialect = "openai.chat"
 [models.smart]
 route = ["openai/gpt-4o", "local/meta/llama"]
+[models."openai/o1".deadlines]
+first_token = 600
 """
 
 
@@ -49,7 +63,12 @@ def test_everything_at_once(tmp_path: Path) -> None:
     upstream = settings.upstreams["openai"]
     assert (upstream.api_key, upstream.headers, upstream.usage) == ("sk-1", {"OpenAI-Organization": "org-x"}, False)
     assert upstream.deadlines.connect == 1
-    assert upstream.deadlines.deadlines().total == 3600
+    assert upstream.deadlines.total == 3600
+    assert upstream.retry == RetrySettings(attempts=3, base_delay=0)
+    assert settings.models["openai/o1"].deadlines.over(upstream.deadlines) == DeadlineSettings(
+        connect=1, first_token=600
+    )
+    assert settings.models["smart"].deadlines.over(upstream.deadlines) == DeadlineSettings(connect=1)
     assert settings.upstreams["local"].models is None
     assert settings.models["smart"].route == ["openai/gpt-4o", "local/meta/llama"]
 
@@ -67,9 +86,10 @@ def test_the_defaults_are_those_of_the_interface() -> None:
     deadlines = Settings.__struct_fields__
     assert deadlines == ("server", "store", "limits", "upstreams", "models")
     upstream = from_mapping({"upstreams": {"a": {"base_url": "http://x"}}}, {}).upstreams["a"]
-    assert upstream.deadlines.deadlines().connect == 5
+    assert upstream.deadlines.connect == 5
     assert (upstream.deadlines.headers, upstream.deadlines.first_token) == (60, 120)
     assert (upstream.deadlines.between_tokens, upstream.deadlines.total) == (60, 3600)
+    assert upstream.retry == RetrySettings(attempts=2, base_delay=0.5, max_delay=8, max_retry_after=10)
 
 
 def test_the_limits_reach_the_engine() -> None:
@@ -124,6 +144,16 @@ UP = '[upstreams.a]\nbase_url = "http://127.0.0.1/v1"\n'
         ("[limits]\nstreams = 0", "limits.streams", "above 0"),
         (UP + "deadlines = { total = 0 }", "upstreams.a.deadlines.total", "above 0"),
         (UP + "deadlines = { total = inf }", "upstreams.a.deadlines.total", "finite"),
+        (UP + "retry = { atempts = 1 }", "upstreams.a.retry.atempts", "did you mean 'attempts'?"),
+        (UP + "retry = { attempts = 1.5 }", "upstreams.a.retry.attempts", "Expected int"),
+        (UP + "retry = { attempts = 0 }", "upstreams.a.retry.attempts", "above 0"),
+        (UP + "retry = { base_delay = -1 }", "upstreams.a.retry.base_delay", "0 or more"),
+        (UP + "retry = { max_retry_after = inf }", "upstreams.a.retry.max_retry_after", "finite"),
+        (UP + "[models.'a/x'.deadlines]\nfirst = 1", "models.a/x.deadlines.first", "did you mean 'first_token'?"),
+        (UP + "[models.'a/x'.deadlines]\nfirst_token = 0", "models.a/x.deadlines.first_token", "above 0"),
+        (UP + "[models.'a/x'.deadlines]\ntotal = 'x'", "models.a/x.deadlines.total", "Expected float | null"),
+        (UP + "[models.m.deadlines]\ntotal = 1", "models.m.route", "at least one UPSTREAM/MODEL"),
+        (UP + "[models.'b/x'.deadlines]\ntotal = 1", "models.b/x.route", "'b/x' is no UPSTREAM/MODEL"),
         ("[upstreams.'a/b']\nbase_url = 'http://x'", "upstreams.a/b", "letters, digits"),
         ("[upstreams.a]\nbase_url = 'ftp://x'", "upstreams.a.base_url", "must begin with http://"),
         ("[upstreams.a]\nbase_url = 'http://'", "upstreams.a.base_url", "names no host"),

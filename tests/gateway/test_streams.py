@@ -128,6 +128,10 @@ def test_looking_at_a_stream_through_its_life(relayed: Any) -> None:
         look = (await client.get(path).whole()).json
         created = look.pop("created")
         assert before - 1 < created < time.time() + 1
+        (attempt,) = look.pop("attempts")
+        assert created <= attempt.pop("started") <= time.time() + 1
+        made = {"number": 1, "upstream": "up", "model": "instant", "dialect": "openai.chat", "error": None}
+        assert attempt == {**made, "ended": None, "status": None, "first": None}
         assert look == {
             "id": started.json["id"],
             "state": "connecting",
@@ -141,7 +145,6 @@ def test_looking_at_a_stream_through_its_life(relayed: Any) -> None:
             "readers": 0,
             "usage": None,
             "timing": None,
-            "attempts": [],
             "metadata": {"a": [1]},
         }
         reader = other.get(started.json["events"])
@@ -150,12 +153,14 @@ def test_looking_at_a_stream_through_its_life(relayed: Any) -> None:
         look = (await client.get(path).whole()).json
         assert (look["state"], look["readers"], look["last_id"]) == ("streaming", 1, "1-2")
         assert created <= look["started"] <= time.time() + 1
-        assert look["attempts"] == [{"number": 1, "dialect": "openai.chat", "first": 1}]
+        assert look["attempts"][0]["first"] == 1
         gates[1].set()
         await reader.whole()
         look = (await client.get(path).whole()).json
         assert (look["state"], look["readers"], look["last_id"]) == ("completed", 0, "1-6")
         assert look["started"] <= look["ended"] <= time.time() + 1
+        (attempt,) = look["attempts"]
+        assert attempt == {**made, "started": attempt["started"], "ended": look["ended"], "status": 200, "first": 1}
         assert look["usage"] == {"input": 3, "output": 5, "cached_input": None, "reasoning": None}
         assert 0 < look["timing"]["ttft_ms"] <= look["timing"]["e2e_ms"]
         assert "error" not in look

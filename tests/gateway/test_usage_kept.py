@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tokenwire.gateway.settings import Settings, UpstreamSettings
+from tokenwire.gateway.settings import RetrySettings, Settings, UpstreamSettings
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, serving, streamed
@@ -26,7 +26,11 @@ def priced(main: Callable[[Relay, ScriptedUpstream], Awaitable[None]], *scripts:
 
     async def inside() -> None:
         async with ScriptedUpstream(*scripts) as upstream:
-            settings = Settings(upstreams={"openai": UpstreamSettings(base_url=upstream.base_url, models=[])})
+            settings = Settings(
+                upstreams={
+                    "openai": UpstreamSettings(base_url=upstream.base_url, models=[], retry=RetrySettings(attempts=1))
+                }
+            )
             async with serving(settings) as relay:
                 await main(relay, upstream)
 

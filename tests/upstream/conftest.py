@@ -13,7 +13,7 @@ from tokenwire.engine.pacing import FRAME_SECONDS
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.rig import LOOPS, Asked, Rig, rigged, run_in, settle, until
-from tokenwire.testing.upstream import LAST_CHUNK, REQUEST, Peer, ScriptedUpstream, head, http_chunk
+from tokenwire.testing.upstream import LAST_CHUNK, REQUEST, Peer, ScriptedUpstream, Step, head, http_chunk, in_turn
 
 Main = Callable[[Rig], Awaitable[Any]]
 
@@ -163,5 +163,22 @@ def tell(run: Callable[..., Any]) -> Callable[..., None]:
                 await teller(Story(rig, clock, upstream.base_url, peer, asked, frame))
 
         run(main, clock=clock)
+
+    return player
+
+
+@pytest.fixture
+def routed(run_once: Callable[..., Any]) -> Callable[..., None]:
+    """``routed(story, *scripts)``: with a clock that only the story moves; the nth request is answered with the nth
+    script, over whichever connection it comes."""
+
+    def player(story: Callable[[Rig, ManualClock, ScriptedUpstream], Awaitable[None]], *scripts: list[Step]) -> None:
+        clock = ManualClock()
+
+        async def main(rig: Rig) -> None:
+            async with ScriptedUpstream(in_turn(scripts)) as upstream:
+                await story(rig, clock, upstream)
+
+        run_once(main, clock=clock)
 
     return player

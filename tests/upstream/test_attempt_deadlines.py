@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tokenwire import dialects
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.rig import Asked, Rig, settle, until
 from tokenwire.testing.upstream import LAST_CHUNK, REQUEST, Peer, ScriptedUpstream, answer, head, http_chunk
-from tokenwire.upstream.attempt import Deadlines
+from tokenwire.upstream.deadlines import Deadlines
 
 Run = Callable[..., Any]
 
@@ -141,6 +143,22 @@ def test_comments_do_not_count_as_tokens(play: Callable[..., None]) -> None:
         await it.expires_in(1, "between tokens", 5)
 
     play(story)
+
+
+def test_pings_do_not_count_either(play: Callable[..., None]) -> None:
+    """A dialect's own, which are events (``event: ping``), and counted as such."""
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+    async def story(it: Play) -> None:
+        await it.head()
+        await it.sends(chat.text("x"))
+        for _ in range(4):
+            it.clock.advance(1)
+            await it.sends(ping)
+            await it.is_alive()
+        await it.expires_in(1, "between tokens", 5)
+
+    play(story, dialect=replace(dialects.get("openai.chat"), heartbeat=ping))
 
 
 def test_half_an_event_is_no_token(play: Callable[..., None]) -> None:

@@ -22,7 +22,7 @@ from tokenwire.testing.upstream import (
     head,
     http_chunk,
 )
-from tokenwire.upstream.attempt import Deadlines
+from tokenwire.upstream.deadlines import Deadlines
 
 Run = Callable[..., Any]
 

@@ -12,8 +12,8 @@ from tokenwire.errors import LocalProtocolError
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.rig import Rig, until
 from tokenwire.testing.upstream import CLOSE, LAST_CHUNK, REQUEST, RESET, ScriptedUpstream, Step, head, http_chunk
-from tokenwire.upstream.attempt import Request
 from tokenwire.upstream.pool import Origin
+from tokenwire.upstream.request import Request
 
 Run = Callable[..., Any]
 

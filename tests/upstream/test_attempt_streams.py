@@ -28,7 +28,9 @@ from tokenwire.testing.upstream import (
     head,
     http_chunk,
 )
-from tokenwire.upstream.attempt import Attempt, Deadlines, Request
+from tokenwire.upstream.attempt import Attempt
+from tokenwire.upstream.deadlines import Deadlines
+from tokenwire.upstream.request import Request
 
 Run = Callable[..., Any]
 

@@ -12,8 +12,8 @@ from tokenwire.errors import ConnectFailed, EventTooLarge, RemoteProtocolError, 
 from tokenwire.testing.exchange import RecordedExchange
 from tokenwire.testing.rig import LIMIT_SECONDS, Rig, settle, until
 from tokenwire.testing.upstream import CLOSE, REQUEST, RESET, ScriptedUpstream, Step, answer, head
-from tokenwire.upstream.attempt import Request
 from tokenwire.upstream.fetch import MAX_BODY, fetch
+from tokenwire.upstream.request import Request
 
 Run = Callable[..., Any]
 

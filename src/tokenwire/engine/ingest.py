@@ -58,11 +58,12 @@ class Ingest:
             return
         if frames:
             self._stream.append(frames, self._now_ns())
-        self._stream.finish()
+        if self._stream.ingest is self:  # else the stream is over, or these frames were taken back
+            self._stream.finish()
 
     def lost(self, message: str) -> None:
         """The body was cut. What came whole stays; an answer whose end marker came before the cut is complete."""
         if self._stream.log.done_seq is not None:
             self._stream.finish()
         else:
-            self._stream.fail(Failed(code="upstream_closed", message=message, retryable=True))
+            self._stream.attempt_failed(Failed(code="upstream_closed", message=message, retryable=True))

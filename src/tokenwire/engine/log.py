@@ -134,6 +134,14 @@ class Log:
         if mark & Mark.DONE and self.done_seq is None:
             self.done_seq = seq
 
+    def take_back(self) -> None:
+        """Forget what was said of entries that will not come: of an attempt that brought none."""
+        assert not self.last
+        self.attempts.clear()
+        self.notable.clear()
+        self.done_seq = None
+        self.run_size = 0
+
     def close(self, terminal: Terminal, arrival_ns: int) -> int:
         """Append the terminal entry; returns its number."""
         if self.terminal is not None:

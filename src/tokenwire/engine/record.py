@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.transcript import Transcript
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SAMPLE: Final = 256
 #: Ends before the first token that are our doing: the provider works on the request, and will want its money.
 _OURS: Final = frozenset({"shutting_down", "upstream_timeout"})
+#: Pings that are told from tokens since the last look: 5 ms of work. One that sends more of them is not stalled.
+MOST_PINGS = 1000
 
 
 class StreamStatistics(NamedTuple):
@@ -48,10 +50,29 @@ class StreamStatistics(NamedTuple):
     paused: str
 
 
+class AttemptRecord(Struct, gc=False):
+    """One attempt to get the answer, as its stream remembers it.
+
+    Attributes:
+        upstream, model: who was asked for what.
+        started_ns, ended_ns: CLOCK_MONOTONIC; the latter None while it runs.
+        status: of the HTTP answer's head, None if there was none.
+        error: why it failed, if it did.
+    """
+
+    upstream: str
+    model: str
+    started_ns: int
+    ended_ns: int | None = None
+    status: int | None = None
+    error: Failed | None = None
+
+
 class Record:
     """The part of a ``Stream`` that can be read.
 
     Attributes:
+        attempts: who was asked, in order; the last one is the one that counts.
         owner: the caller whose stream it is; the gateway shows it to nobody else.
         dialect: what the provider speaks.
         generated_ns: arrival of the first generated event (text, reasoning, tool arguments), None before it.
@@ -62,6 +83,7 @@ class Record:
 
     __slots__ = (
         "_settled",
+        "attempts",
         "clock",
         "created",
         "created_ns",
@@ -99,6 +121,7 @@ class Record:
         self.ended_ns: int | None = None
         self.generated_ns: int | None = None
         self.meta: dict[str, object] = {}
+        self.attempts: list[AttemptRecord] = []
         self.log = Log(dialect.holes)
         self.readers: list[Reader] = []
         self.views: list[View] = []
@@ -188,6 +211,20 @@ class Record:
         """When the newest entry came; the stream's creation before the first."""
         arrivals = self.log.arrivals_ns
         return arrivals[-1] if arrivals else self.created_ns
+
+    def spoke_ns(self) -> int:
+        """When the newest entry came that is no ping: no event of the name that the dialect's own heartbeat has.
+
+        Asked once a period and not per token: 2 us where the newest entry is none, as in an answer that goes on.
+        """
+        ping = parse(self.dialect.heartbeat)
+        if not ping:  # it beats with comments, which are no entries
+            return self.last_ns
+        held = self.log
+        seq = newest = held.last_frame
+        while seq >= max(held.first, newest - MOST_PINGS) and parse(held.frame(seq))[0].event == ping[0].event:
+            seq -= 1
+        return held.arrivals_ns[seq - 1] if seq else self.created_ns
 
     @property
     def timeline(self) -> array[int]:

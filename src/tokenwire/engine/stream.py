@@ -18,6 +18,7 @@ from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.record import Record
 from tokenwire.engine.routing import Routing
 from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
+from tokenwire.engine.trial import Attempts, Trial
 from tokenwire.engine.view import FoldedView, RawView, View
 from tokenwire.engine.watch import Watch
 from tokenwire.errors import LocalProtocolError, StreamClosed
@@ -44,6 +45,7 @@ class Stream(Record):
         "_leaving",
         "_max_bytes",
         "_routing",
+        "_trial",
         "_watch",
         "hub",
         "ingest",
@@ -74,6 +76,7 @@ class Stream(Record):
         self._watch: Watch | None = Watch(dialect)  # until the terminal
         self._leaving = Leaving()
         self._routing = Routing()
+        self._trial: Trial | None = None  # while the present attempt may be taken back
         self._max_bytes = policy.max_bytes
         self._full = False  # the log was above its bound with nobody behind: the next entry is one too many
 
@@ -83,6 +86,25 @@ class Stream(Record):
         """*source* began its work and is what a cancel aborts."""
         self._move(State.CONNECTING)
         self.source = source
+
+    def on_trial(self, attempts: Attempts) -> None:
+        """What comes from now on is kept out of the log until the first generated event, or an end that is final: if
+        it fails before, *attempts* may take it back and begin anew."""
+        self._trial = Trial(attempts)
+
+    def take_back(self) -> None:
+        """The attempt on trial never was: nothing of it is in the log, and the stream waits for another."""
+        assert self._trial is not None
+        self._trial = self.ingest = None
+        self._watch = Watch(self.dialect)
+        self.state = State.CONNECTING  # no move: what was begun is undone
+        self.log.take_back()
+
+    def rename(self, model: str) -> None:
+        """Another model answers than the one that was asked first. Only while nothing is in the log."""
+        self.model = model
+        for view in self.views:
+            view.renamed()
 
     def begin(self, *, attempt: int = 1, unary: bool = False) -> None:
         """The provider's answer begins (its head said yes)."""
@@ -105,7 +127,10 @@ class Stream(Record):
             return
         first = held.last + 1
         begun = self.generated_ns is not None
-        frames, marked, failed = watch.see(frames, held, begun=begun)
+        if not begun and self._trial is not None:
+            self._try(frames, now_ns, self._trial, watch)
+            return
+        frames, marked, failed = watch.see(frames, held, first, begun=begun)
         held.extend(frames, now_ns)
         for view in self.views:
             view.push(frames, first, chunk, marked)
@@ -137,28 +162,44 @@ class Stream(Record):
         if held.size > self._max_bytes:
             self._bound_reached()
 
-    def append_unary(self, body: bytes, now_ns: int) -> None:
-        """The whole body of an answer that was not streamed: one entry."""
+    def append_unary(self, body: bytes, now_ns: int) -> bool:
+        """The whole body of an answer that was not streamed: one entry. False: it was taken back."""
         if self._watch is not None:
-            seq = self.log.append(body, now_ns)
-            self._watch.see_whole(body, self.log, seq)
+            seq = self.log.last + 1
+            failed = self._watch.see_whole(body, self.log, seq)
+            if failed is not None and self._taken_back(failed):
+                return False
+            self._settle()
+            self.log.append(body, now_ns)
             for view in self.views:
                 view.push([body], seq, None, True)
             self.generated_ns = now_ns
             self._opened()
+        return True
 
     def finish(self) -> None:
         """The provider's bytes ended where its protocol says they may. Completed, if the end marker came."""
         if self._watch is not None:
             failed = self._watch.verdict(self.log, unary=self.unary)
-            self._terminate("completed" if failed is None else "failed", failed)
+            if failed is None:
+                self._terminate("completed", None)
+            elif not self._taken_back(failed):
+                self._terminate("failed", failed)
+
+    def attempt_failed(self, failed: Failed) -> None:
+        """The present attempt has failed; and so has the stream, unless it is taken back."""
+        if not self._taken_back(failed):
+            self.fail(failed)
 
     def fail(self, failed: Failed) -> None:
-        """Generation failed. Does nothing after the terminal; an answer whose end marker has come has not failed."""
+        """Generation failed for good, unless the end marker has come. Does nothing after the terminal."""
         if self.log.done_seq is not None:
             self.finish()
         elif self.log.terminal is None:
             self._terminate("failed", failed)
+
+    def _taken_back(self, failed: Failed) -> bool:
+        return self._trial is not None and self._trial.attempts.again(failed)
 
     # ------------------------------------------------------------------ the readers' side
 
@@ -264,11 +305,48 @@ class Stream(Record):
             raise LocalProtocolError(f"stream {self.id}: no move from {self.state.value} to {to.value}")
         self.state = to
 
+    def _try(self, frames: Sequence[bytes], now_ns: int, trial: Trial, watch: Watch) -> None:
+        """``append`` for an attempt on trial."""
+        held = self.log
+        frames, _, failed = watch.see(frames, held, held.last + 1 + trial.frames, begun=False)
+        trial.keep(frames, now_ns, held)
+        if not watch.generated and failed is not None:
+            self.attempt_failed(failed)
+            return
+        if watch.generated:
+            self.generated_ns = now_ns
+        elif held.done_seq is None and not trial.full:
+            return
+        self._settle()
+        if watch.generated:
+            self._opened()
+            self.reroute()
+        if failed is not None:
+            self.fail(failed)
+        elif held.done_seq is not None:
+            self._leaving.whole(self)
+        self.tidy()
+
+    def _settle(self) -> None:
+        """The attempt counts, if it was on trial: what it has brought is the log's beginning."""
+        trial, self._trial = self._trial, None
+        if trial is None:
+            return
+        first = self.log.last + 1
+        frames = trial.write(self.log)
+        if frames:
+            for view in self.views:
+                view.push(frames, first, None, True)
+        trial.attempts.settled()
+
     def _opened(self) -> None:
         callbacks, self.on_open = self.on_open, []
         _call(callbacks)
 
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
+        self._settle()
+        if self._watch is None:  # a reader's sink broke at that, and it was the last reader
+            return
         self._move(State(state))
         self.ended_ns = now = self.clock.now_ns()
         watch, self._watch = self._watch, None

@@ -61,6 +61,9 @@ class View:
         """What follows the reader's cursor: bytes (about *limit*), the cursor after them, and whether that is all."""
         raise NotImplementedError
 
+    def renamed(self) -> None:
+        """The stream's model is another than when this view was made. Nothing has been delivered yet."""
+
     def over_at(self, cursor: EventId) -> bool:
         """Whether nothing is left after *cursor* in this projection."""
         raise NotImplementedError
@@ -283,6 +286,15 @@ class FoldedView(View):
         self._shared: Fold | None = None
         self._checkpoints = [start]
         self._told = 0
+
+    def renamed(self) -> None:
+        stream = self.stream
+        self._checkpoints = [Fold(stream, stream.decoder(), stream.encoder(self.dialect), self.ids)]
+        if self._shared is not None:
+            self._shared = self._checkpoints[0].copy()
+        for reader in stream.readers:
+            if reader.view is self:
+                reader.fold = None
 
     def join(self, reader: Reader) -> None:
         fold = reader.fold

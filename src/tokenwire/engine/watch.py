@@ -45,13 +45,13 @@ class Watch:
         self._fold = Transcript()  # what these say: finish, usage, failure
         self.generated = False
 
-    def see(self, frames: Sequence[bytes], held: Log, *, begun: bool) -> Seen:
-        """Look at frames that are about to be appended to *held*; *begun*: what is plain need not be decoded.
+    def see(self, frames: Sequence[bytes], held: Log, first: int, *, begun: bool) -> Seen:
+        """Look at frames that will be entry *first* of *held* and those after it; *begun*: what is plain need not be
+        decoded.
 
         A failure ends the answer. What the same read brought after it, an end marker that would hide the failure for
         instance, is dropped like what a later read would have brought.
         """
-        first = held.last + 1
         marked = False
         failed: Failed | None = None
         for seq, frame in enumerate(frames, first):
@@ -71,11 +71,12 @@ class Watch:
                 return Seen(frames[: seq - first + 1], marked, failed)
         return Seen(frames, marked, None)
 
-    def see_whole(self, body: bytes, held: Log, seq: int) -> None:
-        """Look at an answer that was not streamed, entry *seq* of *held*."""
+    def see_whole(self, body: bytes, held: Log, seq: int) -> Failed | None:
+        """Look at an answer that was not streamed, entry *seq* of *held*; the failure that it tells, if it does."""
         held.mark(seq, Mark.NOTABLE)
         for delta in self._dialect.decode_response(body):
             self._fold.apply(delta)
+        return self._fold.failed
 
     @property
     def usage(self) -> Usage | None:
@@ -93,7 +94,7 @@ class Watch:
         if held.done_seq is not None:
             return None  # the decoder has seen the end marker, and would have said what was missing
         decoder = self._decoder.copy()
-        if held.first == 1:
+        if held.first == 1 and self.generated:  # before that, the decoder sees everything
             # Without an end marker every choice must have finished, and only the whole log says which choices there
             # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
             # with providers that send no marker. What was trimmed cannot be asked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenwire import dialects
@@ -12,12 +13,14 @@ from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.settings import PASSTHROUGH
 from tokenwire.measure.usage import Meter
-from tokenwire.upstream.attempt import Attempt
+from tokenwire.upstream.route import Leg, Route
 
 if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
+    from tokenwire.gateway.directory import Target
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
+    from tokenwire.upstream.request import Request
 
 #: Request headers that go on to the provider (INTERFACES section 1).
 _FORWARDED = (b"openai-", b"anthropic-")
@@ -73,8 +76,10 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
     """Begin generation. Raises ``RequestRefused`` when the model is unknown or the process is full."""
     if gateway.draining:
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
-    target = gateway.directory.resolve(request.model)
-    upstream = target.upstream
+    targets = gateway.directory.route(request.model)
+    target, upstream = targets[0], targets[0].upstream
+    # One log is in one dialect: those that speak another cannot take over.
+    targets = [each for each in targets if each.upstream.dialect is upstream.dialect]
     ask_usage = request.stream and upstream.settings.usage
     stream = gateway.hub.open(
         owner=owner,
@@ -85,6 +90,30 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
     )
     stream.meta["upstream"] = upstream.name
     stream.meta["session"] = header(scope, b"x-tokenwire-session")
+    route = Route(
+        stream,
+        gateway.pool,
+        [
+            Leg(
+                upstream=each.upstream.name,
+                model=each.model,
+                request=partial(asked_of, stream, each, scope, request, ask_usage=ask_usage),
+                deadlines=each.deadlines,
+                retry=each.upstream.settings.retry,
+            )
+            for each in targets
+        ],
+        streaming=request.stream,
+        pacing=header(scope, b"x-tokenwire-pacing") != "off",
+        max_event=gateway.settings.limits.upstream_event,
+    )
+    route.start()
+    return stream
+
+
+def asked_of(stream: Stream, target: Target, scope: Scope, request: ChatRequest, *, ask_usage: bool) -> Request:
+    """What *target* is sent for a caller's request, now that it is its turn: *stream* is counted at its price."""
+    upstream = target.upstream
     extra = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in scope["headers"]
@@ -93,20 +122,9 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
         or (name == b"authorization" and upstream.settings.api_key == PASSTHROUGH)
     ]
     extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
-    body = rewrite(request, model=target.model, include_usage=ask_usage)
+    body = rewrite(request, model=target.model, include_usage=ask_usage and upstream.settings.usage)
     stream.meter = Meter(body, upstream.seller, target.model)
-    attempt = Attempt(
-        stream,
-        gateway.pool,
-        upstream.request("/chat/completions", body, extra),
-        streaming=request.stream,
-        deadlines=upstream.settings.deadlines.deadlines(),
-        on_head=lambda status, headers: stream.meta.__setitem__("headers", headers),
-        pacing=header(scope, b"x-tokenwire-pacing") != "off",
-        max_event=gateway.settings.limits.upstream_event,
-    )
-    attempt.start()
-    return stream
+    return upstream.request("/chat/completions", body, extra)
 
 
 def linger_of(scope: Scope, default: float) -> float:

@@ -13,11 +13,12 @@ import msgspec
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.errors import RemoteProtocolError, RequestRefused, TokenwireError, UnknownModel
-from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings
+from tokenwire.gateway.settings import PASSTHROUGH, DeadlineOverrides, Settings, UpstreamSettings
 from tokenwire.measure.prices import Seller, seller
-from tokenwire.upstream.attempt import Request, encode_fields
+from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Origin, Pool, parse_base_url
+from tokenwire.upstream.request import Request, encode_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,16 @@ def _head(settings: UpstreamSettings) -> bytes:
 
 
 class Target(NamedTuple):
+    """A model of an upstream; *overrides* are the deadlines that the name asked for sets."""
+
     upstream: Upstream
     model: str
+    overrides: DeadlineOverrides | None = None
+
+    @property
+    def deadlines(self) -> Deadlines:
+        deadlines = self.upstream.settings.deadlines
+        return deadlines if self.overrides is None else self.overrides.over(deadlines)
 
 
 class Directory:
@@ -81,9 +90,16 @@ class Directory:
 
     def resolve(self, name: str) -> Target:
         """Raises ``UnknownModel`` (404) or ``RequestRefused`` (400: ambiguous), both with the candidates."""
+        return self.route(name)[0]
+
+    def route(self, name: str) -> list[Target]:
+        """Who is asked for that model, in this order. Raises as ``resolve`` does."""
         alias = self._settings.models.get(name)
-        if alias is not None:
-            name = alias.route[0]
+        if alias is None:
+            return [self._find(name)]
+        return [self._find(each)._replace(overrides=alias.deadlines) for each in alias.route or (name,)]
+
+    def _find(self, name: str) -> Target:
         prefix, slash, rest = name.partition("/")
         if slash and prefix in self.upstreams and rest:
             return Target(self.upstreams[prefix], rest)
@@ -129,7 +145,7 @@ class Directory:
         names = list(self._settings.models)
         for upstream, models in self._lists.items():
             names += [f"{upstream}/{model}" for model in models]
-        return names
+        return list(dict.fromkeys(names))
 
     def listing(self) -> dict[str, Any]:
         """``GET /v1/models`` in OpenAI's shape."""

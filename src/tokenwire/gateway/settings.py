@@ -21,7 +21,8 @@ from tokenwire.engine.states import Policy
 from tokenwire.errors import ConfigError
 from tokenwire.gateway.edge import EdgeLimits
 from tokenwire.gateway.settings_check import check
-from tokenwire.upstream.attempt import Deadlines
+from tokenwire.upstream.deadlines import Deadlines
+from tokenwire.upstream.retry import Retry
 from tokenwire.wire.frames import MAX_FRAME
 
 _T = TypeVar("_T")
@@ -86,15 +87,29 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         )
 
 
-class DeadlineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    connect: float = 5.0
-    headers: float = 60.0
-    first_token: float = 120.0
-    between_tokens: float = 60.0
-    total: float = 3600.0
+class DeadlineSettings(Deadlines, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one upstream: ``upstream.deadlines`` has the defaults and their reasons."""
 
-    def deadlines(self) -> Deadlines:
-        return Deadlines(**msgspec.structs.asdict(self))
+
+class DeadlineOverrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one model: what is set here is taken instead of its upstream's."""
+
+    connect: float | None = None
+    headers: float | None = None
+    first_token: float | None = None
+    between_tokens: float | None = None
+    total: float | None = None
+
+    def over(self, deadlines: Deadlines) -> Deadlines:
+        """*deadlines* with what is set here."""
+        fields = msgspec.structs.asdict(self)
+        return msgspec.structs.replace(
+            deadlines, **{name: value for name, value in fields.items() if value is not None}
+        )
+
+
+class RetrySettings(Retry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one upstream: ``upstream.retry`` has the defaults and their reasons."""
 
 
 #: As an upstream's ``api_key``: the caller's own Authorization is sent on.
@@ -110,11 +125,21 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     headers: dict[str, str] = {}
     models: list[str] | None = None
     deadlines: DeadlineSettings = DeadlineSettings()
+    retry: RetrySettings = RetrySettings()
     usage: bool = True  # ask for usage in streams; off for servers that refuse stream_options
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    route: list[str]
+    """A name that callers may use.
+
+    Attributes:
+        route: UPSTREAM/MODEL, the first that answers; left out where the name itself is one, and only has settings of
+            its own.
+        deadlines: taken instead of those of the upstream, whichever answers.
+    """
+
+    route: list[str] = []
+    deadlines: DeadlineOverrides = DeadlineOverrides()
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

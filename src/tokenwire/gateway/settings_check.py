@@ -14,7 +14,7 @@ from tokenwire.errors import ConfigError, RequestRefused
 from tokenwire.upstream.pool import parse_base_url
 
 if TYPE_CHECKING:
-    from tokenwire.gateway.settings import Settings, UpstreamSettings
+    from tokenwire.gateway.settings import ModelSettings, Settings, UpstreamSettings
 
 #: At once, in each case: cancel when the last reader leaves, cut streams at shutdown, send the head before any token.
 _MAY_BE_ZERO = ("linger", "drain", "hold")
@@ -45,14 +45,7 @@ def check(settings: Settings) -> Settings:
             )
         _check_upstream(upstream, f"upstreams.{name}")
     for name, model in settings.models.items():
-        for target in model.route:
-            prefix, slash, model_name = target.partition("/")
-            if prefix not in settings.upstreams or not slash or not model_name:
-                known = ", ".join(settings.upstreams) or "none"
-                message = f"{target!r} is no UPSTREAM/MODEL of a configured upstream (there are: {known})"
-                raise ConfigError(message, where=f"models.{name}.route")
-        if not model.route:
-            raise ConfigError("a route needs at least one UPSTREAM/MODEL", where=f"models.{name}.route")
+        _check_model(settings, name, model)
     default = settings.server.default_model
     if default is not None and default not in settings.models:
         prefix, _, model_name = default.partition("/")
@@ -84,6 +77,23 @@ def _check_upstream(upstream: UpstreamSettings, where: str) -> None:
             raise ConfigError("has a character that no header may hold", where=f"{where}.headers.{name}")
     for deadline, value in msgspec.structs.asdict(upstream.deadlines).items():
         _check_number(value, f"{where}.deadlines.{deadline}")
+    for name, value in msgspec.structs.asdict(upstream.retry).items():
+        _check_number(value, f"{where}.retry.{name}", zero=name != "attempts")
+
+
+def _check_model(settings: Settings, name: str, model: ModelSettings) -> None:
+    where = f"models.{name}"
+    if not model.route and "/" not in name:
+        raise ConfigError("a route needs at least one UPSTREAM/MODEL", where=f"{where}.route")
+    for target in model.route or [name]:
+        prefix, slash, model_name = target.partition("/")
+        if prefix not in settings.upstreams or not slash or not model_name:
+            known = ", ".join(settings.upstreams) or "none"
+            message = f"{target!r} is no UPSTREAM/MODEL of a configured upstream (there are: {known})"
+            raise ConfigError(message, where=f"{where}.route")
+    for deadline, value in msgspec.structs.asdict(model.deadlines).items():
+        if value is not None:
+            _check_number(value, f"{where}.deadlines.{deadline}")
 
 
 def _check_number(value: float, where: str, *, zero: bool = False, infinite: bool = False) -> None:

@@ -27,7 +27,7 @@ from tokenwire.gateway.chat import linger_of, parse_linger
 from tokenwire.gateway.chat import start as start_stream
 
 if TYPE_CHECKING:
-    from tokenwire.dialects.deltas import Usage
+    from tokenwire.dialects.deltas import Failed, Usage
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, Scope, Send
@@ -113,20 +113,11 @@ def describe(stream: Stream) -> dict[str, Any]:
         "readers": len(stream.readers),
         "usage": None if usage is None else _usage(usage),
         "timing": None if terminal is None else {"ttft_ms": terminal.ttft_ms, "e2e_ms": terminal.e2e_ms},
-        "attempts": [
-            {"number": attempt.number, "dialect": attempt.dialect, "first": attempt.first_seq}
-            for attempt in held.attempts
-        ],
+        "attempts": [_attempt(stream, number) for number in range(1, len(stream.attempts) + 1)],
         "metadata": stream.meta.get("metadata"),
     }
     if terminal is not None and terminal.error is not None:
-        error = terminal.error
-        out["error"] = {
-            "code": error.code,
-            "message": error.message,
-            "retryable": error.retryable,
-            "upstream_status": error.upstream_status,
-        }
+        out["error"] = _error(terminal.error)
     return out
 
 
@@ -134,6 +125,31 @@ def _usage(usage: Usage) -> dict[str, Any]:
     """The four counts always, null where unknown; the rest where there is something to say."""
     counts = dict.fromkeys(("input", "output", "cached_input", "reasoning"))
     return counts | usage_fields(usage)
+
+
+def _attempt(stream: Stream, number: int) -> dict[str, Any]:
+    """One attempt; ``first`` is the first entry of the log that is its, None where none is."""
+    made = stream.attempts[number - 1]
+    return {
+        "number": number,
+        "upstream": made.upstream,
+        "model": made.model,
+        "dialect": stream.dialect.name,
+        "started": _wall(stream, made.started_ns),
+        "ended": None if made.ended_ns is None else _wall(stream, made.ended_ns),
+        "status": made.status,
+        "error": None if made.error is None else _error(made.error),
+        "first": next((begun.first_seq for begun in stream.log.attempts if begun.number == number), None),
+    }
+
+
+def _error(failed: Failed) -> dict[str, Any]:
+    return {
+        "code": failed.code,
+        "message": failed.message,
+        "retryable": failed.retryable,
+        "upstream_status": failed.upstream_status,
+    }
 
 
 def _wall(stream: Stream, monotonic_ns: int) -> float:

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from tokenwire.gateway.app import Gateway
 from tokenwire.gateway.server import configure, listen
-from tokenwire.gateway.settings import LimitSettings, Settings, UpstreamSettings
+from tokenwire.gateway.settings import LimitSettings, RetrySettings, Settings, UpstreamSettings
 from tokenwire.testing import chat_frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, head, http_chunk
 from tokenwire.testing.http_client import Client
@@ -89,8 +89,9 @@ class Relay:
 
 
 def settings_for(base_url: str, upstream: Mapping[str, Any] | None = None, **limits: Any) -> Settings:
-    """One upstream ``up`` at *base_url* that is not asked for its models; *upstream* are more of its settings."""
-    fields: dict[str, Any] = {"models": [], **(upstream or {})}
+    """One upstream ``up`` at *base_url* that is not asked for its models, and is asked everything else once (a test of
+    a failure need not wait for its repetition); *upstream* are more of its settings."""
+    fields: dict[str, Any] = {"models": [], "retry": RetrySettings(attempts=1), **(upstream or {})}
     return Settings(upstreams={"up": UpstreamSettings(base_url=base_url, **fields)}, limits=LimitSettings(**limits))
 
 

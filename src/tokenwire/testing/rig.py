@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
@@ -12,10 +13,14 @@ from tokenwire import dialects
 from tokenwire.engine.clock import Clock, LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.engine.states import Policy
+from tokenwire.engine.states import Policy, State
 from tokenwire.testing.exchange import RecordedExchange
-from tokenwire.upstream.attempt import Attempt, Deadlines, Request
+from tokenwire.upstream.attempt import Attempt
+from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.pool import Pool, parse_base_url
+from tokenwire.upstream.request import Request
+from tokenwire.upstream.retry import Retry
+from tokenwire.upstream.route import Leg, Route
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tokenwire.dialects.base import Dialect
     from tokenwire.dialects.deltas import Failed, Terminal
     from tokenwire.engine.stream import Stream
     from tokenwire.upstream.connection import Connection, Headers
@@ -80,12 +86,15 @@ class Asked:
     """One request and the stream that it feeds.
 
     Attributes:
+        attempt: what feeds it, or ``route``.
         heads: status and headers that ``Attempt`` reported, once at most.
     """
 
+    attempt: Attempt
+    route: Route
+
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.attempt: Attempt
         self.heads: list[tuple[int, Headers]] = []
         self._ended = asyncio.Event()
         stream.on_end.append(self._ended.set)
@@ -95,6 +104,13 @@ class Asked:
         await self._ended.wait()
         assert self.stream.terminal is not None
         return self.stream.terminal
+
+    async def backs_off(self, attempts: int) -> None:
+        """Until so many attempts have failed, nothing of which is left, and the next one waits for its time."""
+        made = self.stream.attempts
+        await until(lambda: len(made) == attempts and made[-1].ended_ns is not None)
+        assert self.stream.state is State.CONNECTING
+        assert self.stream.log.last == 0
 
     async def entries(self, count: int) -> None:
         """Until the log holds *count* entries."""
@@ -159,9 +175,10 @@ class Rig:
         max_event: int = MAX_FRAME,
         body: bytes = b"{}",
         fields: tuple[tuple[str, str], ...] = (),
+        dialect: Dialect | None = None,
     ) -> Asked:
         """Open a stream and start an attempt to fill it."""
-        dialect = dialects.get("openai.chat")
+        dialect = dialect or dialects.get("openai.chat")
         stream = self.hub.open(owner="me", dialect=dialect, model="up/m", policy=policy or Policy())
         asked = Asked(stream)
         origin, path = parse_base_url(base_url)
@@ -177,6 +194,45 @@ class Rig:
         )
         asked.attempt.start()
         return asked
+
+    def route(
+        self,
+        *base_urls: str,
+        retry: Retry | None = None,
+        deadlines: Deadlines | None = None,
+        policy: Policy | None = None,
+        noise: float = 0.0,
+        **options: Any,
+    ) -> Asked:
+        """Open a stream and start a route to these upstreams, named ``up1`` and so on. *options* are the route's."""
+        stream = self.hub.open(
+            owner="me", dialect=dialects.get("openai.chat"), model="up1/m", policy=policy or Policy()
+        )
+        asked = Asked(stream)
+        options.setdefault("streaming", True)
+        asked.route = Route(
+            stream,
+            self.pool,
+            [
+                Leg(
+                    upstream=f"up{number}",
+                    model="m",
+                    request=partial(self._request, base_url, number),
+                    deadlines=deadlines or Deadlines(),
+                    retry=retry or Retry(),
+                )
+                for number, base_url in enumerate(base_urls, 1)
+            ],
+            noise=lambda: noise,
+            **options,
+        )
+        asked.route.start()
+        return asked
+
+    @staticmethod
+    def _request(base_url: str, number: int) -> Request:
+        origin, path = parse_base_url(base_url)
+        return Request(origin=origin, path=path + "/chat/completions", fields=(), body=b"%d" % number)
 
     async def connect(self, base_url: str, timeout: float = LIMIT_SECONDS) -> Connection:
         """A connection of the pool."""

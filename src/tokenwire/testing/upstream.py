@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOSE", "FLUSHED", "LAST_CHUNK", "REQUEST", "RESET", "Leaving", "Peer", "ReceivedRequest", "ScriptedUpstream",
-    "Signal", "Step", "answer", "head", "http_chunk",
+    "Signal", "Step", "answer", "head", "http_chunk", "in_turn",
 ]  # fmt: skip
 
 
@@ -61,6 +61,19 @@ RESET: Final = Signal.RESET
 Step: TypeAlias = "bytes | Signal | asyncio.Event | Callable[[Peer], Awaitable[object]]"
 #: How a client left: by FIN, by RST, or not at all (we closed first).
 Leaving: TypeAlias = Literal["fin", "reset"] | None
+
+
+def in_turn(scripts: Sequence[Sequence[Step]]) -> list[Step]:
+    """A script for every connection: the nth request is answered with the nth of *scripts* (without ``REQUEST``),
+    whichever connection it comes over; all further ones with the last."""
+    left = iter(scripts)
+
+    async def play(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.play(next(left, scripts[-1]))
+
+    return [play]
 
 
 class _News:
@@ -243,6 +256,11 @@ class ScriptedUpstream:
         """``http(s)://HOST:PORT/v1``, as a provider's SDK takes it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}/v1"
+
+    @property
+    def requests(self) -> list[ReceivedRequest]:
+        """All whole requests so far, by connection."""
+        return [request for peer in self.peers for request in peer.requests]
 
     async def peer(self, index: int = 0) -> Peer:
         """The connection number *index*, once it is accepted."""

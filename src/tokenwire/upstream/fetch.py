@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tokenwire.errors import RemoteProtocolError, UpstreamStatus, UpstreamTimeout
-from tokenwire.upstream.attempt import Request
+from tokenwire.upstream.request import Request
 
 if TYPE_CHECKING:
     from tokenwire.upstream.connection import Headers
