@@ -11,7 +11,14 @@ from msgspec import Struct, structs
 
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.ingest import Ingest
-from tokenwire.errors import ConnectFailed, LocalProtocolError, RemoteProtocolError, UpstreamStatus
+from tokenwire.errors import (
+    ConnectFailed,
+    LocalProtocolError,
+    RemoteProtocolError,
+    UnreadableAnswer,
+    UpstreamStatus,
+)
+from tokenwire.upstream.origin import refused_by_proxy
 from tokenwire.upstream.pool import Origin, Pool
 from tokenwire.wire.frames import MAX_FRAME
 
@@ -78,7 +85,9 @@ class Request(Struct, frozen=True, kw_only=True):
 
     def encode(self) -> bytes:
         """Head and body."""
-        first = f"{self.method} {self.path} HTTP/1.1\r\nhost: {self.origin.header}\r\n".encode("latin-1")
+        origin, relayed = self.origin, self.origin.relayed
+        target, to_proxy = (self.path, "") if relayed is None else (f"{origin}{self.path}", relayed.field)
+        first = f"{self.method} {target} HTTP/1.1\r\nhost: {origin.header}\r\n{to_proxy}".encode("latin-1")
         fields = "".join([f"{name}: {value}\r\n" for name, value in self.fields]).encode("latin-1")
         return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (first, self.head, fields, len(self.body), self.body)
 
@@ -232,6 +241,8 @@ class Attempt:
             ingest.lost(str(error))
         elif self._status >= 300:  # it had said no already: that counts, not how it left
             self._refused(b"".join(self._whole or ()))
+        elif isinstance(error, UnreadableAnswer):
+            self._fail("bad_answer", str(error), retryable=False)
         else:
             self._fail("upstream_closed" if not self._status else "bad_answer", str(error))
 
@@ -243,7 +254,7 @@ class Attempt:
         except ConnectFailed as error:
             self._task = None  # the end of the stream aborts its source: not us, who tell it
             self._end()
-            self._fail(error.code, str(error))
+            self._fail(error.code, str(error), retryable=error.retryable)
             return
         self._task = None
         if self._over:
@@ -300,6 +311,10 @@ class Attempt:
 
     def _refused(self, body: bytes) -> None:
         """An HTTP error: the provider's own words, in the terminal and (same dialect) to the reader as they came."""
+        by_proxy = refused_by_proxy(self._request.origin, self._status)
+        if by_proxy is not None:
+            self._fail(by_proxy.code, str(by_proxy), retryable=False)
+            return
         if self._status < 400:
             where = dict(self._headers).get(b"location", b"somewhere").decode("latin-1")[:200]
             message = f"the upstream redirects ({self._status}) to {where}: set base_url to where it points"
