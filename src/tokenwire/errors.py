@@ -30,10 +30,12 @@ class TokenwireError(Exception):
 
 
 class ConfigError(TokenwireError):
-    """Settings that cannot work. ``where`` names the place (``upstreams.openai.base_url``)."""
+    """Settings that cannot work. ``where`` names the place (``upstreams.openai.base_url``), ``message``
+    says the rest."""
 
     def __init__(self, message: str, *, where: str | None = None) -> None:
         self.where = where
+        self.message = message
         super().__init__(f"{where}: {message}" if where else message)
 
 

@@ -16,7 +16,7 @@ from tokenwire.errors import RemoteProtocolError, RequestRefused, TokenwireError
 from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings
 from tokenwire.upstream.attempt import Request, encode_fields
 from tokenwire.upstream.fetch import fetch
-from tokenwire.upstream.pool import Origin, Pool, parse_base_url
+from tokenwire.upstream.pool import Origin, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,9 @@ class Directory:
         self.upstreams: dict[str, Upstream] = {}
         self._lists: dict[str, list[str]] = {}
         for name, upstream in settings.upstreams.items():
-            origin, path = parse_base_url(upstream.base_url)
+            origin, path = upstream.origin()
+            if not upstream.tls.verify:
+                log.warning("upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it", name)
             self.upstreams[name] = Upstream(
                 name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream)
             )

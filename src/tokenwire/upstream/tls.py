@@ -52,6 +52,7 @@ def make_context(tls: Tls | None, *, for_proxy: bool = False) -> ssl.SSLContext:
     tls = tls or USUAL
     own = tls.ca_file is not None and not for_proxy
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if own else ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if not own:
         _find_system_trust(context)
