@@ -19,7 +19,7 @@ from tokenwire.errors import ConfigError, ConnectFailed
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head, http_chunk
 from tokenwire.testing.rig import Rig, settle
-from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import REQUEST, ScriptedUpstream, Step
 from tokenwire.upstream.tls import USUAL, Tls, make_context, words_of
 
 Run = Callable[..., Any]
@@ -66,7 +66,7 @@ async def accepted(rig: Rig, upstream: ScriptedUpstream, tls: Tls) -> None:
     assert asked.text == "Hello"
 
 
-SCRIPT = [
+SCRIPT: list[Step] = [
     REQUEST,
     head(200, ("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"))
     + b"".join(map(http_chunk, chat.answer("Hello")))
@@ -161,7 +161,7 @@ def test_plain_text_on_a_tls_port_is_told_as_that(run: Run, files: Files) -> Non
 
 def test_upstreams_with_other_trust_share_no_connection(run: Run, files: Files) -> None:
     async def main(rig: Rig) -> None:
-        script = [REQUEST, answer(b"{}"), REQUEST]
+        script: list[Step] = [REQUEST, answer(b"{}"), REQUEST]
         async with ScriptedUpstream(script, tls=files.serving("127.0.0.1")) as upstream:
             origin = rig.origin(upstream.base_url)
             ours = origin._replace(tls=Tls(ca_file=files.ca_file))
@@ -221,11 +221,12 @@ def test_a_client_certificate_given_and_missing(run: Run, files: Files, version:
 
     async def main(rig: Rig) -> None:
         with openssl(context) as url:
-            for ours in (
+            pairs: list[dict[str, Any]] = [
                 {"cert_file": files.cert, "key_file": files.key},
                 {"cert_file": files.both},
                 {"cert_file": files.cert, "key_file": files.encrypted, "key_password": "sesame"},
-            ):
+            ]
+            for ours in pairs:
                 asked = rig.ask(url, tls=Tls(ca_file=files.ca_file, **ours))
                 assert (await asked.ended()).state == "completed", asked.error.message
                 rig.pool.close()
@@ -282,7 +283,7 @@ def test_a_client_certificate_that_they_do_not_trust(run: Run, files: Files, ver
     ],
 )
 def test_files_that_cannot_be_used(files: Files, settings: dict[str, str], words: str) -> None:
-    filled = {name: value.replace("{0}", str(files.folder)) for name, value in settings.items()}
+    filled: dict[str, Any] = {name: value.replace("{0}", str(files.folder)) for name, value in settings.items()}
     with pytest.raises(ConfigError) as caught:
         make_context(Tls(**filled))
     assert str(caught.value).startswith(words.replace("{0}", str(files.folder)))

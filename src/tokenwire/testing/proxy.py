@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ class ForwardProxy:
         credentials: ``USER:PASSWORD`` that every request must show, or 407.
         answer: is all that it ever says; b"": nothing, and it reads on.
         tls: a server's context, for an https proxy.
-        reach: connect to this port of 127.0.0.1, whatever was asked for.
+        reach: tells which port of 127.0.0.1 to connect to, whatever was asked for.
 
     Attributes:
         heads: of the requests that it got, in order, as they came.
@@ -40,7 +41,7 @@ class ForwardProxy:
         credentials: str | None = None,
         answer: bytes | None = None,
         tls: ssl.SSLContext | None = None,
-        reach: int | None = None,
+        reach: Callable[[], int] | None = None,
     ) -> None:
         self.heads: list[bytes] = []
         self.port = 0
@@ -102,7 +103,7 @@ class ForwardProxy:
                 if onward is None:
                     place = urlsplit(b"//" + target if method == b"CONNECT" else target)
                     assert place.hostname is not None
-                    port = self._reach or place.port or 80
+                    port = (place.port or 80) if self._reach is None else self._reach()
                     answers, onward = await asyncio.open_connection("127.0.0.1", port)
                     back = asyncio.create_task(_pump(answers, writer))
                 if method == b"CONNECT":

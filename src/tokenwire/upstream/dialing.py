@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -161,7 +162,8 @@ class Dialer:
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             )
         except BaseException:
-            transport.abort()
+            if not tunnel.lost:  # asyncio's must not be aborted any more then
+                transport.abort()
             raise
         if inner is None:  # lost in the handshake's last turn: so does a loop say it
             raise ConnectionResetError
@@ -188,6 +190,8 @@ class _Tunnel(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.opened: asyncio.Future[None] = loop.create_future()
+        self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())  # none may be waiting
+        self.lost = False
         self._received = bytearray()
 
     def data_received(self, data: bytes) -> None:
@@ -199,9 +203,9 @@ class _Tunnel(asyncio.Protocol):
             self.opened.set_exception(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         if not self.opened.done():
             self.opened.set_exception(exc or ConnectionResetError())
-        self.opened.exception()  # nobody may be waiting for it any more
 
 
 async def _adopted(
@@ -218,7 +222,10 @@ async def _adopted(
     try:
         transport, _ = await loop.create_connection(lambda: connection, sock=sock, **options)
     except BaseException:
-        sock.close()
+        # The socket is a transport's now, which closes it; but asyncio's forgets to, if it is cancelled before its
+        # first turn. To close it under its feet would hand its number to the next one: it is shown the end instead.
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
         raise
     return transport
 
