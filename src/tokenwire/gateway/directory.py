@@ -70,7 +70,10 @@ class Directory:
         for name, upstream in settings.upstreams.items():
             origin, path = upstream.origin()
             if not upstream.tls.verify:
-                log.warning("upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it", name)
+                log.warning(
+                    "upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it and read its key",
+                    name,
+                )
             self.upstreams[name] = Upstream(
                 name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream)
             )

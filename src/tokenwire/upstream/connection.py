@@ -11,7 +11,10 @@ from __future__ import annotations
 import asyncio
 import enum
 import re
+import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -33,6 +36,8 @@ Headers = list[tuple[bytes, bytes]]
 #: Header bytes of one response, and trailer bytes: nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate
 #: limits fit twice. Looked at once per read, so one read more may come.
 MAX_HEAD = 64 * 1024
+#: A linger of no time at all: RST instead of FIN (POSIX close; the members are shorts on Windows).
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 # What a server says of keeping this connection, as Apache, Node and nginx write it (in no RFC but RFC 2068's appendix).
 _KEEP_ALIVE = re.compile(rb"(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
@@ -165,6 +170,7 @@ class Connection(Reading, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
+        self._secured = transport.get_extra_info("sslcontext") is not None
 
     def _receive(self, data: bytes) -> None:
         """``data_received``, unless a lane stands in its place."""
@@ -184,13 +190,13 @@ class Connection(Reading, asyncio.Protocol):
                     on_body(data[len(head) : -2], data)
                     return
             if size >= FLOOD:
-                self._hasten()
+                self._flooded()
             body = chunked.contents(data)
             if body is not None:
                 on_body(body, None)
                 return
         elif len(data) >= FLOOD:
-            self._hasten()
+            self._flooded()
         self._parse(data)
 
     def _capitals(self, data: bytes, size: int) -> bool:
@@ -382,7 +388,17 @@ class Connection(Reading, asyncio.Protocol):
             exchange.on_lost(error, answered=True)
 
     def _close(self) -> None:
+        asked = self._phase is Phase.HEAD or self._phase is Phase.BODY
         self._phase = Phase.CLOSED
         self._unpace()
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is None:
+            return
+        if asked and self._socket is not None and (self._secured or transport.get_write_buffer_size()):
+            # A FIN would stand behind what the upstream does not take: one that reads nothing would never see it. How
+            # much waits there is not told over TLS; and a FIN without TLS's own goodbye is a broken connection anyway.
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:  # closing by itself
+                pass
+        transport.abort()
