@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tokenwire.errors import ConfigError, ConnectFailed
 from tokenwire.testing import chat_frames as chat
@@ -42,8 +45,10 @@ class Files:
         leaf.private_key_pem.write_to_path(self.key)
         leaf.private_key_and_cert_chain_pem.write_to_path(self.both)
         self.encrypted = str(folder / "encrypted.pem")
-        command = ["openssl", "pkey", "-in", self.key, "-out", self.encrypted, "-aes256", "-passout", "pass:sesame"]
-        subprocess.run(command, check=True, capture_output=True)
+        key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
+        locked = serialization.BestAvailableEncryption(b"sesame")
+        form = serialization.PrivateFormat.PKCS8
+        Path(self.encrypted).write_bytes(key.private_bytes(serialization.Encoding.PEM, form, locked))
 
     def serving(self, *names: str, clients: trustme.CA | None = None, **issued: Any) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -127,9 +132,14 @@ def test_a_certificate_for_another_host_and_the_name_that_it_is_for(run: Run, fi
 
 def test_a_self_signed_certificate(run: Run, files: Files, tmp_path: Path) -> None:
     cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True)
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    own = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + datetime.timedelta(days=9))
+    own = own.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+    Path(cert).write_bytes(own.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    Path(key).write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
 
