@@ -35,7 +35,8 @@ class Reading:
     Attributes:
         paced: the frame clock polls it; the loop does not read.
             Over TLS only a flood is: pausing such a transport merely puts off the decrypting, for the loop reads on
-            until 256 KiB wait to be decrypted. It bounds what one turn brings, and saves no system call.
+            until 256 KiB wait to be decrypted. It bounds what one turn brings, and saves no system call: at 300
+            tokens a second, paused and resumed once a frame, a token cost what it costs without.
         may_pace: a body is on its way, and nobody asked for it unpaced.
     """
 

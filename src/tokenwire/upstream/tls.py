@@ -1,4 +1,8 @@
-"""Whom we trust as an upstream, how we prove who we are, and a failed handshake in words."""
+"""Whom we trust as an upstream, how we prove who we are, and a failed handshake in words.
+
+Sessions are not resumed: the loops offer no way to, and it was measured to save nothing with TLS 1.3 (of a handshake's
+millisecond, nine tenths are OpenSSL's either way) and a sixth with TLS 1.2. Connections are kept instead.
+"""
 
 from __future__ import annotations
 
