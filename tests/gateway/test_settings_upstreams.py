@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,16 @@ def ca_file(tmp_path: Path) -> str:
     path = str(tmp_path / "ca.pem")
     trustme.CA().cert_pem.write_to_path(path)
     return path
+
+
+def test_the_documented_settings_are_the_ones_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "upstreams.md").read_text("utf-8")
+    block = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    shown = tomllib.loads(block[1].replace("# verify", "verify"))["upstreams"]["inhouse"]
+    assert set(shown.pop("tls")) == set(Tls.__struct_fields__)
+    upstream = settings({"PROXY_PASSWORD": "s3cret"}, **shown).upstreams["up"]
+    assert upstream.origin()[0].proxy == Proxy("http", "proxy.example.internal", 3128, "Basic dXNlcjpzM2NyZXQ=")
 
 
 # ---------------------------------------------------------------------- TLS
