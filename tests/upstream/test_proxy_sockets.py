@@ -20,6 +20,7 @@ from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream, Step
 from tokenwire.upstream.attempt import Request
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.proxy import parse_proxy
+from tokenwire.upstream.tls import Tls
 
 Run = Callable[..., Any]
 STREAM = head(200, ("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"))
@@ -260,6 +261,16 @@ def test_a_proxy_that_nobody_vouches_for(run: Run, scheme: str) -> None:
             error = await failure(rig, f"{scheme}://api.test", proxy)
             assert (error.phase, error.retryable) == ("proxy TLS handshake", False)
             assert "the certificate was not accepted" in str(error)
+
+    run(main)
+
+
+def test_trust_in_a_proxy_that_cannot_be_read(run: Run) -> None:
+    async def main(rig: Rig) -> None:
+        async with ForwardProxy(tls=serving("127.0.0.1")) as proxy:
+            gone = Tls(ca_file="/nonexistent/ca.pem")
+            with pytest.raises(ConnectFailed, match=r"proxy TLS handshake failed: .*tls\.ca_file: cannot read"):
+                await rig.connect("http://api.test", proxy=parse_proxy(proxy.url), tls=gone)
 
     run(main)
 
