@@ -189,6 +189,17 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
     return _with_proxies(check(Settings(upstreams=upstreams)), environ)
 
 
+def _ollama(host: str) -> str:
+    """OLLAMA_HOST as Ollama's own client reads it: scheme, port and even the host may be missing."""
+    scheme, separator, rest = host.strip().rstrip("/").rpartition("://")
+    if separator:
+        return f"{scheme}://{rest}"
+    name, colon, port = rest.rpartition(":")
+    if not colon or rest.endswith("]"):
+        name, port = rest, "11434"
+    return f"http://{name or '127.0.0.1'}:{port}"
+
+
 def _with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Each upstream that has no proxy of its own gets the environment's."""
     upstreams = dict(settings.upstreams)
@@ -204,17 +215,6 @@ def _with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:
                     raise ConfigError(message, where=f"upstreams.{name}.proxy") from error
                 upstreams[name] = msgspec.structs.replace(upstream, proxy=found.url)
     return msgspec.structs.replace(settings, upstreams=upstreams)
-
-
-def _ollama(host: str) -> str:
-    """OLLAMA_HOST as Ollama's own client reads it: scheme, port and even the host may be missing."""
-    scheme, separator, rest = host.strip().rstrip("/").rpartition("://")
-    if separator:
-        return f"{scheme}://{rest}"
-    name, colon, port = rest.rpartition(":")
-    if not colon or rest.endswith("]"):
-        name, port = rest, "11434"
-    return f"http://{name or '127.0.0.1'}:{port}"
 
 
 def _convert(value: Any, kind: type[_T], where: str) -> _T:
