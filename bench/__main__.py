@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from bench.relays import Dialect, Relay
 
 _USUAL = ("lab", "live", "pacing", "latency")
+_TLS = ("tls", "tls-fast")
 _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "cancel": cancel.run,
+    "tls-cancel": lambda session: cancel.run(session, tls=True),
     "memory": memory.run,
     "fanout": fanout.run,
     "capacity": capacity.run,
@@ -51,7 +53,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--scenario",
         action="append",
-        choices=(*_USUAL, *_EXTRA, "all"),
+        choices=(*_USUAL, *_TLS, *_EXTRA, "all"),
         help=f"what to measure; may be repeated (usual: {', '.join(_USUAL)})",
     )
     parser.add_argument(
@@ -84,7 +86,7 @@ def parse(arguments: Sequence[str]) -> Options:
         rows.append(relays.other(name, shlex.split(command)))
     wanted = given.scenario or list(_USUAL)
     if "all" in wanted:
-        wanted = [*_USUAL, *_EXTRA]
+        wanted = [*_USUAL, *_TLS, *_EXTRA]
     return Options(
         scenarios=tuple(dict.fromkeys(wanted)),
         relays=tuple(rows),

@@ -94,16 +94,19 @@ def leave_often(line: Line, moment: Moment, leave: Leave, tries: int, first_tag:
     return match(left, line.departures(), still_open)
 
 
-def run(session: Session) -> Section:
-    """Try every moment and both ways at each relay."""
+def run(session: Session, *, tls: bool = False) -> Section:
+    """Try every moment and both ways at each relay. *tls*: the upstream speaks it."""
     names = [f"{moment.name}, {way}" for moment in MOMENTS for way, _ in WAYS]
     section = Section(
-        "cancel",
-        f"Upstream closed after the reader left: p50 / p99 ms, {session.tries} tries each",
+        "tls-cancel" if tls else "cancel",
+        f"Upstream{' over TLS' if tls else ''} closed after the reader left: p50 / p99 ms, {session.tries} tries each",
         ("", *names),
         notes=['"never": tries whose upstream connection was still open 3 s after the last of them.'],
     )
     relays = [DIRECT, *(relay for relay in session.plain() if relay is not DIRECT)]
+    if tls:
+        section.notes.append("What speaks TLS before the upstream passes it on; its own time is in every figure.")
+        relays = [relay for relay in relays if relay.tls] if session.has("nginx", section.name) else []
 
     def tries(line: Line) -> list[Closings]:
         found: list[Closings] = []
@@ -114,7 +117,7 @@ def run(session: Session) -> Section:
         return found
 
     for relay in relays:
-        results = session.measure(relay, tries)
+        results = session.measure(relay, tries, tls=tls)
         if results is None:
             continue
         section.rows.append([relay.title, *(_cell(closings) for closings in results)])

@@ -29,7 +29,8 @@ class Relay:
 
     In ``command``, ``environment`` and ``files``, ``{port}`` stands for the port to listen on, ``{upstream}``
     for the port of the provider, ``{dir}`` for a directory of this run; ``{dialect}`` and ``{base}`` for what
-    the provider speaks, and under which path. No command is the direct line.
+    the provider speaks, and under which path; ``{scheme}``, ``{nginx_tls}`` and ``{tokenwire_tls}`` for how it is
+    reached. No command is the direct line.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Relay:
     """The model to ask for in each dialect that it speaks."""
     native: bool = False
     """Whether it has tokenwire's own routes (start and follow)."""
+    tls: bool = False
+    """Whether it can be told to reach its provider by TLS, with ``{scheme}`` and a line of its own."""
     slow: bool = False
     """So far from the others that one round with half the work says enough."""
 
@@ -55,10 +58,28 @@ class Relay:
             raise toolchain.MissingProgramError(self.command[0], "not installed in this environment")
 
     def prepare(
-        self, *, port: int, upstream: int, directory: Path, dialect: Dialect = "chat"
+        self,
+        *,
+        port: int,
+        upstream: int,
+        directory: Path,
+        dialect: Dialect = "chat",
+        tls: tuple[str, Path] | None = None,
     ) -> tuple[list[str], dict[str, str]]:
-        """Write this relay's files into *directory*; return its command and what its environment needs."""
+        """Write this relay's files into *directory*; return its command and what its environment needs.
+
+        *tls*: the upstream speaks it; under which name, and whose CA it is to trust.
+        """
         values = {"port": str(port), "upstream": str(upstream), "dir": str(directory), **_PROVIDERS[dialect]}
+        values |= {"scheme": "http", "nginx_tls": "", "tokenwire_tls": ""}
+        if tls is not None:
+            name, ca = tls
+            values["scheme"] = "https"
+            values["nginx_tls"] = (
+                f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {ca}; proxy_ssl_name {name}; "
+                "proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+            )
+            values["tokenwire_tls"] = f'tls = {{ ca_file = "{ca}", server_name = "{name}" }}'
         for name, text in self.files.items():
             (directory / name).write_text(fill(text, values))
         command = [fill(part, values) for part in self.command]
@@ -82,6 +103,7 @@ def _tokenwire(name: str, title: str, *, store: str = "memory://", headers: tupl
         headers=headers,
         models={"chat": "lab/gpt-4o", "messages": "lab/claude-sonnet-4-5"},
         native=True,
+        tls=True,
     )
 
 
@@ -93,6 +115,7 @@ NGINX = Relay(
     command=("nginx", "-e", "stderr", "-p", "{dir}", "-c", "{dir}/nginx.conf"),
     files={"nginx.conf": (_HERE / "nginx.conf").read_text()},
     needs=(("nginx", "nginx"),),
+    tls=True,
 )
 
 TUTORIAL = Relay(

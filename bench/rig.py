@@ -23,6 +23,7 @@ import msgspec
 from bench import processes
 from bench.load import PATHS, Departure, Load, LoadReport, Pace, UpstreamStats, request_body
 from bench.loopback import exchange, free_port, wait_for
+from bench.terminator import NAME, terminating
 from bench.toolchain import ROOT, Programs
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Line:
     upstream: subprocess.Popen[bytes]
     process: subprocess.Popen[bytes] | None
     harness_cores: Sequence[int] | None
+    terminator: subprocess.Popen[bytes] | None
+    """What speaks TLS before the upstream, if anything does."""
     started_ms: float
     """From the start of the relay's process to its first HTTP response."""
     _loads: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -119,7 +122,9 @@ class Line:
         return processes.cpu_seconds(self.process.pid) if self.process else 0.0
 
     def upstream_cpu_seconds(self) -> float:
-        return processes.cpu_seconds(self.upstream.pid)
+        """What speaks TLS before it included."""
+        mine = processes.cpu_seconds(self.upstream.pid)
+        return mine + (processes.cpu_seconds(self.terminator.pid) if self.terminator else 0.0)
 
     def pss_kib(self) -> int:
         """Memory of the relay's family; 0 for the direct line."""
@@ -165,12 +170,14 @@ def open_line(
     shape: str = "live",
     dialect: Dialect = "chat",
     relay_core: int | None = None,
+    tls: bool = False,
 ) -> Iterator[Line]:
     """Start an upstream of *shape* and *relay*, wait until it serves, and warm it up.
 
     Args:
         dialect: To warm it up with.
         relay_core: Run the relay on this core alone, and everything else on the others.
+        tls: Put TLS before the upstream, and tell the relay.
     Raises:
         RelayFailedError: It did not come up. Nothing is left running, then or later.
     """
@@ -178,10 +185,18 @@ def open_line(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenwire-bench-")))
         upstream, upstream_port = _start_upstream(stack, programs, shape, others)
+        terminator, ca, reached = None, None, upstream_port
+        if tls:
+            (secured := directory / "tls").mkdir()
+            try:
+                terminator, reached = stack.enter_context(terminating(upstream_port, secured, _pinned(others)))
+            except TimeoutError as error:
+                raise RelayFailedError(str(error)) from error
+            ca = secured / "ca.pem"
         process, port, began = None, upstream_port, time.monotonic()
         if relay.command:
             port = free_port()
-            process = _start_relay(relay, port, upstream_port, directory, dialect, relay_core)
+            process = _start_relay(relay, port, reached, directory, dialect, relay_core, ca)
             stack.callback(processes.end, process)
             _wait_until_serving(process, port, directory / "relay.log")
         line = Line(
@@ -193,6 +208,7 @@ def open_line(
             upstream=upstream,
             process=process,
             harness_cores=others,
+            terminator=terminator,
             started_ms=(time.monotonic() - began) * 1000,
         )
         stack.callback(line.stop_loads)
@@ -216,9 +232,10 @@ def _start_upstream(
 
 
 def _start_relay(
-    relay: Relay, port: int, upstream: int, directory: Path, dialect: Dialect, core: int | None
+    relay: Relay, port: int, upstream: int, directory: Path, dialect: Dialect, core: int | None, ca: Path | None
 ) -> subprocess.Popen[bytes]:
-    command, extra = relay.prepare(port=port, upstream=upstream, directory=directory, dialect=dialect)
+    tls = None if ca is None else (NAME, ca)
+    command, extra = relay.prepare(port=port, upstream=upstream, directory=directory, dialect=dialect, tls=tls)
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     try:
         with (directory / "relay.log").open("wb") as log:

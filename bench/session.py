@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.rig import Line, RelayFailedError, open_line
-from bench.toolchain import MissingProgramError, Programs
+from bench.toolchain import MissingProgramError, Programs, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ class Session:
         shape: str = "live",
         dialect: Dialect = "chat",
         relay_core: int | None = None,
+        tls: bool = False,
     ) -> T | None:
         """Bring *relay* up, let *work* measure it, and end it.
 
@@ -49,7 +50,7 @@ class Session:
         self.say(f"  {relay.title} …")
         try:
             relay.check()
-            opened = open_line(relay, self.programs, shape=shape, dialect=dialect, relay_core=relay_core)
+            opened = open_line(relay, self.programs, shape=shape, dialect=dialect, relay_core=relay_core, tls=tls)
             with opened as line:
                 try:
                     return work(line)
@@ -67,6 +68,15 @@ class Session:
             for relay in relays:
                 if turn == 0 or not (relay.slow and heavy):
                     yield turn, relay
+
+    def has(self, program: str, scenario: str) -> bool:
+        """Whether *program* (of the Debian package of that name) is here; if not, it is said what *scenario* lacks."""
+        try:
+            find(program, program)
+        except MissingProgramError as missing:
+            self.troubles.append(f"{scenario}: {missing}")
+            return False
+        return True
 
     def plain(self) -> list[Relay]:
         """Without variants: ids change neither memory nor cancellation, and followers always have them."""

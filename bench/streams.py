@@ -34,6 +34,8 @@ class Work:
     passes: int
     direct: bool = False
     """Show the direct line too: the floor of the harness."""
+    tls: bool = False
+    """The upstream speaks TLS."""
     heavy: bool = True
     """Whether it would take a slow relay minutes."""
 
@@ -79,6 +81,25 @@ def works(*, quick: bool) -> dict[str, Work]:
                 passes=12 if quick else 20,
                 direct=True,
                 heavy=False,
+            ),
+            # Fewer: what speaks TLS before the upstream needs a share of the cores, too.
+            Work(
+                name="tls",
+                title="300 streams × 50 tokens/s from an upstream that speaks TLS (shape live)",
+                shape="live",
+                streams=300,
+                pace=fifty_a_second,
+                passes=passes,
+                tls=True,
+            ),
+            Work(
+                name="tls-fast",
+                title="50 streams × 300 tokens/s from an upstream that speaks TLS (shape live)",
+                shape="live",
+                streams=50,
+                pace=Pace(tokens=300 if quick else 1200, gap_us=3_333),
+                passes=passes,
+                tls=True,
             ),
         )
     }
@@ -176,13 +197,15 @@ _COLUMNS = (
 
 def run(session: Session, work: Work) -> Section:
     """Measure every relay that speaks the dialect, in turn, and compare each with nginx round by round."""
-    relays = [r for r in session.relays if session.dialect in r.models]
+    relays = [r for r in session.relays if session.dialect in r.models and (r.tls or not work.tls)]
+    if work.tls and not session.has("nginx", work.name):
+        relays = []
     if not work.direct:
         relays = [r for r in relays if r is not DIRECT]
     turns: dict[str, dict[int, Measurement]] = {relay.name: {} for relay in relays}
     for turn, relay in session.turns(relays, heavy=work.heavy):
         found = session.measure(
-            relay, lambda line: run_work(line, work, session), shape=work.shape, dialect=session.dialect
+            relay, lambda line: run_work(line, work, session), shape=work.shape, dialect=session.dialect, tls=work.tls
         )
         if found is not None:
             turns[relay.name][turn] = found

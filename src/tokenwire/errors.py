@@ -5,6 +5,7 @@
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
     │   └── StreamClosed          an append, stop or read on a stream that is already over
     ├── RemoteProtocolError       a peer sent what its protocol forbids
+    │   ├── UnreadableAnswer      its answer is whole, and in a content coding that we did not ask for
     │   ├── EventTooLarge         one event, line or header section is above its bound
     │   └── TruncatedStream       the stream ended without its dialect's end marker
     ├── UpstreamError             a provider could not be used, or said no
@@ -29,10 +30,12 @@ class TokenwireError(Exception):
 
 
 class ConfigError(TokenwireError):
-    """Settings that cannot work. ``where`` names the place (``upstreams.openai.base_url``)."""
+    """Settings that cannot work. ``where`` names the place (``upstreams.openai.base_url``), ``message``
+    says the rest."""
 
     def __init__(self, message: str, *, where: str | None = None) -> None:
         self.where = where
+        self.message = message
         super().__init__(f"{where}: {message}" if where else message)
 
 
@@ -50,6 +53,10 @@ class StreamClosed(LocalProtocolError):
 
 class RemoteProtocolError(TokenwireError):
     """A peer broke its protocol. Received bytes can raise this and nothing else."""
+
+
+class UnreadableAnswer(RemoteProtocolError):
+    """The peer answered, in a content coding that nobody here can read."""
 
 
 class EventTooLarge(RemoteProtocolError):
@@ -87,13 +94,18 @@ class UpstreamError(TokenwireError):
 
 
 class ConnectFailed(UpstreamError):
-    """No connection to ``host``: the phase (``resolve``, ``connect``) and the cause are in the sentence."""
+    """No connection to ``host``: the phase and the cause are in the sentence.
+
+    Phases: ``resolve``, ``connect``, ``TLS handshake``; by a proxy ``proxy resolve``, ``proxy connect``, ``proxy TLS
+    handshake``, ``proxy CONNECT``, ``TLS handshake``. *retryable*: False where the next try must fail as well.
+    """
 
     code = "connect_failed"
 
-    def __init__(self, host: str, phase: str, cause: str) -> None:
+    def __init__(self, host: str, phase: str, cause: str, *, retryable: bool = True) -> None:
         self.host = host
         self.phase = phase
+        self.retryable = retryable
         super().__init__(f"{host}: {phase} failed: {cause}")
 
 

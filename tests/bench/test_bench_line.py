@@ -129,6 +129,21 @@ def test_the_upstream_wants_a_shape(programs: Programs) -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nginx", "tokenwire"])
+def test_an_upstream_that_speaks_tls(programs: Programs, name: str, missing_here: Callable[[str], None]) -> None:
+    try:
+        toolchain.find("nginx", "nginx")
+    except toolchain.MissingProgramError as missing:
+        missing_here(str(missing))
+    with open_line(relays.KNOWN[name], programs, tls=True) as line:
+        assert line.terminator is not None
+        report = line.run(Load(streams=4, concurrency=2, expect=5, **line.post(SHORT)))
+        assert (report.complete, report.tokens, report.lost) == (4, 20, 0), report.why
+        assert line.stats().complete >= 4
+    assert line.terminator.poll() is not None
+
+
 def test_nginx_relays(programs: Programs, missing_here: Callable[[str], None]) -> None:
     try:
         relays.NGINX.check()

@@ -56,6 +56,19 @@ def test_nginx_is_told_its_ports_and_its_directory(tmp_path: Path) -> None:
     assert not {"{port}", "{upstream}", "{dir}"} & set(text.replace(";", " ").split())
 
 
+def test_who_can_reach_a_provider_by_tls_is_told_its_name_and_whom_to_trust(tmp_path: Path) -> None:
+    assert {relay.name for relay in KNOWN.values() if relay.tls} == {"nginx", "tokenwire", "tokenwire-ids"}
+    tls = ("provider.test", tmp_path / "ca.pem")
+    KNOWN["nginx"].prepare(port=4000, upstream=5000, directory=tmp_path, tls=tls)
+    text = (tmp_path / "nginx.conf").read_text()
+    assert "proxy_pass https://provider" in text
+    assert f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {tmp_path}/ca.pem; proxy_ssl_name provider.test" in text
+    KNOWN["tokenwire"].prepare(port=4000, upstream=5000, directory=tmp_path, tls=tls)
+    upstream = tomllib.loads((tmp_path / "tokenwire.toml").read_text())["upstreams"]["lab"]
+    assert upstream["base_url"] == "https://127.0.0.1:5000/v1"
+    assert upstream["tls"] == {"ca_file": f"{tmp_path}/ca.pem", "server_name": "provider.test"}
+
+
 def test_the_tutorial_relay_learns_its_upstream_from_the_environment(tmp_path: Path) -> None:
     command, environment = KNOWN["tutorial"].prepare(port=4000, upstream=5000, directory=tmp_path)
     assert command[-1] == "4000"

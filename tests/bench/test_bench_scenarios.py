@@ -11,7 +11,7 @@ import pytest
 from bench.load import Departure, LoadReport, Pace
 from bench.rig import Line, RelayFailedError, open_line
 from bench.session import Session
-from bench.toolchain import Programs
+from bench.toolchain import MissingProgramError, Programs
 
 from bench import cancel, capacity, fanout, memory, relays, streams
 
@@ -86,6 +86,26 @@ def test_without_nginx_there_is_no_ratio_and_the_direct_line_is_shown_where_it_t
     assert "Disturbed" not in " ".join(section.notes)
     again = canned("direct", "tokenwire", rounds=1, direct=[turn(None)], tokenwire=[turn(9.0)])
     assert len(streams.run(again, streams.works(quick=True)["lab"]).rows) == 1
+
+
+def test_tls_is_for_relays_that_can_and_needs_a_terminator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.session.find", lambda program, package: program)
+    session = canned("nginx", "tutorial", rounds=1, nginx=[turn(10.0)], tutorial=[turn(200.0)])
+    assert [row[0] for row in streams.run(session, streams.works(quick=True)["tls"]).rows] == ["nginx"]
+    good = cancel.Closings([100.0, 300.0], 0, 0)
+    session = canned("direct", "nginx", "tutorial", direct=[[good] * 6], nginx=[[good] * 6])
+    section = cancel.run(session, tls=True)
+    assert (section.name, [row[0] for row in section.rows]) == ("tls-cancel", ["nginx"])
+
+    def nowhere(program: str, package: str) -> str:
+        raise MissingProgramError(program, f"apt-get install {package}")
+
+    monkeypatch.setattr("bench.session.find", nowhere)
+    session = canned("nginx", rounds=1, nginx=[turn(10.0), [good] * 6])
+    assert streams.run(session, streams.works(quick=True)["tls"]).rows == []
+    assert cancel.run(session, tls=True).rows == []
+    assert session.troubles[0] == "tls: nginx is not on this machine: apt-get install nginx"
+    assert session.left_out == {}
 
 
 def test_a_relay_without_the_dialect_has_no_row() -> None:

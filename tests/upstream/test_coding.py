@@ -153,7 +153,7 @@ def test_other_bodies_are_inflated_too(run: Run) -> None:
 @pytest.mark.parametrize(
     ("coding", "body", "code", "words"),
     [
-        ("br", b"anything", "upstream_closed", "'br'"),
+        ("br", b"anything", "bad_answer", "'br'; it was asked for none (status 200)"),
         ("gzip", b"data: plain\n\n", "upstream_closed", "damaged"),
         ("gzip", gzip.compress(bytes(MOST + 1)), "event_too_large", "100000"),
     ],

@@ -17,7 +17,7 @@ from tokenwire.gateway.settings import PASSTHROUGH, DeadlineOverrides, Settings,
 from tokenwire.measure.prices import Seller, seller
 from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.fetch import fetch
-from tokenwire.upstream.pool import Origin, Pool, parse_base_url
+from tokenwire.upstream.pool import Origin, Pool
 from tokenwire.upstream.request import Request, encode_fields
 
 if TYPE_CHECKING:
@@ -80,7 +80,12 @@ class Directory:
         self.upstreams: dict[str, Upstream] = {}
         self._lists: dict[str, list[str]] = {}
         for name, upstream in settings.upstreams.items():
-            origin, path = parse_base_url(upstream.base_url)
+            origin, path = upstream.origin()
+            if not upstream.tls.verify:
+                log.warning(
+                    "upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it and read its key",
+                    name,
+                )
             sold_by = seller(name, upstream.base_url, upstream.dialect)
             self.upstreams[name] = Upstream(
                 name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream), sold_by

@@ -21,8 +21,11 @@ from tokenwire.engine.states import Policy
 from tokenwire.errors import ConfigError
 from tokenwire.gateway.edge import EdgeLimits
 from tokenwire.gateway.settings_check import check
+from tokenwire.upstream import proxy
 from tokenwire.upstream.deadlines import Deadlines
+from tokenwire.upstream.origin import Origin, parse_base_url
 from tokenwire.upstream.retry import Retry
+from tokenwire.upstream.tls import Tls
 from tokenwire.wire.frames import MAX_FRAME
 
 _T = TypeVar("_T")
@@ -117,7 +120,13 @@ PASSTHROUGH = "passthrough"
 
 
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One provider. ``models`` lists its models where it has no list of its own (or to restrict it)."""
+    """One provider. ``models`` lists its models where it has no list of its own (or to restrict it).
+
+    Attributes:
+        proxy: ``http(s)://[USER:PASSWORD@]HOST:PORT``, or ``none``; without it, the environment's, which ``load`` and
+            its like have put here.
+        tls: whom to trust, and our certificate, where that is not as usual.
+    """
 
     base_url: str
     dialect: str = "openai.chat"
@@ -127,6 +136,14 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     deadlines: DeadlineSettings = DeadlineSettings()
     retry: RetrySettings = RetrySettings()
     usage: bool = True  # ask for usage in streams; off for servers that refuse stream_options
+    proxy: str | None = None
+    tls: Tls = Tls()
+
+    def origin(self) -> tuple[Origin, str]:
+        """Where it is and how it is reached, and the path prefix. Raises ``ConfigError``."""
+        origin, path = parse_base_url(self.base_url)
+        way = None if self.proxy in (None, proxy.NONE) else proxy.parse_proxy(self.proxy or "")
+        return origin._replace(tls=None if self.tls == Tls() else self.tls, proxy=way), path
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,7 +204,7 @@ def from_mapping(raw: Mapping[str, Any], environ: Mapping[str, str]) -> Settings
         tables = expanded.get(section)
         for name, table in tables.items() if isinstance(tables, dict) else ():
             _convert(table, kind, f"{section}.{name}")  # one by one: msgspec names no key in its messages
-    return check(_convert(expanded, Settings, ""))
+    return _with_proxies(check(_convert(expanded, Settings, "")), environ)
 
 
 def from_environment(environ: Mapping[str, str], simulator: str | None) -> Settings:
@@ -203,7 +220,7 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
         upstreams["sim"] = UpstreamSettings(base_url=simulator)
         # Not a provider's: without a word of the owner nothing is spent.
         server = ServerSettings(default_model=SIMULATED)
-    return check(Settings(server=server, upstreams=upstreams))
+    return _with_proxies(check(Settings(server=server, upstreams=upstreams)), environ)
 
 
 def _ollama(host: str) -> str:
@@ -215,6 +232,23 @@ def _ollama(host: str) -> str:
     if not colon or rest.endswith("]"):
         name, port = rest, "11434"
     return f"http://{name or '127.0.0.1'}:{port}"
+
+
+def _with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Each upstream that has no proxy of its own gets the environment's."""
+    upstreams = dict(settings.upstreams)
+    for name, upstream in upstreams.items():
+        if upstream.proxy is None:
+            origin, _ = upstream.origin()
+            found = proxy.from_environment(origin.scheme, origin.host, origin.port, environ)
+            if found is not None:
+                try:
+                    proxy.parse_proxy(found.url)
+                except ConfigError as error:
+                    message = f'{found.variable} in the environment: {error} (or proxy = "none" here)'
+                    raise ConfigError(message, where=f"upstreams.{name}.proxy") from error
+                upstreams[name] = msgspec.structs.replace(upstream, proxy=found.url)
+    return msgspec.structs.replace(settings, upstreams=upstreams)
 
 
 def _convert(value: Any, kind: type[_T], where: str) -> _T:

@@ -11,7 +11,9 @@ import msgspec
 
 from tokenwire import dialects
 from tokenwire.errors import ConfigError, RequestRefused
-from tokenwire.upstream.pool import parse_base_url
+from tokenwire.upstream import proxy
+from tokenwire.upstream.origin import parse_base_url
+from tokenwire.upstream.tls import Tls, make_context
 
 if TYPE_CHECKING:
     from tokenwire.gateway.settings import ModelSettings, Settings, UpstreamSettings
@@ -59,9 +61,16 @@ def check(settings: Settings) -> Settings:
 
 def _check_upstream(upstream: UpstreamSettings, where: str) -> None:
     try:
-        parse_base_url(upstream.base_url)
+        origin, _ = parse_base_url(upstream.base_url)
     except ConfigError as error:
         raise ConfigError(str(error), where=f"{where}.base_url") from error
+    if upstream.proxy is not None and upstream.proxy != proxy.NONE:
+        try:
+            proxy.parse_proxy(upstream.proxy)
+        except ConfigError as error:
+            raise ConfigError(f'{error}; or "none"', where=f"{where}.proxy") from error
+    if upstream.tls != Tls():
+        _check_tls(upstream.tls, origin.scheme, where)
     try:
         dialects.get(upstream.dialect)
     except RequestRefused as error:
@@ -94,6 +103,19 @@ def _check_model(settings: Settings, name: str, model: ModelSettings) -> None:
     for deadline, value in msgspec.structs.asdict(model.deadlines).items():
         if value is not None:
             _check_number(value, f"{where}.deadlines.{deadline}")
+
+
+def _check_tls(tls: Tls, scheme: str, where: str) -> None:
+    if scheme != "https":
+        raise ConfigError("the base_url begins with http://: there is no TLS", where=f"{where}.tls")
+    if tls.server_name is not None and not re.fullmatch(r"[A-Za-z0-9.:_-]+", tls.server_name):
+        raise ConfigError("must be a host's name or address, without a port", where=f"{where}.tls.server_name")
+    if not tls.verify and tls.ca_file is not None:
+        raise ConfigError("nothing is verified: remove ca_file or verify = false", where=f"{where}.tls.verify")
+    try:
+        make_context(tls)
+    except ConfigError as error:
+        raise ConfigError(error.message, where=f"{where}.{error.where}") from error
 
 
 def _check_number(value: float, where: str, *, zero: bool = False, infinite: bool = False) -> None:

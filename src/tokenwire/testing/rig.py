@@ -24,7 +24,6 @@ from tokenwire.upstream.route import Leg, Route
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
-    import ssl
     from types import TracebackType
     from typing import Self
 
@@ -146,23 +145,18 @@ class Rig:
     """Hub, frame clock and pool over one clock; an asynchronous context manager, made inside the running loop.
 
     Leaving it without an exception raises ``AssertionError`` unless every stream is over, no connection is busy or
-    paced, and no timer is left but the hub's own. Then everything is closed, and must be gone.
+    paced, and no timer is left but the hub's own. Then everything is closed, and must be gone. *pool* are its options.
     """
 
     def __init__(
         self,
         clock: Clock | None = None,
-        *,
-        idle_seconds: float = 45.0,
-        max_idle: int = 1024,
-        ssl_context: ssl.SSLContext | None = None,
+        **pool: Any,
     ) -> None:
         self.clock: Clock = clock or LoopClock()
         self.hub = Hub(self.clock)
         self.pacing = FrameClock(self.clock)
-        self.pool = Pool(
-            self.clock.now_ns, self.pacing, idle_seconds=idle_seconds, max_idle=max_idle, ssl_context=ssl_context
-        )
+        self.pool = Pool(self.clock.now_ns, self.pacing, **pool)
 
     def ask(
         self,
@@ -176,8 +170,9 @@ class Rig:
         body: bytes = b"{}",
         fields: tuple[tuple[str, str], ...] = (),
         dialect: Dialect | None = None,
+        **way: Any,
     ) -> Asked:
-        """Open a stream and start an attempt to fill it."""
+        """Open a stream and start an attempt to fill it. *way*: ``tls`` and ``proxy`` of the origin."""
         dialect = dialect or dialects.get("openai.chat")
         stream = self.hub.open(owner="me", dialect=dialect, model="up/m", policy=policy or Policy())
         asked = Asked(stream)
@@ -185,7 +180,7 @@ class Rig:
         asked.attempt = Attempt(
             stream,
             self.pool,
-            Request(origin=origin, path=path + "/chat/completions", fields=fields, body=body),
+            Request(origin=origin._replace(**way), path=path + "/chat/completions", fields=fields, body=body),
             streaming=streaming,
             deadlines=deadlines or Deadlines(),
             on_head=lambda status, headers: asked.heads.append((status, headers)),
@@ -234,9 +229,9 @@ class Rig:
         origin, path = parse_base_url(base_url)
         return Request(origin=origin, path=path + "/chat/completions", fields=(), body=b"%d" % number)
 
-    async def connect(self, base_url: str, timeout: float = LIMIT_SECONDS) -> Connection:
+    async def connect(self, base_url: str, timeout: float = LIMIT_SECONDS, **way: Any) -> Connection:
         """A connection of the pool."""
-        return await self.pool.connect(self.origin(base_url), timeout)
+        return await self.pool.connect(self.origin(base_url)._replace(**way), timeout)
 
     async def exchange(self, base_url: str, request: bytes = b"GET / HTTP/1.1\r\n\r\n") -> RecordedExchange:
         """Ask over a connection of the pool, idle or new, and return at once when the request is sent."""

@@ -293,8 +293,10 @@ class ScriptedUpstream:
         self.stop_listening()
         for peer in self.peers:
             peer.close()
-            if not peer.over:  # asyncio's transport cannot be aborted once it is gone
+            try:
                 peer.transport.abort()  # whatever is still to be sent
+            except AttributeError:  # asyncio's transport cannot be aborted once it is gone
+                pass
             await peer.gone()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         if error is None:  # else the test's own failure says more

@@ -10,8 +10,9 @@ from msgspec import structs
 
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.ingest import Ingest
-from tokenwire.errors import ConnectFailed, RemoteProtocolError, UpstreamStatus
+from tokenwire.errors import ConnectFailed, RemoteProtocolError, UnreadableAnswer, UpstreamStatus
 from tokenwire.upstream.deadlines import Deadlines, Timed
+from tokenwire.upstream.origin import refused_by_proxy
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class Attempt(Timed):
             ingest.lost(str(error))
         elif self.status >= 300:  # it had said no already: that counts, not how it left
             self._refused(b"".join(self._whole or ()))
+        elif isinstance(error, UnreadableAnswer):
+            self._fail("bad_answer", str(error), retryable=False)
         else:
             self._fail("upstream_closed" if not self.status else "bad_answer", str(error))
 
@@ -238,6 +241,11 @@ class Attempt(Timed):
 
     def _refused(self, body: bytes) -> None:
         """An HTTP error: the provider's own words, in the terminal and (same dialect) to the reader as they came."""
+        assert self._request is not None  # nothing has begun
+        by_proxy = refused_by_proxy(self._request.origin, self.status)
+        if by_proxy is not None:
+            self._fail(by_proxy.code, str(by_proxy), retryable=False)
+            return
         if self.status < 400:
             where = dict(self.headers).get(b"location", b"somewhere").decode("latin-1")[:200]
             message = f"the upstream redirects ({self.status}) to {where}: set base_url to where it points"

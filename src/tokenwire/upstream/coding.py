@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tokenwire.errors import EventTooLarge, RemoteProtocolError
+from tokenwire.errors import EventTooLarge, RemoteProtocolError, UnreadableAnswer
 
 #: What is handed on at a time, bytes: whoever has had enough can stop in between.
 PIECE: Final = 64 * 1024
@@ -26,14 +26,14 @@ def inflater(coding: bytes) -> Inflate | None:
     """What reads a body of that ``Content-Encoding``: bytes as they come in, pieces of content out; None: as it is.
 
     The pieces' iterator raises ``EventTooLarge`` for a bomb and ``RemoteProtocolError`` for damaged bytes. Raises
-    ``RemoteProtocolError`` for a coding that nobody here can read.
+    ``UnreadableAnswer`` for a coding that nobody here can read.
     """
     name = coding.strip().lower()
     if name in (b"", b"identity"):
         return None
     if name not in (b"gzip", b"x-gzip", b"deflate"):
         shown = coding[:40].decode("latin-1")
-        raise RemoteProtocolError(f"the upstream answered in the content coding {shown!r}; it was asked for none")
+        raise UnreadableAnswer(f"the upstream answered in the content coding {shown!r}; it was asked for none")
     return _Inflater(gzip=name != b"deflate").feed
 
 

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import re
+import socket
+import ssl
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
 from tokenwire.engine.lane import CHECK_EVERY
-from tokenwire.errors import EventTooLarge, RemoteProtocolError
+from tokenwire.errors import EventTooLarge, RemoteProtocolError, UnreadableAnswer
 from tokenwire.upstream.coding import Inflate, inflater
 from tokenwire.upstream.reading import FLOOD, Reading
+from tokenwire.upstream.tls import words_of
 from tokenwire.wire import chunked
 
 if TYPE_CHECKING:
@@ -30,6 +36,10 @@ Headers = list[tuple[bytes, bytes]]
 #: Header bytes of one response, and trailer bytes: nginx gives 32 KiB to all its buffers, Node 16 KiB; cookies and rate
 #: limits fit twice. Looked at once per read, so one read more may come.
 MAX_HEAD = 64 * 1024
+#: A linger of no time at all: RST instead of FIN (POSIX close; the members are shorts on Windows).
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+# What a server says of keeping this connection, as Apache, Node and nginx write it (in no RFC but RFC 2068's appendix).
+_KEEP_ALIVE = re.compile(rb"(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
 class Exchange(Protocol):
@@ -68,6 +78,7 @@ class Connection(Reading, asyncio.Protocol):
         "_inflate",
         "_keep",
         "_lane",
+        "_left",
         "_offer",
         "_on_body",
         "_pace_body",
@@ -76,10 +87,13 @@ class Connection(Reading, asyncio.Protocol):
         "_phase",
         "_reads",
         "_upper",
+        "born_ns",
         "data_received",
+        "expires_ns",
         "idle_since_ns",
         "on_closed",
         "on_idle",
+        "rest_ns",
     )
 
     data_received: Callable[[bytes], None]  # type: ignore[assignment]  # a lane may stand here
@@ -104,7 +118,11 @@ class Connection(Reading, asyncio.Protocol):
         self._pace_body = False
         self._reads = 0
         self._upper = False  # sizes of chunks are written with capitals
+        self._left: int | None = None  # requests that the server still takes here, if it said so
+        self.born_ns = now_ns()
         self.idle_since_ns = 0
+        self.rest_ns: int | None = None  # how long it may be idle, if the server said so
+        self.expires_ns = 0  # the pool's: when it is too old to be used again
         self.on_idle: Callable[[Connection], None] | None = None
         self.on_closed: Callable[[Connection], None] | None = None
 
@@ -152,6 +170,7 @@ class Connection(Reading, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
+        self._secured = transport.get_extra_info("sslcontext") is not None
 
     def _receive(self, data: bytes) -> None:
         """``data_received``, unless a lane stands in its place."""
@@ -171,13 +190,13 @@ class Connection(Reading, asyncio.Protocol):
                     on_body(data[len(head) : -2], data)
                     return
             if size >= FLOOD:
-                self._hasten()
+                self._flooded()
             body = chunked.contents(data)
             if body is not None:
                 on_body(body, None)
                 return
         elif len(data) >= FLOOD:
-            self._hasten()
+            self._flooded()
         self._parse(data)
 
     def _capitals(self, data: bytes, size: int) -> bool:
@@ -230,7 +249,7 @@ class Connection(Reading, asyncio.Protocol):
         where = "before it answered" if not self._answered else "in its answer's head"
         if phase is Phase.BODY:
             where = "in mid-answer"
-        cause = f": {exc}" if exc is not None else ""
+        cause = f": {words_of(exc) if isinstance(exc, ssl.SSLError) else exc}" if exc is not None else ""
         exchange.on_lost(
             RemoteProtocolError(f"the upstream closed the connection {where}{cause}"), answered=self._answered
         )
@@ -255,8 +274,13 @@ class Connection(Reading, asyncio.Protocol):
         coding = names.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
         self._framed = coding == b"chunked" or b"content-length" in names or status in (204, 304)
         self._head_bytes = 0
-        self._inflate = inflater(names.get(b"content-encoding", b""))
+        try:
+            self._inflate = inflater(names.get(b"content-encoding", b""))
+        except UnreadableAnswer as error:
+            raise UnreadableAnswer(f"{error} (status {status})") from None
         self._keep = self._parser.should_keep_alive()  # llhttp knows only until the message ends
+        if b"keep-alive" in names:
+            self._heed(names[b"keep-alive"])
         self._phase = Phase.BODY
         self.may_pace = self._pace_body
         assert self._exchange is not None
@@ -279,6 +303,18 @@ class Connection(Reading, asyncio.Protocol):
         self._boundary = False
 
     # ------------------------------------------------------------------ inside
+
+    def _heed(self, keep_alive: bytes) -> None:
+        """The server's own limits of keeping this connection."""
+        said = {name.lower(): int(number) for name, number in _KEEP_ALIVE.findall(keep_alive)}
+        seconds, most = said.get(b"timeout"), said.get(b"max")
+        if seconds is not None:
+            # Its clock began before ours, and the next request has yet to get there: a second, or half of a short time.
+            self.rest_ns = int(max(seconds - 1.0, seconds / 2) * 1e9)
+        if most is not None:
+            # Some count down what is left, some repeat what they take in all and end it by "Connection: close".
+            self._left = most if self._left is None else min(self._left - 1, most)
+            self._keep = self._keep and self._left > 0
 
     def _parse(self, data: bytes) -> None:
         self._answered = True
@@ -352,7 +388,17 @@ class Connection(Reading, asyncio.Protocol):
             exchange.on_lost(error, answered=True)
 
     def _close(self) -> None:
+        asked = self._phase is Phase.HEAD or self._phase is Phase.BODY
         self._phase = Phase.CLOSED
         self._unpace()
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is None:
+            return
+        if asked and self._socket is not None and (self._secured or transport.get_write_buffer_size()):
+            # A FIN would stand behind what the upstream does not take: one that reads nothing would never see it. How
+            # much waits there is not told over TLS; and a FIN without TLS's own goodbye is a broken connection anyway.
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:  # closing by itself
+                pass
+        transport.abort()

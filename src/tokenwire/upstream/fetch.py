@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tokenwire.errors import RemoteProtocolError, UpstreamStatus, UpstreamTimeout
+from tokenwire.upstream.origin import refused_by_proxy
 from tokenwire.upstream.request import Request
 
 if TYPE_CHECKING:
     from tokenwire.upstream.connection import Headers
+    from tokenwire.upstream.origin import Origin
     from tokenwire.upstream.pool import Pool
 
 #: Model lists are tens of kilobytes; OpenRouter's is under one megabyte.
@@ -19,7 +21,8 @@ MAX_BODY = 8 * 1024 * 1024
 class _Whole:
     """Collects one answer into a future."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
         self.result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.over = False  # the connection is its pool's again, or gone
         self._status = 0
@@ -42,7 +45,8 @@ class _Whole:
         self.over = True
         body = b"".join(self._parts)
         if self._status != 200:
-            self._fail(UpstreamStatus(self._status, self._headers, body, f"status {self._status}"))
+            by_proxy = refused_by_proxy(self._origin, self._status)
+            self._fail(by_proxy or UpstreamStatus(self._status, self._headers, body, f"status {self._status}"))
         elif not self.result.done():
             self.result.set_result(body)
 
@@ -63,7 +67,7 @@ async def fetch(pool: Pool, request: Request, *, timeout: float) -> bytes:
     the answer. Cancelling closes the connection.
     """
     connection = await pool.connect(request.origin, timeout)
-    whole = _Whole()
+    whole = _Whole(request.origin)
     connection.send(whole, request.encode(), pacing=False)
     try:
         async with asyncio.timeout(timeout):

@@ -47,6 +47,8 @@ class Request(Struct, frozen=True, kw_only=True):
 
     def encode(self) -> bytes:
         """Head and body."""
-        first = f"{self.method} {self.path} HTTP/1.1\r\nhost: {self.origin.header}\r\n".encode("latin-1")
+        origin, relayed = self.origin, self.origin.relayed
+        target, to_proxy = (self.path, "") if relayed is None else (f"{origin}{self.path}", relayed.field)
+        first = f"{self.method} {target} HTTP/1.1\r\nhost: {origin.header}\r\n{to_proxy}".encode("latin-1")
         fields = "".join([f"{name}: {value}\r\n" for name, value in self.fields]).encode("latin-1")
         return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (first, self.head, fields, len(self.body), self.body)
