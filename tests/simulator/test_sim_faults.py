@@ -10,15 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tokenwire.simulator import faults
 from tokenwire.simulator.exchange import Frame, Mark
-from tokenwire.simulator.fault_frames import bend
-from tokenwire.simulator.faults import FAULTS, UNARY, Fault, UnknownFaultError, parse_fault
+from tokenwire.simulator.fault_frames import Says, bend
+from tokenwire.simulator.faults import FAULTS, TABLE, Fault, UnknownFaultError, listing, parse_fault
 from tokenwire.simulator.knobs import read_knobs
 from tokenwire.simulator.latency import PROFILES
 
 HEAD = Frame(Mark.HEAD, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", delay=0.4)
 ERROR = b'data: {"error":{}}\n\n'
+SAYS = Says(ERROR, b"data: overloaded\n\n", b"data: limited\n\n", b"event: error\n" + ERROR, b": ping\n\n")
 
 
 def frames(tokens: int = 8) -> Iterator[Frame]:
@@ -32,7 +32,7 @@ def frames(tokens: int = 8) -> Iterator[Frame]:
 
 
 def bent(name: str, n: int = 0, tokens: int = 8) -> list[Frame]:
-    bent = bend(Fault(name, n), frames(tokens), chunked=True, error=ERROR, rng=random.Random(1))
+    bent = bend(Fault(name, n), frames(tokens), chunked=True, says=SAYS, rng=random.Random(1))
     return list(itertools.islice(bent, 200))
 
 
@@ -41,11 +41,11 @@ def body(found: list[Frame]) -> bytes:
 
 
 def test_the_table_names_every_fault_and_its_number() -> None:
-    rows = re.findall(r"^    ([a-z0-9-]+)( \*)? +(\d+|-)  +\S", faults.__doc__ or "", re.MULTILINE)
-    listed = {name: None if n == "-" else int(n) for name, _, n in rows if not name.startswith("=")}
-    listed.pop("name", None)
-    assert listed == FAULTS
-    assert {name for name, star, _ in rows if star} == UNARY
+    rows = re.findall(r"^  ([a-z0-9-]+)( \*)? +(\d+|-)  ([a-z]+) +(\S.*)$", listing(), re.MULTILINE)
+    listed = [(name, None if n == "-" else int(n), phase, bool(star), what) for name, star, n, phase, what in rows]
+    assert listed == [spec[:5] for spec in TABLE]
+    assert len(FAULTS) == len(TABLE)
+    assert all(len(line) <= 120 for line in listing().splitlines())
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,19 @@ def test_the_table_names_every_fault_and_its_number() -> None:
         ("json-200", Fault("json-200", 0)),
         ("error-before-503", Fault("error-before", 503)),
         ("html", Fault("html", 0)),
+        ("cut-3-x2", Fault("cut", 3, 2)),
+        ("html:x1", Fault("html", 0, 1)),
+        ("flaky", Fault("flaky", 2, 2)),
+        ("flaky-3", Fault("flaky", 3, 3)),
     ],
 )
 def test_a_fault_is_asked_for_by_name_and_number(text: str, expected: Fault) -> None:
     assert parse_fault(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5"])
+@pytest.mark.parametrize("text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5", "cut-x0", "cutt-x2", "x2"])
 def test_an_unknown_fault_names_the_known_ones(text: str) -> None:
-    with pytest.raises(UnknownFaultError, match=r"early-leave, .*done-twice"):
+    with pytest.raises(UnknownFaultError, match=r"there is no fault '.*early-leave, .*done-twice"):
         parse_fault(text)
 
 
@@ -97,7 +101,7 @@ def test_cut_ends_inside_an_event_and_its_chunk() -> None:
 
 def test_cut_without_chunks_is_half_the_body() -> None:
     whole = iter([HEAD, Frame(Mark.DATA, b"0123456789", 9)])
-    found = list(bend(Fault("cut", 5), whole, chunked=False, error=ERROR, rng=random.Random(1)))
+    found = list(bend(Fault("cut", 5), whole, chunked=False, says=SAYS, rng=random.Random(1)))
     assert [frame.data for frame in found[1:]] == [b"01234", b""]
 
 
@@ -109,7 +113,7 @@ def test_cut_tool_counts_argument_fragments() -> None:
         for _ in range(4):
             yield Frame(Mark.ARGUMENTS, b"fragment", 1)
 
-    found = list(bend(Fault("cut-tool", 2), calls(), chunked=True, error=ERROR, rng=random.Random(1)))
+    found = list(bend(Fault("cut-tool", 2), calls(), chunked=True, says=SAYS, rng=random.Random(1)))
     assert [frame.mark for frame in found[4:]] == [Mark.ARGUMENTS, Mark.ARGUMENTS, Mark.RAW, Mark.CUT]
     assert bent("cut-tool", 0) == list(frames())
 
@@ -179,7 +183,7 @@ def test_close_delimited_has_no_framing() -> None:
 @pytest.mark.parametrize("most", [0, 1, 7])
 def test_split_keeps_bytes_tokens_and_time(most: int) -> None:
     honest = list(frames())
-    found = list(bend(Fault("split", most), frames(), chunked=True, error=ERROR, rng=random.Random(1)))
+    found = list(bend(Fault("split", most), frames(), chunked=True, says=SAYS, rng=random.Random(1)))
     assert body(found) == body(honest)
     assert max(len(frame.data) for frame in found[1:]) <= max(1, most)
     assert sum(frame.tokens for frame in found) == 8

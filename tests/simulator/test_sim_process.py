@@ -85,8 +85,8 @@ def test_the_command_line_says_where_to_listen(monkeypatch: pytest.MonkeyPatch) 
     calls = []
     monkeypatch.setattr(command, "run", lambda *args, **more: calls.append((args, more)))
     command.main([])
-    command.main(["--host", "::1", "--port", "7", "--with-stdin"])
+    command.main(["--host", "::1", "--port", "7", "--with-stdin", "--tls-fault", "stall"])
     assert calls == [
-        (("127.0.0.1", 8789), {"with_stdin": False}),
-        (("::1", 7), {"with_stdin": True}),
+        (("127.0.0.1", 8789), {"with_stdin": False, "tls": None, "handshake": None}),
+        (("::1", 7), {"with_stdin": True, "tls": None, "handshake": "stall"}),
     ]
