@@ -69,7 +69,9 @@ def test_a_fault_is_asked_for_by_name_and_number(text: str, expected: Fault) -> 
     assert parse_fault(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5", "cut-x0", "cutt-x2", "x2"])
+@pytest.mark.parametrize(
+    "text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5", "cut-x0", "cutt-x2", "x2"]
+)
 def test_an_unknown_fault_names_the_known_ones(text: str) -> None:
     with pytest.raises(UnknownFaultError, match=r"there is no fault '.*early-leave, .*done-twice"):
         parse_fault(text)
@@ -212,10 +214,41 @@ def test_gzip_can_be_read_event_by_event() -> None:
     assert reader.eof
 
 
-def test_brotli_is_only_a_label() -> None:
-    found = bent("brotli")
-    assert b"content-encoding: br\r\n" in found[0].data
-    assert found[1:] == list(frames())[1:]
+def test_the_new_ones() -> None:
+    assert [frame.mark for frame in bent("reset-head")] == [Mark.RESET]
+    assert [frame.mark for frame in bent("garbage")] == [Mark.RAW, Mark.CUT]
+    assert not bent("garbage")[0].data.startswith(b"HTTP/")
+    assert bent("cut-head") == [HEAD._replace(data=HEAD.data[: len(HEAD.data) // 2]), Frame(Mark.CUT)]
+    assert bent("slow-head", 1500) == [HEAD._replace(delay=1.9), *list(frames())[1:]]
+    slow = bent("slow-first", 1500)
+    assert slow[2].delay == pytest.approx(1.51)
+    assert slow[:2] + slow[3:] == list(frames())[:2] + list(frames())[3:]
+    assert bent("overloaded-first")[1:] == [Frame(Mark.DATA, SAYS.overloaded)]
+    assert bent("overloaded-mid", 2)[4:] == [Frame(Mark.DATA, SAYS.overloaded, delay=0.01)]
+    assert bent("limited-mid", 2)[4].data == SAYS.limited
+    assert [frame.data for frame in bent("error-last")[-2:]] == [b'data: {"usage"}\n\n', ERROR]
+    assert [frame.data for frame in bent("start-twice")[1:3]] == [b'data: {"role"}\n\n'] * 2
+    assert bent("close-after") == [*frames(), Frame(Mark.RAW, b"0\r\n\r\n"), Frame(Mark.CUT)]
+
+
+def test_without_chunks_a_connection_is_closed_after_the_last_byte() -> None:
+    whole = iter([HEAD, Frame(Mark.DATA, b"0123456789", 9)])
+    found = list(bend(Fault("close-after"), whole, chunked=False, says=SAYS, rng=random.Random(1)))
+    assert [frame.mark for frame in found] == [Mark.HEAD, Mark.DATA, Mark.CUT]
+
+
+def test_wrong_type_changes_the_label_alone() -> None:
+    head = Frame(Mark.HEAD, b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nx: y\r\n\r\n")
+    found = list(bend(Fault("wrong-type"), iter([head]), chunked=True, says=SAYS, rng=random.Random(1)))
+    assert found == [Frame(Mark.HEAD, b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nx: y\r\n\r\n")]
+
+
+def test_event_lines_can_be_left_out() -> None:
+    events = [HEAD, Frame(Mark.TOKEN, b'event: a\ndata: {"event: ":"event: b"}\n\n', 1)]
+    bare = list(bend(Fault("no-event"), iter(events), chunked=True, says=SAYS, rng=random.Random(1)))
+    assert bare[1].data == b'data: {"event: ":"event: b"}\n\n'
+    tight = list(bend(Fault("no-space"), iter(events), chunked=True, says=SAYS, rng=random.Random(1)))
+    assert tight[1].data == b'event:a\ndata:{"event: ":"event: b"}\n\n'
 
 
 def test_other_faults_leave_the_frames_alone() -> None:

@@ -29,8 +29,9 @@ from tokenwire.simulator.vendors import VENDORS, not_found, refusal
 #: Connections that may wait to be accepted: a load test opens a thousand at once.
 _BACKLOG = 4096
 
-# Seconds. A client that goes without a word must not keep a closed connection open; uvloop would wait for 30.
-_TIMEOUTS = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
+_HANDSHAKE_SECONDS = 10.0
+# A client that goes without a word must not keep a closed connection open; uvloop would wait for 30 s.
+_GOODBYE_SECONDS = 2.0
 
 #: Requests that are remembered for tests to look at, and how much of each body.
 _RECENT = 16
@@ -74,7 +75,13 @@ class Simulator:
             self._server = await loop.create_server(self._broken_handshake, self.host, port, backlog=_BACKLOG)
         else:
             self._server = await loop.create_server(
-                self._connection, self.host, port, backlog=_BACKLOG, ssl=self._tls, **_TIMEOUTS if self._tls else {}
+                self._connection,
+                self.host,
+                port,
+                backlog=_BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS if self._tls else None,
             )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -82,8 +89,10 @@ class Simulator:
         """Stop listening and drop every connection. May be called again."""
         self._server.close()
         self._ticker.close()
-        for connection in (*self._connections, *self._broken):
+        for connection in tuple(self._connections):
             connection.abort()
+        for broken in tuple(self._broken):
+            broken.abort()
         while self._connections or self._broken:
             await asyncio.sleep(0)  # connection_lost comes in the next turn of the loop
 

@@ -45,8 +45,8 @@ class EventWriter:
         self._arguments = before + b'{"type":"input_json_delta","partial_json":'
         shown: dict[str, Any]
         if isinstance(block, Text):
-            cited = {} if block.citations is None else {"citations": []}
-            shown = {**cited, "type": "text", "text": ""}
+            shown = {} if block.citations is None else {"citations": []}
+            shown |= {"type": "text", "text": ""}
         elif isinstance(block, Thinking):
             shown = {"type": "thinking", "thinking": "", "signature": ""}
         elif isinstance(block, ToolUse):

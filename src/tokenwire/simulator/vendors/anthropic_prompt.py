@@ -166,8 +166,8 @@ def _parts(request: PromptRequest) -> Iterator[_Part]:
     before = turns[-1] if turns else -1  # the last answer was not in the request that it answered
     old = before >= 0
     for tool in request.tools or ():
-        ttl = (tool.cache_control.ttl or "5m") if tool.cache_control else None
-        yield _Part(count(msgspec.json.encode(tool).decode()), ttl, old)
+        mark = (tool.cache_control.ttl or "5m") if tool.cache_control else None
+        yield _Part(count(msgspec.json.encode(tool).decode()), mark, old)
     system = request.system or []
     for block in [{"text": system}] if isinstance(system, str) else system:
         yield _Part(count(str(block.get("text", ""))), _ttl(block), old)
