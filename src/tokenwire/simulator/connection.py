@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         if playback is None:
             return False
         playback.leave(lost=False)
-        if playback.deaf and self._transport.get_extra_info("ssl_object") is None:
+        if playback.deaf:
             self._last = True
             return True
         self._transport.abort()

@@ -106,7 +106,7 @@ TABLE: tuple[Spec, ...] = (
         None,
         "shape",
         False,
-        "goes on writing after the client has left (but not over TLS)",
+        "goes on writing after the client has left",
     ),
 )
 

@@ -22,16 +22,12 @@ from tokenwire.simulator.playback import reset
 from tokenwire.simulator.stats import Stats
 from tokenwire.simulator.texts import library
 from tokenwire.simulator.ticker import Ticker
-from tokenwire.simulator.tls import BrokenHandshake
+from tokenwire.simulator.tls_layer import BrokenHandshake, TlsLayer
 from tokenwire.simulator.tries import Tries
 from tokenwire.simulator.vendors import VENDORS, not_found, refusal
 
 #: Connections that may wait to be accepted: a load test opens a thousand at once.
 _BACKLOG = 4096
-
-_HANDSHAKE_SECONDS = 10.0
-# A client that goes without a word must not keep a closed connection open; uvloop would wait for 30 s.
-_GOODBYE_SECONDS = 2.0
 
 #: Requests that are remembered for tests to look at, and how much of each body.
 _RECENT = 16
@@ -59,7 +55,7 @@ class Simulator:
         self._tries = Tries()
         self._ticker = Ticker(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
-        self._broken: set[BrokenHandshake] = set()
+        self._layers: set[BrokenHandshake | TlsLayer] = set()
         self._server: asyncio.Server
 
     @property
@@ -71,18 +67,7 @@ class Simulator:
     async def listen(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         library()  # read the texts now: the first request is timed like any other
-        if self._handshake is not None:
-            self._server = await loop.create_server(self._broken_handshake, self.host, port, backlog=_BACKLOG)
-        else:
-            self._server = await loop.create_server(
-                self._connection,
-                self.host,
-                port,
-                backlog=_BACKLOG,
-                ssl=self._tls,
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
-                ssl_shutdown_timeout=_GOODBYE_SECONDS if self._tls else None,
-            )
+        self._server = await loop.create_server(self._protocol, self.host, port, backlog=_BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -91,16 +76,16 @@ class Simulator:
         self._ticker.close()
         for connection in tuple(self._connections):
             connection.abort()
-        for broken in tuple(self._broken):
-            broken.abort()
-        while self._connections or self._broken:
+        for layer in tuple(self._layers):
+            layer.abort()
+        while self._connections or self._layers:
             await asyncio.sleep(0)  # connection_lost comes in the next turn of the loop
 
-    def _connection(self) -> Connection:
-        return Connection(self.handle, self._refuse, self._ticker, self.stats, self._connections)
-
-    def _broken_handshake(self) -> BrokenHandshake:
-        return BrokenHandshake(self._handshake or "", self._broken, reset)
+    def _protocol(self) -> asyncio.Protocol:
+        if self._handshake is not None:
+            return BrokenHandshake(self._handshake, self._layers, reset)
+        connection = Connection(self.handle, self._refuse, self._ticker, self.stats, self._connections)
+        return connection if self._tls is None else TlsLayer(self._tls, connection, self._layers)
 
     def handle(self, request: Request) -> Reply:
         """The reply to a request, by the first vendor that knows its route."""

@@ -1,12 +1,9 @@
-"""TLS: the server's context, what its records add to the bytes on the wire, and handshakes that go wrong."""
+"""TLS as far as it is bytes: the server's context, what records add on the wire, and which handshakes go wrong."""
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 #: Bytes of plain text in a record, at most (RFC 8446, section 5.1).
 RECORD = 16384
@@ -21,8 +18,8 @@ HANDSHAKE_FAULTS = {
 }
 
 # A record of type alert (21) of TLS 1.2 with two bytes: fatal (2), handshake_failure (40); RFC 8446, section 6.
-_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
-_PLAIN = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 20\r\nconnection: close\r\n\r\nThis is no TLS port\n"
+ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
+PLAIN = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 20\r\nconnection: close\r\n\r\nThis is no TLS port\n"
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:
@@ -49,42 +46,3 @@ def record_overhead(connection: ssl.SSLObject | None) -> int:
         return 5 + 16 + 1
     cipher = connection.cipher()
     return 5 + 16 + (8 if cipher is not None and "GCM" in cipher[0] else 0)
-
-
-class BrokenHandshake(asyncio.Protocol):
-    """A connection whose handshake goes wrong.
-
-    Args:
-        fault: a key of ``HANDSHAKE_FAULTS``.
-        crowd: the set of open connections, kept up to date.
-        reset: closes a transport by RST.
-    """
-
-    def __init__(self, fault: str, crowd: set[BrokenHandshake], reset: Callable[[asyncio.Transport], None]) -> None:
-        self._fault = fault
-        self._crowd = crowd
-        self._reset = reset
-        self._transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._crowd.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        if self._fault == "stall":
-            return
-        if self._fault == "reset":
-            self._reset(self._transport)
-            return
-        if self._fault == "alert":
-            self._transport.write(_ALERT)
-        elif self._fault == "plain":
-            self._transport.write(_PLAIN)
-        self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._crowd.discard(self)
-
-    def abort(self) -> None:
-        """Drop the connection without a word."""
-        self._transport.abort()
