@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from tokenwire.simulator.exchange import Frame, Mark
-from tokenwire.simulator.fault_frames import Says, bend
+from tokenwire.simulator.fault_frames import bend
+from tokenwire.simulator.fault_scene import Says
 from tokenwire.simulator.faults import FAULTS, TABLE, Fault, UnknownFaultError, listing, parse_fault
 from tokenwire.simulator.knobs import read_knobs
 from tokenwire.simulator.latency import PROFILES

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tokenwire.simulator.codings import CODINGS, Packer
 from tokenwire.simulator.exchange import Frame, Mark
+from tokenwire.simulator.fault_scene import Bender, Frames, Says, Scene
+from tokenwire.simulator.fault_shapes import SHAPES
 
 if TYPE_CHECKING:
     import random
@@ -24,41 +25,6 @@ _FILLER = b"x" * 4096
 #: Endless faults write one filler this often (seconds): 4 MB/s, enough to reach any bound soon, and no busy
 #: loop.
 _FILLER_DELAY = 0.001
-
-Frames: TypeAlias = Iterator[Frame]
-
-
-class Says(NamedTuple):
-    """How a vendor says in its stream what faults need: whole events, blank line included.
-
-    Attributes:
-        error: the server failed.
-        overloaded, limited: the same for overload and for a rate limit.
-        reframed: ``error``, with an ``event:`` line if the vendor has none, without one otherwise.
-        ping: what keeps a connection alive and means nothing.
-    """
-
-    error: bytes
-    overloaded: bytes
-    limited: bytes
-    reframed: bytes
-    ping: bytes
-
-
-class Scene(NamedTuple):
-    """What a fault knows beside the frames.
-
-    Attributes:
-        n: the fault's number.
-        chunked: whether body frames get HTTP chunk framing.
-        says: the vendor's words.
-        rng: for faults that choose.
-    """
-
-    n: int
-    chunked: bool
-    says: Says
-    rng: random.Random
 
 
 def bend(fault: Fault, frames: Frames, *, chunked: bool, says: Says, rng: random.Random) -> Frames:
@@ -234,75 +200,7 @@ def _close_after(frames: Frames, scene: Scene) -> Frames:
     yield Frame(Mark.CUT)
 
 
-def _close_delimited(frames: Frames, scene: Scene) -> Frames:
-    opening = next(frames)
-    yield opening._replace(data=opening.data.replace(b"transfer-encoding: chunked", b"connection: close"))
-    for frame in frames:
-        yield frame._replace(mark=Mark.RAW)
-    yield Frame(Mark.CUT)
-
-
-def _packed(label: bytes, packer: Callable[[], Packer]) -> Callable[[Frames, Scene], Frames]:
-    """A fault that compresses the body, event by event if it is a stream."""
-
-    def bender(frames: Frames, scene: Scene) -> Frames:
-        pack = packer()
-        opening = next(frames)
-        head = opening.data[:-2] + b"content-encoding: " + label + b"\r\n\r\n"
-        if b"\r\ncontent-length: " not in head:
-            yield opening._replace(data=head)
-            for frame in frames:
-                yield frame._replace(data=pack(frame.data, False))
-            yield Frame(Mark.DATA, pack(b"", True))
-            return
-        whole = list(frames)
-        body = pack(b"".join(frame.data for frame in whole), True)
-        length = b"\r\ncontent-length: %d\r\n" % len(body)
-        yield opening._replace(data=re.sub(rb"\r\ncontent-length: \d+\r\n", length, head))
-        yield Frame(Mark.DATA, body, sum(frame.tokens for frame in whole))
-
-    return bender
-
-
-# The framing of events
-
-
-def _each(change: Callable[[bytes, int, Scene], bytes]) -> Callable[[Frames, Scene], Frames]:
-    """A fault that rewrites each body frame, given its bytes and its number from 0."""
-
-    def bender(frames: Frames, scene: Scene) -> Frames:
-        yield next(frames)
-        for i, frame in enumerate(frames):
-            yield frame._replace(data=change(frame.data, i, scene))
-
-    return bender
-
-
-def _split(frames: Frames, scene: Scene) -> Frames:
-    yield next(frames)
-    for frame in frames:
-        start, size = 0, len(frame.data)
-        delay = frame.delay
-        while start < size:
-            stop = min(size, start + scene.rng.randint(1, max(1, scene.n)))
-            tokens = frame.tokens if stop == size else 0
-            yield Frame(Mark.DATA, frame.data[start:stop], tokens, delay)
-            start, delay = stop, 0.0
-
-
-def _no_space(data: bytes, i: int, scene: Scene) -> bytes:
-    return re.sub(rb"(?m)^(data|event): ", rb"\1:", data)
-
-
-def _no_event(data: bytes, i: int, scene: Scene) -> bytes:
-    return re.sub(rb"(?m)^event: .*\n", b"", data)
-
-
-def _start_twice(frames: Frames, scene: Scene) -> Frames:
-    for frame in frames:
-        yield frame
-        if frame.mark is Mark.START:
-            yield frame._replace(tokens=0, delay=0.0)
+# The end
 
 
 def _error_last(frames: Frames, scene: Scene) -> Frames:
@@ -330,7 +228,8 @@ def _done_twice(frames: Frames, scene: Scene) -> Frames:
             yield frame
 
 
-_BENDERS: dict[str, Callable[[Frames, Scene], Frames]] = {
+_BENDERS: dict[str, Bender] = {
+    **SHAPES,
     "early-leave": _early_leave,
     "reset-head": _reset_head,
     "garbage": _garbage,
@@ -362,15 +261,4 @@ _BENDERS: dict[str, Callable[[Frames, Scene], Frames]] = {
     "done-only": _after(_done_only),
     "done-bare": _done_bare,
     "done-twice": _done_twice,
-    "close-delimited": _close_delimited,
-    "split": _split,
-    "pings": _each(lambda data, i, scene: scene.says.ping + data if i % max(1, scene.n) == 0 else data),
-    "crlf": _each(lambda data, i, scene: data.replace(b"\n", b"\r\n")),
-    "cr": _each(lambda data, i, scene: data.replace(b"\n", b"\r")),
-    "bom": _each(lambda data, i, scene: data if i else b"\xef\xbb\xbf" + data),
-    "no-space": _each(_no_space),
-    "no-event": _each(_no_event),
-    "id-lines": _each(lambda data, i, scene: b"id: %d\n%b: ping\n\n" % (i + 1, data)),
-    "start-twice": _start_twice,
-    **{name: _packed(label, packer) for name, (label, packer) in CODINGS.items()},
 }

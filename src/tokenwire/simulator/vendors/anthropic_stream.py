@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from tokenwire.simulator.exchange import Frame, Mark, Request, head
-from tokenwire.simulator.fault_frames import Says
+from tokenwire.simulator.fault_scene import Says
 from tokenwire.simulator.latency import SNAPSHOTS
 from tokenwire.simulator.vendors.anthropic_blocks import Block, Given, Text, Thinking, ToolUse, Turn
 from tokenwire.simulator.vendors.anthropic_errors import overloaded, rate_limited, server_error

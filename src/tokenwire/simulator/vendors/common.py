@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.simulator.exchange import Context, Frame, Reply, Request, keeps_alive, plain_reply
-from tokenwire.simulator.fault_frames import Says, bend
+from tokenwire.simulator.fault_frames import bend
+from tokenwire.simulator.fault_scene import Says
 from tokenwire.simulator.faults import MODEL_PREFIX, NO_FAULT, UNARY, Fault, parse_fault
 from tokenwire.simulator.latency import INSTANT, PROFILES, SNAPSHOTS, Profile, delays
 from tokenwire.simulator.tries import digest

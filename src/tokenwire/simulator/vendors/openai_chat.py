@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenwire.simulator.answer import Choice, answer
 from tokenwire.simulator.exchange import Context, Handler, Reply, Request, plain_reply
-from tokenwire.simulator.fault_frames import Says
+from tokenwire.simulator.fault_scene import Says
 from tokenwire.simulator.faults import FAULTS, MODEL_PREFIX, UnknownFaultError
 from tokenwire.simulator.knobs import Knobs, read_knobs
 from tokenwire.simulator.latency import PROFILES, SNAPSHOTS
