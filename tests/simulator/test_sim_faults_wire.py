@@ -82,7 +82,53 @@ def test_json_stream(fault: Get) -> None:
     assert json.loads(wire.body)["choices"][0]["message"]["content"] == PROMPT
 
 
+@pytest.mark.parametrize(("name", "status"), [("edge", 502), ("edge:503", 503), ("edge:1", 502)])
+def test_edge(fault: Get, name: str, status: int) -> None:
+    wire = fault(name)
+    assert (wire.status, wire.headers["content-type"], wire.headers["server"]) == (status, "text/html", "edge")
+    assert b"<title>%d " % status in wire.body
+
+
+def test_wrong_type(fault: Get) -> None:
+    wire = fault("wrong-type")
+    assert (wire.headers["content-type"], wire.text) == ("text/html", PROMPT)
+
+
+@pytest.mark.parametrize("name", ["slow-head:30", "slow-first:30", "close-after", "stale", "start-twice", "no-event"])
+def test_faults_that_lose_nothing(fault: Get, name: str) -> None:
+    wire = fault(name)
+    assert wire.complete
+    assert wire.text == PROMPT
+    assert wire.events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "kind"),
+    [
+        ("error-first", 0, "server_error"),
+        ("overloaded-first", 0, "server_error"),
+        ("overloaded-mid:2", 2, "server_error"),
+        ("limited-mid", 5, "tokens"),
+        ("error-last", TOKENS, "server_error"),
+    ],
+)
+def test_errors_of_every_kind_in_the_stream(fault: Get, name: str, tokens: int, kind: str) -> None:
+    wire = fault(name)
+    assert wire.complete
+    *before, error = wire.events
+    assert error["error"]["type"] == kind
+    assert len([event for event in before if event["choices"][0]["delta"].get("content")]) == tokens
+
+
 # Connections that end or stall
+
+
+def test_connections_that_bring_no_answer(fault: Get) -> None:
+    assert fault("reset-head").raw == b"<reset>"
+    assert fault("garbage").raw.startswith(b"SSH-2.0-")
+    cut = fault("cut-head").raw
+    assert cut.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in cut
 
 
 def test_early_leave(fault: Get) -> None:

@@ -10,7 +10,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anthropic
 import httpx2
@@ -187,12 +187,63 @@ def test_a_client_that_leaves_is_counted_and_nothing_is_written_for_it(
     secure(scenario)
 
 
+@pytest.mark.parametrize("how", ["goodbye", "fin"])
+def test_a_deaf_simulator_goes_on_over_tls_as_well(
+    secure: Any, trust: ssl.SSLContext, encode: Any, chat: Body, how: str
+) -> None:
+    async def scenario(simulator: Any) -> None:
+        switches = {"x-sim-fault": "deaf", "x-sim-tokens": "60", "x-sim-interval-ms": "1"}
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = trust.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        reader, writer = await asyncio.open_connection(simulator.host, simulator.port)
+
+        async def take(what: Callable[[], Any]) -> Any:
+            while True:
+                try:
+                    return what()
+                except ssl.SSLWantReadError:
+                    writer.write(outgoing.read())
+                    incoming.write(await reader.read(65536))
+
+        await take(client.do_handshake)
+        client.write(encode(chat(), switches))
+        seen = b""
+        while seen.count(b"data: ") < 10:
+            seen += await take(lambda: client.read(65536))
+        if how == "goodbye":
+            with pytest.raises(ssl.SSLError):
+                client.unwrap()
+            writer.write(outgoing.read())
+        else:
+            writer.write_eof()
+        await until(lambda: simulator.stats.aborted == 1)
+        await until(lambda: simulator.stats.active == 0)
+        assert (simulator.stats.tokens, simulator.stats.done) == (60, 0)
+        assert 0 < simulator.stats.tokens_after_leave <= 60
+        writer.transport.abort()
+
+    secure(scenario)
+
+
+def test_a_handshake_that_takes_too_long_is_dropped(monkeypatch: pytest.MonkeyPatch, files: tuple[Path, Path]) -> None:
+    monkeypatch.setattr("tokenwire.simulator.tls_layer.HANDSHAKE_SECONDS", 0.01)
+
+    async def main() -> None:
+        simulator = await serve(tls=server_context(*files))
+        reader, writer = await asyncio.open_connection(simulator.host, simulator.port)
+        assert await reader.read() == b""
+        writer.transport.abort()
+        await simulator.close()
+
+    asyncio.run(main())
+
+
 def test_tokens_that_were_never_read_are_counted(secure: Any, trust: ssl.SSLContext, encode: Any, chat: Body) -> None:
     async def scenario(simulator: Any) -> None:
         reader, writer = await asyncio.open_connection(simulator.host, simulator.port, ssl=trust)
         writer.write(encode(chat(), {"x-sim-tokens": "60000"}))
         await reader.readuntil(b"\r\n\r\n")
-        writer.transport.pause_reading()
+        cast(asyncio.Transport, writer.transport).pause_reading()
         seen = -1
         while simulator.stats.tokens != seen:  # until the buffers are full
             seen = simulator.stats.tokens

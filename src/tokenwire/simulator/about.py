@@ -37,7 +37,7 @@ def about() -> str:
             "The simulator of tokenwire: a provider's look-alike. Nobody thinks here, and any key is accepted.\n",
             _ROUTES,
             "Models, on either route:",
-            *(f"  {name}" for name in names),
+            *(f"  {name} " for name in names),
             f"\n{_SWITCHES}{answers}",
             f"Faults, on either route:\n\n{listing()}",
             handshake_listing(),
