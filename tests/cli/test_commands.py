@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,28 @@ def test_a_port_in_use_is_one_line(tokenwire: Command, config: Command) -> None:
         simulated = tokenwire("simulate", "--port", port)
         assert (simulated.code, simulated.err.count("\n")) == (2, 1)
         assert "in use" in simulated.err
+
+
+def test_what_the_simulator_can_do_is_listed(tokenwire: Command) -> None:
+    ended = tokenwire("simulate", "--faults")
+    assert (ended.code, ended.err) == (0, "")
+    for word in ("POST /v1/messages", "claude-sonnet-4-6", "overloaded-mid", "X-Sim-Fault", "--tls-fault"):
+        assert word in ended.out
+
+
+def test_a_certificate_that_cannot_be_used_is_one_line(tokenwire: Command, tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for arguments, said in (
+        (["--tls-cert", "x.pem"], "a certificate needs its key"),
+        (["--tls-key", "x.pem"], "a certificate needs its key"),
+        (["--tls-cert", "/nowhere/x.pem", "--tls-key", "/nowhere/y.pem"], "No such file"),
+        (["--tls-cert", str(nonsense), "--tls-key", str(nonsense)], "PEM"),
+        (["--tls-fault", "melt"], "'melt' is none of stall, close, reset, alert, plain"),
+    ):
+        ended = tokenwire("simulate", "--port", "0", *arguments)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert said in ended.err
 
 
 def test_a_host_that_others_can_reach_is_refused(tokenwire: Command, config: Command) -> None:

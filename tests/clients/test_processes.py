@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import trustme
 
 from tokenwire.testing import processes
 from tokenwire.testing.processes import running_relay, running_simulator, wait_for, without_proxies
@@ -28,6 +31,23 @@ def test_a_simulator_runs_for_as_long_as_it_is_wanted(tmp_path: Path) -> None:
         assert alive(running.pid)
     assert not alive(running.pid)
     assert running.complaints == ""
+
+
+def test_a_simulator_speaks_tls_or_fails_at_it(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    issued = ca.issue_cert("127.0.0.1")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
+    trust = ssl.create_default_context()
+    ca.configure_trust(trust)
+    with running_simulator(tmp_path, tls=(cert, key)) as good, running_simulator(tmp_path, tls_fault="alert") as bad:
+        assert good.url == f"https://127.0.0.1:{good.port}"
+        with urlopen(f"{good.url}/healthz", timeout=20, context=trust) as answer:
+            assert answer.status == 200
+        with pytest.raises(URLError, match=r"(?i)handshake.failure"):
+            urlopen(f"{bad.url}/healthz", timeout=20, context=trust)
+        assert good.log != bad.log
 
 
 def test_a_relay_that_does_not_start_says_why(tmp_path: Path) -> None:

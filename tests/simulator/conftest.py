@@ -67,6 +67,17 @@ class Wire:
         """The text of choice 0."""
         return self.text_of(0)
 
+    @property
+    def messages(self) -> list[Any]:
+        """The JSON of each of Anthropic's events, whose name says the same as its type; for honest framing only."""
+        found = []
+        for block in self.body.decode().split("\n\n"):
+            if block:
+                name, data = block.split("\n")
+                found.append(json.loads(data.removeprefix("data: ")))
+                assert name == f"event: {found[-1]['type']}"
+        return found
+
     def text_of(self, index: int) -> str:
         choices = [choice for event in self.events if event != "[DONE]" for choice in event.get("choices", ())]
         return "".join(each["delta"].get("content") or "" for each in choices if each["index"] == index)
@@ -123,9 +134,14 @@ def chat_body(prompt: str = "hi", *, model: str = "instant", stream: bool = True
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": prompt}], **more}
 
 
-def run_with_simulator(scenario: Callable[[Simulator], Awaitable[T]]) -> T:
+def message_body(content: Any = "hi", *, model: str = "instant", stream: bool = True, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": content}]
+    return {"model": model, "max_tokens": 4096, "stream": stream, "messages": messages, **more}
+
+
+def run_with_simulator(scenario: Callable[[Simulator], Awaitable[T]], **options: Any) -> T:
     async def main() -> T:
-        simulator = await serve()
+        simulator = await serve(**options)
         try:
             async with asyncio.timeout(_LIMIT):
                 return await scenario(simulator)
@@ -142,8 +158,26 @@ def chat() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def play() -> Callable[[Callable[[Simulator], Awaitable[Any]]], Any]:
-    """play(scenario): run a coroutine function with a simulator of its own."""
+def message() -> Callable[..., dict[str, Any]]:
+    """message(content="hi", *, model="instant", stream=True, **fields) -> a request body for /v1/messages."""
+    return message_body
+
+
+@pytest.fixture
+def tell() -> Callable[..., Any]:
+    """tell(body, headers=None, **as fetch) -> Wire: one request to /v1/messages of a fresh simulator."""
+
+    def ask(body: Any, headers: dict[str, str] | None = None, **more: Any) -> Wire:
+        more.setdefault("path", "/v1/messages")
+        given = {"anthropic-version": "2023-06-01", **(headers or {})}
+        return run_with_simulator(lambda simulator: fetch_wire(simulator, body, given, **more))
+
+    return ask
+
+
+@pytest.fixture
+def play() -> Callable[..., Any]:
+    """play(scenario, **options of serve): run a coroutine function with a simulator of its own."""
     return run_with_simulator
 
 

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tokenwire.simulator import faults
 from tokenwire.simulator.exchange import Frame, Mark
 from tokenwire.simulator.fault_frames import bend
-from tokenwire.simulator.faults import FAULTS, UNARY, Fault, UnknownFaultError, parse_fault
+from tokenwire.simulator.fault_scene import Says
+from tokenwire.simulator.faults import FAULTS, TABLE, Fault, UnknownFaultError, listing, parse_fault
 from tokenwire.simulator.knobs import read_knobs
 from tokenwire.simulator.latency import PROFILES
 
 HEAD = Frame(Mark.HEAD, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", delay=0.4)
 ERROR = b'data: {"error":{}}\n\n'
+SAYS = Says(ERROR, b"data: overloaded\n\n", b"data: limited\n\n", b"event: error\n" + ERROR, b": ping\n\n")
 
 
 def frames(tokens: int = 8) -> Iterator[Frame]:
@@ -32,7 +33,7 @@ def frames(tokens: int = 8) -> Iterator[Frame]:
 
 
 def bent(name: str, n: int = 0, tokens: int = 8) -> list[Frame]:
-    bent = bend(Fault(name, n), frames(tokens), chunked=True, error=ERROR, rng=random.Random(1))
+    bent = bend(Fault(name, n), frames(tokens), chunked=True, says=SAYS, rng=random.Random(1))
     return list(itertools.islice(bent, 200))
 
 
@@ -41,11 +42,11 @@ def body(found: list[Frame]) -> bytes:
 
 
 def test_the_table_names_every_fault_and_its_number() -> None:
-    rows = re.findall(r"^    ([a-z0-9-]+)( \*)? +(\d+|-)  +\S", faults.__doc__ or "", re.MULTILINE)
-    listed = {name: None if n == "-" else int(n) for name, _, n in rows if not name.startswith("=")}
-    listed.pop("name", None)
-    assert listed == FAULTS
-    assert {name for name, star, _ in rows if star} == UNARY
+    rows = re.findall(r"^  ([a-z0-9-]+)( \*)? +(\d+|-)  ([a-z]+) +(\S.*)$", listing(), re.MULTILINE)
+    listed = [(name, None if n == "-" else int(n), phase, bool(star), what) for name, star, n, phase, what in rows]
+    assert listed == [spec[:5] for spec in TABLE]
+    assert len(FAULTS) == len(TABLE)
+    assert all(len(line) <= 120 for line in listing().splitlines())
 
 
 @pytest.mark.parametrize(
@@ -59,15 +60,21 @@ def test_the_table_names_every_fault_and_its_number() -> None:
         ("json-200", Fault("json-200", 0)),
         ("error-before-503", Fault("error-before", 503)),
         ("html", Fault("html", 0)),
+        ("cut-3-x2", Fault("cut", 3, 2)),
+        ("html:x1", Fault("html", 0, 1)),
+        ("flaky", Fault("flaky", 2, 2)),
+        ("flaky-3", Fault("flaky", 3, 3)),
     ],
 )
 def test_a_fault_is_asked_for_by_name_and_number(text: str, expected: Fault) -> None:
     assert parse_fault(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5"])
+@pytest.mark.parametrize(
+    "text", ["", "cutt", "html-3", "cut-", "cut--1", "json-200-1", "cut-x", "-5", "cut-x0", "cutt-x2", "x2"]
+)
 def test_an_unknown_fault_names_the_known_ones(text: str) -> None:
-    with pytest.raises(UnknownFaultError, match=r"early-leave, .*done-twice"):
+    with pytest.raises(UnknownFaultError, match=r"there is no fault '.*early-leave, .*done-twice"):
         parse_fault(text)
 
 
@@ -97,7 +104,7 @@ def test_cut_ends_inside_an_event_and_its_chunk() -> None:
 
 def test_cut_without_chunks_is_half_the_body() -> None:
     whole = iter([HEAD, Frame(Mark.DATA, b"0123456789", 9)])
-    found = list(bend(Fault("cut", 5), whole, chunked=False, error=ERROR, rng=random.Random(1)))
+    found = list(bend(Fault("cut", 5), whole, chunked=False, says=SAYS, rng=random.Random(1)))
     assert [frame.data for frame in found[1:]] == [b"01234", b""]
 
 
@@ -109,7 +116,7 @@ def test_cut_tool_counts_argument_fragments() -> None:
         for _ in range(4):
             yield Frame(Mark.ARGUMENTS, b"fragment", 1)
 
-    found = list(bend(Fault("cut-tool", 2), calls(), chunked=True, error=ERROR, rng=random.Random(1)))
+    found = list(bend(Fault("cut-tool", 2), calls(), chunked=True, says=SAYS, rng=random.Random(1)))
     assert [frame.mark for frame in found[4:]] == [Mark.ARGUMENTS, Mark.ARGUMENTS, Mark.RAW, Mark.CUT]
     assert bent("cut-tool", 0) == list(frames())
 
@@ -179,7 +186,7 @@ def test_close_delimited_has_no_framing() -> None:
 @pytest.mark.parametrize("most", [0, 1, 7])
 def test_split_keeps_bytes_tokens_and_time(most: int) -> None:
     honest = list(frames())
-    found = list(bend(Fault("split", most), frames(), chunked=True, error=ERROR, rng=random.Random(1)))
+    found = list(bend(Fault("split", most), frames(), chunked=True, says=SAYS, rng=random.Random(1)))
     assert body(found) == body(honest)
     assert max(len(frame.data) for frame in found[1:]) <= max(1, most)
     assert sum(frame.tokens for frame in found) == 8
@@ -208,10 +215,41 @@ def test_gzip_can_be_read_event_by_event() -> None:
     assert reader.eof
 
 
-def test_brotli_is_only_a_label() -> None:
-    found = bent("brotli")
-    assert b"content-encoding: br\r\n" in found[0].data
-    assert found[1:] == list(frames())[1:]
+def test_the_new_ones() -> None:
+    assert [frame.mark for frame in bent("reset-head")] == [Mark.RESET]
+    assert [frame.mark for frame in bent("garbage")] == [Mark.RAW, Mark.CUT]
+    assert not bent("garbage")[0].data.startswith(b"HTTP/")
+    assert bent("cut-head") == [HEAD._replace(data=HEAD.data[: len(HEAD.data) // 2]), Frame(Mark.CUT)]
+    assert bent("slow-head", 1500) == [HEAD._replace(delay=1.9), *list(frames())[1:]]
+    slow = bent("slow-first", 1500)
+    assert slow[2].delay == pytest.approx(1.51)
+    assert slow[:2] + slow[3:] == list(frames())[:2] + list(frames())[3:]
+    assert bent("overloaded-first")[1:] == [Frame(Mark.DATA, SAYS.overloaded)]
+    assert bent("overloaded-mid", 2)[4:] == [Frame(Mark.DATA, SAYS.overloaded, delay=0.01)]
+    assert bent("limited-mid", 2)[4].data == SAYS.limited
+    assert [frame.data for frame in bent("error-last")[-2:]] == [b'data: {"usage"}\n\n', ERROR]
+    assert [frame.data for frame in bent("start-twice")[1:3]] == [b'data: {"role"}\n\n'] * 2
+    assert bent("close-after") == [*frames(), Frame(Mark.RAW, b"0\r\n\r\n"), Frame(Mark.CUT)]
+
+
+def test_without_chunks_a_connection_is_closed_after_the_last_byte() -> None:
+    whole = iter([HEAD, Frame(Mark.DATA, b"0123456789", 9)])
+    found = list(bend(Fault("close-after"), whole, chunked=False, says=SAYS, rng=random.Random(1)))
+    assert [frame.mark for frame in found] == [Mark.HEAD, Mark.DATA, Mark.CUT]
+
+
+def test_wrong_type_changes_the_label_alone() -> None:
+    head = Frame(Mark.HEAD, b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nx: y\r\n\r\n")
+    found = list(bend(Fault("wrong-type"), iter([head]), chunked=True, says=SAYS, rng=random.Random(1)))
+    assert found == [Frame(Mark.HEAD, b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nx: y\r\n\r\n")]
+
+
+def test_event_lines_can_be_left_out() -> None:
+    events = [HEAD, Frame(Mark.TOKEN, b'event: a\ndata: {"event: ":"event: b"}\n\n', 1)]
+    bare = list(bend(Fault("no-event"), iter(events), chunked=True, says=SAYS, rng=random.Random(1)))
+    assert bare[1].data == b'data: {"event: ":"event: b"}\n\n'
+    tight = list(bend(Fault("no-space"), iter(events), chunked=True, says=SAYS, rng=random.Random(1)))
+    assert tight[1].data == b'event:a\ndata:{"event: ":"event: b"}\n\n'
 
 
 def test_other_faults_leave_the_frames_alone() -> None:

@@ -82,7 +82,53 @@ def test_json_stream(fault: Get) -> None:
     assert json.loads(wire.body)["choices"][0]["message"]["content"] == PROMPT
 
 
+@pytest.mark.parametrize(("name", "status"), [("edge", 502), ("edge:503", 503), ("edge:1", 502)])
+def test_edge(fault: Get, name: str, status: int) -> None:
+    wire = fault(name)
+    assert (wire.status, wire.headers["content-type"], wire.headers["server"]) == (status, "text/html", "edge")
+    assert b"<title>%d " % status in wire.body
+
+
+def test_wrong_type(fault: Get) -> None:
+    wire = fault("wrong-type")
+    assert (wire.headers["content-type"], wire.text) == ("text/html", PROMPT)
+
+
+@pytest.mark.parametrize("name", ["slow-head:30", "slow-first:30", "close-after", "stale", "start-twice", "no-event"])
+def test_faults_that_lose_nothing(fault: Get, name: str) -> None:
+    wire = fault(name)
+    assert wire.complete
+    assert wire.text == PROMPT
+    assert wire.events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "kind"),
+    [
+        ("error-first", 0, "server_error"),
+        ("overloaded-first", 0, "server_error"),
+        ("overloaded-mid:2", 2, "server_error"),
+        ("limited-mid", 5, "tokens"),
+        ("error-last", TOKENS, "server_error"),
+    ],
+)
+def test_errors_of_every_kind_in_the_stream(fault: Get, name: str, tokens: int, kind: str) -> None:
+    wire = fault(name)
+    assert wire.complete
+    *before, error = wire.events
+    assert error["error"]["type"] == kind
+    assert len([event for event in before if event["choices"][0]["delta"].get("content")]) == tokens
+
+
 # Connections that end or stall
+
+
+def test_connections_that_bring_no_answer(fault: Get) -> None:
+    assert fault("reset-head").raw == b"<reset>"
+    assert fault("garbage").raw.startswith(b"SSH-2.0-")
+    cut = fault("cut-head").raw
+    assert cut.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in cut
 
 
 def test_early_leave(fault: Get) -> None:
@@ -252,7 +298,7 @@ def test_gzip(fault: Get) -> None:
 def test_brotli(fault: Get) -> None:
     wire = fault("brotli")
     assert wire.headers["content-encoding"] == "br"
-    assert wire.text == PROMPT
+    assert b"data: [DONE]" in wire.body  # stored, not compressed; whether it is Brotli is seen in test_sim_codings
 
 
 def test_deaf_otherwise_is_honest(fault: Get) -> None:
@@ -272,7 +318,7 @@ def test_a_model_name_asks_for_a_fault_as_the_header_does(get: Get, chat: Chat) 
 @pytest.mark.parametrize("name", sorted(FAULTS.keys() - UNARY - {"deaf"}))
 def test_without_a_stream_faults_of_events_do_nothing_and_errors_become_500(get: Get, chat: Chat, name: str) -> None:
     wire = get(chat(PROMPT, model="echo", stream=False), {"x-sim-fault": name})
-    if name.startswith("error-"):
+    if name.startswith(("error-", "overloaded-", "limited-")):
         assert wire.status == 500
     else:
         assert json.loads(wire.body)["choices"][0]["message"]["content"] == PROMPT

@@ -7,15 +7,23 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from tokenwire.simulator import __main__ as command
 from tokenwire.simulator import run
+from tokenwire.simulator.faults import FAULTS
+from tokenwire.simulator.knobs import ANSWERS
+from tokenwire.simulator.latency import PROFILES
+from tokenwire.simulator.tls import HANDSHAKE_FAULTS
 
 _LIMIT = 60
 
@@ -85,8 +93,53 @@ def test_the_command_line_says_where_to_listen(monkeypatch: pytest.MonkeyPatch) 
     calls = []
     monkeypatch.setattr(command, "run", lambda *args, **more: calls.append((args, more)))
     command.main([])
-    command.main(["--host", "::1", "--port", "7", "--with-stdin"])
+    command.main(["--host", "::1", "--port", "7", "--with-stdin", "--tls-fault", "stall"])
     assert calls == [
-        (("127.0.0.1", 8789), {"with_stdin": False}),
-        (("::1", 7), {"with_stdin": True}),
+        (("127.0.0.1", 8789), {"with_stdin": False, "tls": None, "handshake": None}),
+        (("::1", 7), {"with_stdin": True, "tls": None, "handshake": "stall"}),
     ]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_the_command_line_reads_a_certificate(monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path]) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(command, "run", lambda *args, **more: calls.append(more["tls"]))
+    command.main(["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])])
+    assert isinstance(calls[0], ssl.SSLContext)
+
+
+@pytest.mark.parametrize("wrong", ["no key", "no cert", "missing", "not a certificate"])
+def test_a_certificate_that_cannot_be_used_is_said(
+    capsys: pytest.CaptureFixture[str], certificate: tuple[Path, Path], wrong: str
+) -> None:
+    cert, key = map(str, certificate)
+    arguments = {
+        "no key": ["--tls-cert", cert],
+        "no cert": ["--tls-key", key],
+        "missing": ["--tls-cert", cert, "--tls-key", key + "x"],
+        "not a certificate": ["--tls-cert", key, "--tls-key", key],
+    }[wrong]
+    with pytest.raises(SystemExit) as caught:
+        command.main(arguments)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert ("belong together" if wrong.startswith("no ") else "cannot use --tls-cert") in said
+
+
+def test_help_and_the_root_list_the_faults(capsys: pytest.CaptureFixture[str], get: Any) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    printed = capsys.readouterr().out
+    wire = get(None, method="GET", path="/")
+    assert wire.headers["content-type"] == "text/plain; charset=utf-8"
+    for text in (printed, wire.body.decode()):
+        assert all(f"  {name} " in text for name in (*FAULTS, *HANDSHAKE_FAULTS, *ANSWERS, *PROFILES, "X-Sim-Fault"))
+    assert max(map(len, wire.body.decode().splitlines())) <= 120

@@ -41,14 +41,20 @@ def serve(
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8789,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve HTTPS with this certificate chain (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    tls_fault: Annotated[str | None, typer.Option(help="Let every handshake fail: see --faults.")] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="List routes, models, switches and faults, and end.")
+    ] = False,
 ) -> None:
-    """Run the simulator alone: providers' look-alikes with latency profiles and faults."""
-    from tokenwire.simulator.__main__ import main as run_simulator
+    """Run the simulator alone: providers' look-alikes with latency profiles and faults; GET / lists them."""
+    from tokenwire.cli.simulating import run_simulate, show_faults
 
-    try:
-        run_simulator(["--host", host, "--port", str(port)])
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}", where="--port") from error
+    if faults:
+        show_faults()
+        return
+    run_simulate(host, port, cert=tls_cert, key=tls_key, fault=tls_fault)
 
 
 @app.command()

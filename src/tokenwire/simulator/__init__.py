@@ -3,13 +3,15 @@
 Nothing here imports the rest of tokenwire: a simulator that shared the relay's parser or encoder would share its bugs,
 and could not be its witness. The layers, each importing only those before it:
 
-    tokens, latency, faults       a tokenizer; timing profiles; the names of the faults
+    tokens, latency, faults       a tokenizer; timing profiles; the table of faults
     texts, schema/, tools         what to say; JSON for a schema; which tool to call
     answer                        asked -> answered, without any vendor's words
     exchange, fault_frames        replies as sequences of frames; faults as functions on them
+    tries, codings                what faults count and compress
     vendors/                      one API each: requests in, frames out
     ticker, playback, connection  timers, sockets, HTTP/1.1
-    server                        start and stop
+    tls, tls_layer                the same behind TLS
+    about, server                 what it says of itself; start and stop
 """
 
 from __future__ import annotations

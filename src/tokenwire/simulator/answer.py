@@ -129,13 +129,13 @@ def _limited(parts: list[str], ask: Ask) -> Choice:
     text = "".join(parts) if ask.stop else ""
     ends = [at for at in map(text.find, ask.stop) if at >= 0]
     if ends:
-        parts = _first(parts, min(ends))
+        parts = first_characters(parts, min(ends))
     if ask.max_tokens is not None and len(parts) > ask.max_tokens:
         return Choice(parts[: ask.max_tokens], finish="length")
     return Choice(parts)
 
 
-def _first(parts: list[str], length: int) -> list[str]:
+def first_characters(parts: list[str], length: int) -> list[str]:
     """The parts of the first *length* characters; the last one is cut if need be."""
     starts = itertools.accumulate(map(len, parts), initial=0)
     return [part[: length - start] for part, start in zip(parts, starts, strict=False) if start < length]

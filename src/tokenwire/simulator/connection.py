@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from tokenwire.simulator.exchange import Reply, Request
-from tokenwire.simulator.playback import Playback
+from tokenwire.simulator.playback import Playback, reset
 
 if TYPE_CHECKING:
     from tokenwire.simulator.stats import Stats
@@ -39,14 +39,14 @@ class Connection(asyncio.Protocol):
 
     Args:
         handle: request -> reply.
-        refuse: (HTTP status, sentence) -> reply to a request that is not HTTP, or too large.
+        refuse: (what is known of a request, HTTP status, sentence) -> reply to one that is not HTTP, or too large.
         crowd: the set of open connections, kept up to date.
     """
 
     def __init__(
         self,
         handle: Callable[[Request], Reply],
-        refuse: Callable[[int, str], Reply],
+        refuse: Callable[[Request, int, str], Reply],
         ticker: Ticker,
         stats: Stats,
         crowd: set[Connection],
@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._paused = False  # the client does not read
         self._last = False  # nothing more comes, or nothing that could be understood
+        self._stale = False  # the next request finds the connection reset
         self._begin()
 
     def _begin(self) -> None:
@@ -82,6 +83,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._last:
+            return
+        if self._stale and self._playback is None:
+            reset(self._transport)
             return
         try:
             self._parser.feed_data(data)
@@ -154,9 +158,11 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        path, _, query = self._url.decode("latin-1").partition("?")
         request = Request(
             method=self._parser.get_method().decode("latin-1"),
-            path=self._url.partition(b"?")[0].decode("latin-1"),
+            path=path,
+            query=query,
             headers=self._headers,
             body=b"".join(self._body),
             keep_alive=self._parser.should_keep_alive(),
@@ -175,6 +181,7 @@ class Connection(asyncio.Protocol):
             self._play(self._handle(self._queue.popleft()))
 
     def _play(self, reply: Reply) -> None:
+        self._stale = reply.stale
         self._playback = Playback(reply, self._transport, self._ticker, self._stats, self._ended)
         if self._paused:
             self._playback.pause()
@@ -193,4 +200,6 @@ class Connection(asyncio.Protocol):
         if self._playback is not None or self._transport.is_closing():
             self._transport.abort()
         else:
-            self._play(self._refuse(status, problem))
+            path = self._url.decode("latin-1").partition("?")[0]
+            known = Request(method="", path=path, headers=self._headers, keep_alive=False)
+            self._play(self._refuse(known, status, problem))

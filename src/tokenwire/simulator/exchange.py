@@ -14,6 +14,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple, TypeAlias
 
+from tokenwire.simulator.tries import Tries
+
 
 class Mark(enum.IntEnum):
     """What a frame is. Order matters: up to ``RAW`` bytes go out unframed, from ``CUT`` on it is an end."""
@@ -47,6 +49,7 @@ class Request:
 
     method: str
     path: str
+    query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     keep_alive: bool = True
@@ -63,6 +66,7 @@ class Reply:
         keep_alive: whether the connection can be used again after a proper end.
         generation: whether this is a model's answer, and counts in the statistics.
         deaf: go on writing after the client has left.
+        stale: reset the connection when another request comes on it.
     """
 
     frames: Iterator[Frame]
@@ -70,6 +74,7 @@ class Reply:
     keep_alive: bool = True
     generation: bool = False
     deaf: bool = False
+    stale: bool = False
 
 
 class Context(NamedTuple):
@@ -78,15 +83,20 @@ class Context(NamedTuple):
     Attributes:
         seed: decides ids, jitter and padding; another one for each request.
         now: Unix time in seconds.
+        tries: how often each request was tried.
     """
 
     seed: int
     now: float
+    tries: Tries
 
 
 Handler: TypeAlias = Callable[[Request, Context], Reply]
-#: A vendor: (method, path) -> its handler, None if the route is not its own.
-Vendor: TypeAlias = Callable[[str, str], Handler | None]
+#: A vendor: request -> its handler, None if the request is for another one.
+Vendor: TypeAlias = Callable[[Request], Handler | None]
+
+# Statuses of nobody's standard.
+_PHRASES = {529: "Overloaded"}
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
 
@@ -122,4 +132,4 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "Unknown"
+        return _PHRASES.get(status, "Unknown")

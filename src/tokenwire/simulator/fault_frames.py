@@ -8,11 +8,13 @@ another (``429``, ``html`` …) are the vendor's, since every vendor says no in 
 from __future__ import annotations
 
 import itertools
-import zlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tokenwire.simulator.exchange import Frame, Mark
+from tokenwire.simulator.fault_scene import Bender, Frames, Says, Scene
+from tokenwire.simulator.fault_shapes import SHAPES
 
 if TYPE_CHECKING:
     import random
@@ -24,29 +26,11 @@ _FILLER = b"x" * 4096
 #: loop.
 _FILLER_DELAY = 0.001
 
-Frames: TypeAlias = Iterator[Frame]
 
-
-class Scene(NamedTuple):
-    """What a fault knows beside the frames.
-
-    Attributes:
-        n: the fault's number.
-        chunked: whether body frames get HTTP chunk framing.
-        error: the vendor's error event, whole, as it would come in mid-stream.
-        rng: for faults that choose.
-    """
-
-    n: int
-    chunked: bool
-    error: bytes
-    rng: random.Random
-
-
-def bend(fault: Fault, frames: Frames, *, chunked: bool, error: bytes, rng: random.Random) -> Frames:
+def bend(fault: Fault, frames: Frames, *, chunked: bool, says: Says, rng: random.Random) -> Frames:
     """The frames of a reply, with *fault* in them; unchanged if the fault is not one of frames."""
     bender = _BENDERS.get(fault.name)
-    return bender(frames, Scene(fault.n, chunked, error, rng)) if bender else frames
+    return bender(frames, Scene(fault.n, chunked, says, rng)) if bender else frames
 
 
 def _until(frames: Frames, k: int, mark: Mark | None = None) -> tuple[Frames, list[Frame]]:
@@ -101,12 +85,13 @@ def _eof(victim: Frame, rest: Frames, scene: Scene) -> Frames:
     return iter(())
 
 
-def _error(victim: Frame, rest: Frames, scene: Scene) -> Frames:
-    yield Frame(Mark.DATA, scene.error, delay=victim.delay)
+def _saying(kind: str) -> Callable[[Frame, Frames, Scene], Frames]:
+    """An end by the vendor's event of that *kind*, a field of ``Says``."""
 
+    def end(victim: Frame, rest: Frames, scene: Scene) -> Frames:
+        yield Frame(Mark.DATA, getattr(scene.says, kind), delay=victim.delay)
 
-def _error_event(victim: Frame, rest: Frames, scene: Scene) -> Frames:
-    yield Frame(Mark.DATA, b"event: error\n" + scene.error, delay=victim.delay)
+    return end
 
 
 def _malformed(victim: Frame, rest: Frames, scene: Scene) -> Frames:
@@ -162,60 +147,65 @@ def _stall_first(frames: Frames, scene: Scene) -> Frames:
     yield Frame(Mark.STALL)
 
 
-def _error_first(frames: Frames, scene: Scene) -> Frames:
-    yield next(frames)
-    yield Frame(Mark.DATA, scene.error)
-
-
-def _close_delimited(frames: Frames, scene: Scene) -> Frames:
-    opening = next(frames)
-    yield opening._replace(data=opening.data.replace(b"transfer-encoding: chunked", b"connection: close"))
-    for frame in frames:
-        yield frame._replace(mark=Mark.RAW)
-    yield Frame(Mark.CUT)
-
-
-def _labelled(opening: Frame, coding: bytes) -> Frame:
-    return opening._replace(data=opening.data[:-2] + b"content-encoding: " + coding + b"\r\n\r\n")
-
-
-def _gzip(frames: Frames, scene: Scene) -> Frames:
-    yield _labelled(next(frames), b"gzip")
-    packer = zlib.compressobj(wbits=31)  # 31: deflate in gzip's frame
-    for frame in frames:
-        yield frame._replace(data=packer.compress(frame.data) + packer.flush(zlib.Z_SYNC_FLUSH))
-    yield Frame(Mark.DATA, packer.flush())
-
-
-def _brotli(frames: Frames, scene: Scene) -> Frames:
-    yield _labelled(next(frames), b"br")
-    yield from frames
-
-
-# The framing of events
-
-
-def _each(change: Callable[[bytes, int, Scene], bytes]) -> Callable[[Frames, Scene], Frames]:
-    """A fault that rewrites each body frame, given its bytes and its number from 0."""
-
+def _saying_first(kind: str) -> Callable[[Frames, Scene], Frames]:
     def bender(frames: Frames, scene: Scene) -> Frames:
         yield next(frames)
-        for i, frame in enumerate(frames):
-            yield frame._replace(data=change(frame.data, i, scene))
+        yield Frame(Mark.DATA, getattr(scene.says, kind))
 
     return bender
 
 
-def _split(frames: Frames, scene: Scene) -> Frames:
-    yield next(frames)
+def _slow_head(frames: Frames, scene: Scene) -> Frames:
+    opening = next(frames)
+    yield opening._replace(delay=opening.delay + scene.n / 1000)
+    yield from frames
+
+
+def _slow_first(frames: Frames, scene: Scene) -> Frames:
+    wait = scene.n / 1000
     for frame in frames:
-        start, size = 0, len(frame.data)
-        delay = frame.delay
-        while start < size:
-            stop = min(size, start + scene.rng.randint(1, max(1, scene.n)))
-            tokens = frame.tokens if stop == size else 0
-            yield Frame(Mark.DATA, frame.data[start:stop], tokens, delay)
-            start, delay = stop, 0.0
+        if frame.tokens:
+            yield frame._replace(delay=frame.delay + wait)
+            wait = 0.0
+        else:
+            yield frame
+
+
+def _reset_head(frames: Frames, scene: Scene) -> Frames:
+    yield Frame(Mark.RESET)
+
+
+def _garbage(frames: Frames, scene: Scene) -> Frames:
+    # As a server of something else would greet: no status line, no NUL-free text, no CR LF CR LF.
+    yield Frame(Mark.RAW, b"SSH-2.0-simulator\r\n\x00\x00\x02\xcc\x0a\x14\xff\xfe garbage \x7f\n")
+    yield Frame(Mark.CUT)
+
+
+def _cut_head(frames: Frames, scene: Scene) -> Frames:
+    opening = next(frames)
+    yield opening._replace(data=opening.data[: len(opening.data) // 2])
+    yield Frame(Mark.CUT)
+
+
+def _wrong_type(frames: Frames, scene: Scene) -> Frames:
+    opening = next(frames)
+    yield opening._replace(data=re.sub(rb"content-type: [^\r]+", b"content-type: text/html", opening.data, count=1))
+    yield from frames
+
+
+def _close_after(frames: Frames, scene: Scene) -> Frames:
+    yield from frames
+    if scene.chunked:
+        yield Frame(Mark.RAW, b"0\r\n\r\n")
+    yield Frame(Mark.CUT)
+
+
+# The end
+
+
+def _error_last(frames: Frames, scene: Scene) -> Frames:
+    for frame in frames:
+        yield frame._replace(data=scene.says.error) if frame.mark is Mark.DONE else frame
 
 
 def _without_done(frames: Frames, scene: Scene) -> Frames:
@@ -238,35 +228,37 @@ def _done_twice(frames: Frames, scene: Scene) -> Frames:
             yield frame
 
 
-_BENDERS: dict[str, Callable[[Frames, Scene], Frames]] = {
+_BENDERS: dict[str, Bender] = {
+    **SHAPES,
     "early-leave": _early_leave,
+    "reset-head": _reset_head,
+    "garbage": _garbage,
+    "close-after": _close_after,
+    "wrong-type": _wrong_type,
+    "slow-head": _slow_head,
     "stall-head": _stall_head,
     "slow-headers": _slow_headers,
+    "cut-head": _cut_head,
     "endless-header": _endless_header,
+    "slow-first": _slow_first,
     "stall-first": _stall_first,
+    "error-first": _saying_first("error"),
+    "overloaded-first": _saying_first("overloaded"),
     "stall": _after(_stall),
     "cut": _after(_cut),
     "cut-tool": _after(_cut, Mark.ARGUMENTS),
     "reset": _after(_reset),
     "eof": _after(_eof),
-    "error-first": _error_first,
-    "error-mid": _after(_error),
-    "error-event": _after(_error_event),
+    "error-mid": _after(_saying("error")),
+    "error-event": _after(_saying("reframed")),
+    "overloaded-mid": _after(_saying("overloaded")),
+    "limited-mid": _after(_saying("limited")),
     "malformed": _after(_malformed),
+    "bad-chunk": _after(_bad_chunk),
+    "endless-line": _after(_endless_line),
+    "error-last": _error_last,
     "no-done": _without_done,
     "done-only": _after(_done_only),
     "done-bare": _done_bare,
     "done-twice": _done_twice,
-    "bad-chunk": _after(_bad_chunk),
-    "endless-line": _after(_endless_line),
-    "close-delimited": _close_delimited,
-    "split": _split,
-    "pings": _each(lambda data, i, scene: b": ping\n\n" + data if i % max(1, scene.n) == 0 else data),
-    "crlf": _each(lambda data, i, scene: data.replace(b"\n", b"\r\n")),
-    "cr": _each(lambda data, i, scene: data.replace(b"\n", b"\r")),
-    "bom": _each(lambda data, i, scene: data if i else b"\xef\xbb\xbf" + data),
-    "no-space": _each(lambda data, i, scene: data.replace(b"data: ", b"data:", 1)),
-    "id-lines": _each(lambda data, i, scene: b"id: %d\n%b: ping\n\n" % (i + 1, data)),
-    "gzip": _gzip,
-    "brotli": _brotli,
 }

@@ -5,6 +5,9 @@
     X-Sim-Tokens        exact length of a text answer; the text repeats if it is too short
     X-Sim-Ttft-Ms       exact time to first token, instead of the model's
     X-Sim-Interval-Ms   exact time between tokens, instead of the model's (0: all at once)
+    X-Sim-Group         exact number of tokens in one event, where the vendor sends several at once (Anthropic)
+    X-Sim-Run           names a request, for faults that strike its first tries only
+    X-Sim-Answer        an answer out of the ordinary, where the vendor has it: see ``ANSWERS``
 
 Metadata exists because relays drop headers that they do not know, and pass the body on.
 """
@@ -25,6 +28,16 @@ if TYPE_CHECKING:
 _MOST_TOKENS = 1_000_000
 
 
+#: Answers out of the ordinary. All of them are Anthropic's.
+ANSWERS = {
+    "refusal": "a classifier stops the answer: stop_reason refusal, with details",
+    "redacted": "the thinking comes as redacted_thinking",
+    "search-error": "the web search fails: a web_search_tool_result_error",
+    "pause": "the turn pauses after the web search: stop_reason pause_turn",
+    "context-window": "the context window is full: stop_reason model_context_window_exceeded",
+}
+
+
 @dataclass(frozen=True)
 class Knobs:
     """The switches of one request; None where it has none."""
@@ -34,6 +47,9 @@ class Knobs:
     tokens: int | None = None
     ttft_ms: float | None = None
     interval_ms: float | None = None
+    group: int | None = None
+    run: str | None = None
+    answer: str | None = None
 
     def timing(self, profile: Profile) -> Profile:
         """*profile*, with what was asked for exactly in place of it."""
@@ -63,7 +79,16 @@ def read_knobs(headers: Mapping[str, str], metadata: Mapping[str, object]) -> Kn
         tokens=_whole("x-sim-tokens", text("x-sim-tokens"), _MOST_TOKENS),
         ttft_ms=_duration("x-sim-ttft-ms", text("x-sim-ttft-ms")),
         interval_ms=_duration("x-sim-interval-ms", text("x-sim-interval-ms")),
+        group=_whole("x-sim-group", text("x-sim-group"), _MOST_TOKENS),
+        run=text("x-sim-run"),
+        answer=_answer(text("x-sim-answer")),
     )
+
+
+def _answer(text: str | None) -> str | None:
+    if text is not None and text not in ANSWERS:
+        raise ValueError(f"x-sim-answer is one of {', '.join(ANSWERS)}, not {text!r}")
+    return text
 
 
 def _whole(name: str, text: str | None, most: int) -> int | None:

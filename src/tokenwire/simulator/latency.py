@@ -57,6 +57,13 @@ PROFILES = {
     "echo": INSTANT,
 }
 
+#: The dated snapshots behind aliases: what an answer names as its model. Either is accepted.
+SNAPSHOTS = {
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "claude-sonnet-4-5": "claude-sonnet-4-5-20250929",
+}
+
 
 def delays(profile: Profile, rng: random.Random) -> Iterator[float]:
     """Seconds to wait before each token, without end: the first is the time to first token."""

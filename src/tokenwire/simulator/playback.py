@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tokenwire.simulator.exchange import Mark, Reply
+from tokenwire.simulator.tls import RECORD, record_overhead
 
 if TYPE_CHECKING:
     from tokenwire.simulator.stats import Stats
@@ -43,8 +44,8 @@ class Playback:
     """
 
     __slots__ = (
-        "_chunked", "_due", "_ended", "_frames", "_left", "_over", "_paused", "_pending", "_reply", "_sent", "_stats",
-        "_ticker", "_tokens", "_transport", "_written",
+        "_chunked", "_due", "_ended", "_frames", "_left", "_over", "_paused", "_pending", "_record", "_reply", "_sent",
+        "_stats", "_ticker", "_tokens", "_transport", "_written",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +66,8 @@ class Playback:
         self._due = ticker.time()
         self._pending = next(self._frames, None)
         self._sent: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # (bytes, tokens) written so far, per write
-        self._written = 0
+        self._written = 0  # as it is on the wire: over TLS with what its records add
+        self._record = record_overhead(transport.get_extra_info("ssl_object"))
         self._tokens = 0
         self._paused = False
         self._left = False
@@ -131,6 +133,8 @@ class Playback:
 
     def _write(self, data: bytes, tokens: int) -> None:
         self._written += len(data)
+        if self._record:
+            self._written += -(-len(data) // RECORD) * self._record
         self._tokens += tokens
         self._stats.tokens += tokens
         if self._left:
@@ -145,10 +149,7 @@ class Playback:
             return  # over when the client leaves
         self._finish()
         if mark is Mark.RESET:
-            # An abortive close (SO_LINGER with zero seconds): the kernel sends RST and drops what is unsent.
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-            self._transport.abort()
+            reset(self._transport)
         else:
             self._transport.close()
 
@@ -199,6 +200,13 @@ class Playback:
             return self._tokens  # all writes are remembered, and none was seen whole
         written, tokens = last
         return self._tokens - tokens + math.ceil((written - seen) * tokens / written)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """An abortive close (SO_LINGER with zero seconds): the kernel sends RST and drops what is unsent."""
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:

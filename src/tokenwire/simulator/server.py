@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import random
 import signal
+import ssl
 import sys
 import time
 from collections import deque
@@ -14,14 +15,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from tokenwire.simulator.about import about
 from tokenwire.simulator.connection import Connection
 from tokenwire.simulator.exchange import Context, Reply, Request, plain_reply
+from tokenwire.simulator.playback import reset
 from tokenwire.simulator.stats import Stats
 from tokenwire.simulator.texts import library
 from tokenwire.simulator.ticker import Ticker
-from tokenwire.simulator.vendors import VENDORS
-from tokenwire.simulator.vendors.openai_chat import not_found, refusal
-from tokenwire.simulator.vendors.openai_errors import ApiError
+from tokenwire.simulator.tls_layer import BrokenHandshake, TlsLayer
+from tokenwire.simulator.tries import Tries
+from tokenwire.simulator.vendors import VENDORS, not_found, refusal
 
 #: Connections that may wait to be accepted: a load test opens a thousand at once.
 _BACKLOG = 4096
@@ -41,26 +44,30 @@ class Simulator:
             forward?
     """
 
-    def __init__(self, host: str, seed: int) -> None:
+    def __init__(self, host: str, seed: int, tls: ssl.SSLContext | None, handshake: str | None) -> None:
         self.host = host
         self.port = 0
         self.stats = Stats()
         self.recent: deque[Request] = deque(maxlen=_RECENT)
+        self._tls = tls
+        self._handshake = handshake
         self._random = random.Random(seed)
+        self._tries = Tries()
         self._ticker = Ticker(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
+        self._layers: set[BrokenHandshake | TlsLayer] = set()
         self._server: asyncio.Server
 
     @property
     def url(self) -> str:
-        """``http://HOST:PORT``; a vendor's SDK takes it with the vendor's own prefix (``/v1``)."""
+        """``http://HOST:PORT`` or ``https://…``; a vendor's SDK takes it with the vendor's own prefix (``/v1``)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self._tls or self._handshake else 'http'}://{host}:{self.port}"
 
     async def listen(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         library()  # read the texts now: the first request is timed like any other
-        self._server = await loop.create_server(self._connection, self.host, port, backlog=_BACKLOG)
+        self._server = await loop.create_server(self._protocol, self.host, port, backlog=_BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -69,11 +76,16 @@ class Simulator:
         self._ticker.close()
         for connection in tuple(self._connections):
             connection.abort()
-        while self._connections:
+        for layer in tuple(self._layers):
+            layer.abort()
+        while self._connections or self._layers:
             await asyncio.sleep(0)  # connection_lost comes in the next turn of the loop
 
-    def _connection(self) -> Connection:
-        return Connection(self.handle, self._refuse, self._ticker, self.stats, self._connections)
+    def _protocol(self) -> asyncio.Protocol:
+        if self._handshake is not None:
+            return BrokenHandshake(self._handshake, self._layers, reset)
+        connection = Connection(self.handle, self._refuse, self._ticker, self.stats, self._connections)
+        return connection if self._tls is None else TlsLayer(self._tls, connection, self._layers)
 
     def handle(self, request: Request) -> Reply:
         """The reply to a request, by the first vendor that knows its route."""
@@ -81,52 +93,74 @@ class Simulator:
             return _json(request, self.stats.report())
         if request.path == "/healthz":
             return _json(request, {"status": "ok"})
+        if request.path == "/":
+            return plain_reply(request, 200, [("content-type", "text/plain; charset=utf-8")], about().encode())
         self.recent.append(dataclasses.replace(request, body=request.body[:_RECENT_BODY]))
-        context = Context(seed=self._random.getrandbits(53), now=time.time())
+        context = self._context()
         for vendor in VENDORS:
-            handler = vendor(request.method, request.path)
+            handler = vendor(request)
             if handler is not None:
                 return handler(request, context)
         return not_found(request, context)
 
-    def _refuse(self, status: int, problem: str) -> Reply:
-        request = Request(method="", path="", keep_alive=False)
-        return refusal(request, ApiError(status, problem), self._random)
+    def _refuse(self, request: Request, status: int, problem: str) -> Reply:
+        return refusal(request, status, problem, self._context())
+
+    def _context(self) -> Context:
+        return Context(seed=self._random.getrandbits(53), now=time.time(), tries=self._tries)
 
 
 def _json(request: Request, value: object) -> Reply:
     return plain_reply(request, 200, [("content-type", "application/json")], msgspec.json.encode(value))
 
 
-async def serve(host: str = "127.0.0.1", port: int = 0, *, seed: int = 0) -> Simulator:
+async def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    seed: int = 0,
+    tls: ssl.SSLContext | None = None,
+    handshake: str | None = None,
+) -> Simulator:
     """Start a simulator in the running event loop.
 
     Args:
         port: 0 takes a free one; ``.port`` of the result says which.
         seed: of ids, jitter and padding for requests that bring no seed of their own.
+        tls: a server's context; with it, HTTPS is spoken and nothing else.
+        handshake: a key of ``tls.HANDSHAKE_FAULTS``: that happens to every connection, and *tls* is not needed.
 
     Raises:
         OSError: the address cannot be used.
     """
-    simulator = Simulator(host, seed)
+    simulator = Simulator(host, seed, tls, handshake)
     await simulator.listen(port)
     return simulator
 
 
-def run(host: str = "127.0.0.1", port: int = 8789, *, with_stdin: bool = False) -> None:
+def run(
+    host: str = "127.0.0.1",
+    port: int = 8789,
+    *,
+    with_stdin: bool = False,
+    tls: ssl.SSLContext | None = None,
+    handshake: str | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; prints one line with the address once it listens.
 
     Args:
         with_stdin: also stop when standard input is closed. A parent that holds the other end of that pipe then takes
             the simulator with it, however it dies.
+        tls, handshake: see ``serve``.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_main(host, port, with_stdin))
+        runner.run(_main(host, port, with_stdin, tls, handshake))
 
 
-async def _main(host: str, port: int, with_stdin: bool) -> None:
+async def _main(host: str, port: int, with_stdin: bool, tls: ssl.SSLContext | None, handshake: str | None) -> None:
     # Another seed each time: a restarted simulator must not repeat the ids of the one before.
-    simulator = await serve(host, port, seed=random.SystemRandom().getrandbits(53))
+    seed = random.SystemRandom().getrandbits(53)
+    simulator = await serve(host, port, seed=seed, tls=tls, handshake=handshake)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

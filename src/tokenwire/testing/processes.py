@@ -34,7 +34,7 @@ class Running:
     """A server of ours.
 
     Attributes:
-        url: ``http://127.0.0.1:PORT``, without a slash at its end.
+        url: ``http://127.0.0.1:PORT`` (a simulator with TLS: ``https://…``), without a slash at its end.
         pid: of the process.
         log: the file that takes its standard error.
     """
@@ -77,12 +77,25 @@ def wait_for(question: Callable[[], T], wanted: Callable[[T], object] = bool, se
 
 
 @contextmanager
-def running_simulator(folder: Path) -> Iterator[Running]:
+def running_simulator(
+    folder: Path, *, tls: tuple[Path, Path] | None = None, tls_fault: str | None = None
+) -> Iterator[Running]:
     """``python -m tokenwire.simulator`` on a free port. *folder* takes its log.
+
+    Args:
+        tls: its certificate chain and its private key (PEM); with them, it serves HTTPS.
+        tls_fault: how every handshake fails, a key of ``tokenwire.simulator.tls.HANDSHAKE_FAULTS``.
 
     Raises ``AssertionError`` if it does not start.
     """
-    with _running(["-m", "tokenwire.simulator", "--port", "0"], folder / "simulator.log") as simulator:
+    arguments = ["-m", "tokenwire.simulator", "--port", "0"]
+    if tls is not None:
+        arguments += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
+    if tls_fault is not None:
+        arguments += ["--tls-fault", tls_fault]
+    # One log each, since a test may want a second simulator beside the first.
+    number = len(list(folder.glob("simulator*.log")))
+    with _running(arguments, folder / f"simulator{number or ''}.log") as simulator:
         yield simulator
 
 
@@ -123,7 +136,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     finally:
         too_late.cancel()
         too_late.join()
-    found = re.search(r"http://[^\s/]+", line)
+    found = re.search(r"https?://[^\s/]+", line)
     assert found is not None, f"it did not start; it said {line!r} and {log.read_text('utf-8', 'replace')!r}"
     return found[0]
 

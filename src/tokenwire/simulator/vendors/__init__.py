@@ -1,13 +1,28 @@
-"""Who the simulator can pretend to be: a module for each vendor's API, each a function from a route to its handler."""
+"""Who the simulator can pretend to be: for each vendor's API a function from a request to its handler."""
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
+from tokenwire.simulator.vendors import anthropic_errors, openai_errors
+from tokenwire.simulator.vendors.anthropic_messages import refusal as anthropic_refusal
+from tokenwire.simulator.vendors.anthropic_messages import route as anthropic_route
+from tokenwire.simulator.vendors.openai_chat import not_found
+from tokenwire.simulator.vendors.openai_chat import refusal as openai_refusal
 from tokenwire.simulator.vendors.openai_chat import route as openai_chat_route
 
 if TYPE_CHECKING:
-    from tokenwire.simulator.exchange import Vendor
+    from tokenwire.simulator.exchange import Context, Reply, Request, Vendor
 
-#: Asked in this order; the first that knows the route answers.
-VENDORS: tuple[Vendor, ...] = (openai_chat_route,)
+__all__ = ["VENDORS", "not_found", "refusal"]
+
+#: Asked in this order; the first that knows the route answers. Anthropic comes first: it knows its own by a header.
+VENDORS: tuple[Vendor, ...] = (anthropic_route, openai_chat_route)
+
+
+def refusal(request: Request, status: int, problem: str, context: Context) -> Reply:
+    """No to what could not be read as a request, in the words of whom it seems to be for."""
+    if anthropic_route(request) is not None:
+        return anthropic_refusal(request, anthropic_errors.ApiError(status, problem), context)
+    return openai_refusal(request, openai_errors.ApiError(status, problem), random.Random(context.seed))

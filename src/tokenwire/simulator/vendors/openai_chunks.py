@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 import string
 from typing import Any
 
-import msgspec
-
-from tokenwire.simulator.answer import Call, Choice, compact
+from tokenwire.simulator.answer import Call, Choice
+from tokenwire.simulator.vendors.json_bytes import json_string, to_json
 
 _BASE62 = string.digits + string.ascii_letters
 
@@ -30,22 +28,6 @@ DONE = b"data: [DONE]\n\n"
 def new_id(prefix: str, length: int, rng: random.Random) -> str:
     """*prefix* and *length* base-62 characters."""
     return prefix + "".join(rng.choices(_BASE62, k=length))
-
-
-def json_string(text: str) -> bytes:
-    """*text* as a JSON string, other scripts as themselves; lone surrogates as escapes, since UTF-8 has none."""
-    try:
-        return msgspec.json.encode(text)
-    except UnicodeEncodeError:
-        return json.dumps(text).encode()
-
-
-def to_json(value: Any) -> bytes:
-    """Compact JSON, with the same exception for lone surrogates."""
-    try:
-        return compact(value).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
 
 
 class ChunkWriter:

@@ -52,6 +52,11 @@ def overloaded() -> ApiError:
     return ApiError(503, message, type="server_error", headers=(("retry-after", "1"), ("retry-after-ms", "800")))
 
 
+def flaky() -> ApiError:
+    """503, and no advice."""
+    return ApiError(503, "The engine is currently overloaded (simulated).", type="server_error")
+
+
 def rate_limited(retry_ms: int) -> ApiError:
     """429 by tokens per minute; wait *retry_ms* milliseconds."""
     return ApiError(

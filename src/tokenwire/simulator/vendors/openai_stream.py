@@ -8,11 +8,9 @@ from collections.abc import Iterator
 
 from tokenwire.simulator.answer import Choice
 from tokenwire.simulator.exchange import Frame, Mark, Request, head
+from tokenwire.simulator.latency import SNAPSHOTS
 from tokenwire.simulator.vendors.openai_chunks import DONE, ChunkWriter, usage_of, whole
 from tokenwire.simulator.vendors.openai_requests import ChatRequest
-
-#: Names that OpenAI answers with: the dated snapshot behind an alias. Either is accepted.
-SNAPSHOTS = {"gpt-4o": "gpt-4o-2024-08-06", "gpt-4o-mini": "gpt-4o-mini-2024-07-18"}
 
 # The head comes this share of the way to the first token. Arbitrary, but it must be before: OpenAI's head and
 # opening event arrive a moment earlier than the first token, and a client's time to first byte differs from

@@ -1,0 +1,51 @@
+"""What the simulator says of itself: to ``GET /``, to ``--help``, and to whoever writes documentation."""
+
+from __future__ import annotations
+
+from tokenwire.simulator.faults import listing
+from tokenwire.simulator.knobs import ANSWERS
+from tokenwire.simulator.latency import PROFILES, SNAPSHOTS
+from tokenwire.simulator.tls import HANDSHAKE_FAULTS
+
+_ROUTES = """\
+POST /v1/chat/completions       OpenAI's Chat Completions, streaming or not
+POST /v1/messages               Anthropic's Messages, streaming or not (needs an anthropic-version header)
+POST /v1/messages/count_tokens
+GET  /v1/models[/ID]            Anthropic's shape with an anthropic-version header, else OpenAI's
+GET  /stats, /healthz, /        counters; whether it is up; this text
+"""
+
+_SWITCHES = """\
+Switches are headers, or entries of the body's metadata with the same names in lower case:
+  X-Sim-Fault        see below
+  X-Sim-Seed         the same request with the same seed gives the same body, byte for byte
+  X-Sim-Tokens       exact length of a text answer
+  X-Sim-Ttft-Ms      exact time to the first token
+  X-Sim-Interval-Ms  exact time between tokens (0: all at once)
+  X-Sim-Group        exact number of tokens in one event (Anthropic, which otherwise sends several at once)
+  X-Sim-Run          names a request, for faults that strike its first tries only
+  X-Sim-Answer       an answer out of the ordinary (Anthropic):
+"""
+
+
+def about() -> str:
+    """Routes, models, switches and faults; lines of up to 120 characters."""
+    names = [f"{name} ({SNAPSHOTS[name]})" if name in SNAPSHOTS else name for name in PROFILES]
+    answers = "".join(f"    {name:<15}  {what}\n" for name, what in ANSWERS.items())
+    return "\n".join(
+        [
+            "The simulator of tokenwire: a provider's look-alike. Nobody thinks here, and any key is accepted.\n",
+            _ROUTES,
+            "Models, on either route:",
+            *(f"  {name} " for name in names),
+            f"\n{_SWITCHES}{answers}",
+            f"Faults, on either route:\n\n{listing()}",
+            handshake_listing(),
+        ]
+    )
+
+
+def handshake_listing() -> str:
+    """Faults of the handshake, which is over before a request could ask for one."""
+    rows = "".join(f"  {name:<7}  {what}\n" for name, what in HANDSHAKE_FAULTS.items())
+    return f"Faults of the TLS handshake, for a whole server, by --tls-fault:\n{rows}"
