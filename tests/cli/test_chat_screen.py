@@ -78,7 +78,7 @@ class Emulator(io.StringIO):
 
     def _down(self) -> None:
         if self.row == self.height - 1:
-            self.scrolled.append("".join(self.rows.pop(0)))
+            self.scrolled.append("".join(self.rows.pop(0)).rstrip())
             self.rows.append([])
         else:
             self.row += 1

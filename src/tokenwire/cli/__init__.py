@@ -49,7 +49,7 @@ def chat(
     thinking: Annotated[bool, typer.Option(help="Show what the model thinks, dimmed.")] = True,
 ) -> None:
     """Talk to a model: text as it comes, time to first token, tokens/s and cost. Ctrl-C stops the answer."""
-    from tokenwire.cli.chat import Wishes, run_chat
+    from tokenwire.cli.chatting import Wishes, run_chat
 
     wishes = Wishes(model=model, prompt=prompt, resume=resume, url=url, key=key, thinking=thinking)
     raise typer.Exit(run_chat(os.environ, wishes))

@@ -80,9 +80,9 @@ class Interrupts:
 
 
 class Showing:
-    """Follows one stream, and shows it. *asked_ns*: when the answer was asked for."""
+    """Follows one stream, and shows it. *asked_ns*: when it was asked for; None: by somebody else."""
 
-    def __init__(self, client: Client, stream: str, screen: Screen, *, asked_ns: int, thinking: bool) -> None:
+    def __init__(self, client: Client, stream: str, screen: Screen, *, asked_ns: int | None, thinking: bool) -> None:
         self._client = client
         self._stream = stream
         self._screen = screen
@@ -91,7 +91,7 @@ class Showing:
         self._following: Following = client.follow(stream)
         self._text: list[str] = []
         self._muted = False
-        self._trouble: str | None = None  # the connection is down; the status says so
+        self._trouble: str | None = None  # what the status says besides the figures
         self._resumed: str | None = None
         self._sources: dict[str, None] = {}
         self._choices: set[int] = set()
@@ -126,6 +126,7 @@ class Showing:
     async def _stop(self, reading: asyncio.Task[None]) -> Outcome:
         """The user has seen enough: nothing more is shown, and the relay closes the provider's connection."""
         self._muted = True
+        self._trouble = "stopping"
         untold = None
         try:
             await self._client.cancel(self._stream)
@@ -178,24 +179,29 @@ class Showing:
             self._screen.line("error", f"this is not what the relay sent: {done.mismatch}")
 
     def _figures_line(self, head: str) -> None:
-        if self._figures.ttft is None and not head:
-            return
         line = self._figures.line(self._client.clock.now_ns(), self._following.answer.cost_usd)
-        self._screen.line("figures", f"{head} · {line}" if head else line)
+        if parts := [part for part in (head, line) if part]:
+            self._screen.line("figures", " · ".join(parts))
+
+    def _draw(self) -> None:
+        line = self._figures.line(self._client.clock.now_ns(), self._following.answer.cost_usd)
+        self._screen.status(" · ".join(part for part in (line, self._trouble) if part))
 
     async def _tick(self) -> None:
         while True:
-            line = self._figures.line(self._client.clock.now_ns(), self._following.answer.cost_usd)
-            self._screen.status(line if self._trouble is None else f"{line}  {self._trouble}")
+            self._draw()
             await self._client.sleep(STATUS_SECONDS)
 
     # ------------------------------------------------------------------ what comes
 
     async def _read(self) -> None:
         async for update in self._following:
+            waited = self._figures.tokens == 0
             self._figures.take(update, self._client.clock.now_ns())
-            self._trouble = None
+            if waited and self._figures.tokens:
+                self._draw()  # the first token is not delayed, nor is its time
             if not self._muted:
+                self._trouble = None
                 self._show(update)
 
     def _show(self, update: Update) -> None:

@@ -23,12 +23,15 @@ _SHORTEST_NS = 10_000_000
 
 
 class Figures:
-    """Fed with every update and its time (nanoseconds, monotonic). *asked_ns*: when the request was sent."""
+    """Fed with every update and its time (nanoseconds, monotonic).
 
-    def __init__(self, asked_ns: int) -> None:
+    *asked_ns*: when the request was sent. None: by somebody else, and only the relay knows its times, at the end.
+    """
+
+    def __init__(self, asked_ns: int | None) -> None:
         self._asked_ns = asked_ns
         self._first_ns: int | None = None
-        self._last_ns = asked_ns
+        self._last_ns = 0
         self._events = 0
         self._bytes = 0
         self._counted = 0  # by the provider, and what came since is estimated
@@ -51,6 +54,9 @@ class Figures:
 
     def ended(self, answer: Answer) -> None:
         """The stream is over: its usage, if there is one, is the last word."""
+        done = answer.done
+        if self._asked_ns is None and done is not None and done.ttft_ms is not None and done.e2e_ms is not None:
+            self._asked_ns, self._first_ns, self._last_ns = 0, int(done.ttft_ms * 1e6), int(done.e2e_ms * 1e6)
         if answer.usage is not None and answer.usage.output is not None:
             self._counted = answer.usage.output
             self._events = self._bytes = 0
@@ -64,21 +70,26 @@ class Figures:
     @property
     def ttft(self) -> float | None:
         """Seconds from the request to the first generated event; None without one."""
-        return None if self._first_ns is None else (self._first_ns - self._asked_ns) / 1e9
+        return None if self._first_ns is None or self._asked_ns is None else (self._first_ns - self._asked_ns) / 1e9
 
     @property
     def rate(self) -> float | None:
         """Tokens per second between the first and the last; None while there are not two of them."""
-        if self._first_ns is None or self._last_ns - self._first_ns < _SHORTEST_NS or self.tokens < 2:
+        if (
+            self.ttft is None
+            or self._first_ns is None
+            or self._last_ns - self._first_ns < _SHORTEST_NS
+            or self.tokens < 2
+        ):
             return None
         return (self.tokens - 1) / ((self._last_ns - self._first_ns) / 1e9)
 
     def line(self, now_ns: int, cost_usd: float | None, *, dot: str = "·") -> str:
         """All of it in one line; estimates are marked ``~``."""
-        if self.ttft is None:
-            return f"{(now_ns - self._asked_ns) / 1e9:.1f} s without a token"
+        if self._first_ns is None:
+            return "" if self._asked_ns is None else f"{(now_ns - self._asked_ns) / 1e9:.1f} s without a token"
         about = "" if self._exact else "~"
-        parts = [f"TTFT {self.ttft * 1000:.0f} ms"]
+        parts = [] if self.ttft is None else [f"TTFT {self.ttft * 1000:.0f} ms"]
         if self.rate is not None:
             parts.append(f"{about}{self.rate:.0f} tokens/s")
         parts.append(f"{about}{self.tokens} token{'' if self.tokens == 1 else 's'}")

@@ -97,8 +97,9 @@ class Chat:
             return self._runner.run(interruptible(self._answer(stream, interrupts), interrupts))
 
     async def _answer(self, stream: str | None, interrupts: Interrupts) -> Outcome:
-        asked_ns = self._client.clock.now_ns()
+        asked_ns = None
         if stream is None:
+            asked_ns = self._client.clock.now_ns()
             try:
                 stream = await self._talk.start(self._client)
             except RelayError as error:
