@@ -241,13 +241,18 @@ class Pty:
             pass
         return self.popen.wait(20)
 
-    def leave(self) -> int:
-        """Ctrl-C at the prompt, until it is heard: Python's readline sleeps through a signal that comes between its
-        prompt and its wait. The exit status."""
-        while True:
+    def interrupt(self) -> None:
+        """Ctrl-C at a prompt, until it is heard: Python's readline sleeps through a signal that comes between two waits
+        for a key, until the next key. Another Ctrl-C then counts as one with it."""
+        self.type("\x03")
+        while not self.read(2.0):
+            assert self.popen.poll() is None
             self.type("\x03")
-            if self.read(2.0):
-                return self.end()
+
+    def leave(self) -> int:
+        """Ctrl-C at the empty prompt; the exit status."""
+        self.interrupt()
+        return self.end()
 
     def close(self) -> None:
         if self.popen.poll() is None:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -134,6 +134,7 @@ def test_a_token_within_its_row_is_written_and_nothing_else() -> None:
 PIECES = st.lists(st.text(st.sampled_from("abcdefgh  \n\té漢字🙂"), max_size=12), max_size=25)
 
 
+@settings(deadline=None)
 @given(PIECES, st.integers(4, 21), st.integers(2, 6), st.lists(st.booleans(), min_size=25, max_size=25))
 def test_the_text_is_what_it_would_be_without_a_status(
     pieces: list[str], width: int, height: int, ticks: list[bool]

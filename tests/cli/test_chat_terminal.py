@@ -85,7 +85,7 @@ def test_what_is_typed_is_not_lost_and_ctrl_c_clears_it(terminal: Start, chat_re
     chat.until("> ")
     chat.type("half a quest")
     chat.until("half a quest")
-    chat.type("\x03")
+    chat.interrupt()
     chat.until("> ")
     chat.type('"""two\rlines"""\r')
     chat.until(r"two\r\n  lines.*two\x1b.*lines")

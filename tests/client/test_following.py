@@ -66,13 +66,13 @@ async def rest(peer: Any) -> None:
 def test_it_resumes_after_every_event(play: Play, end: str) -> None:
     for cut in range(len(WHOLE)):
         first = STREAM_HEAD + chunks(*WHOLE[:cut])
-        scripts: list[list[Any]] = {
+        ends: dict[str, list[list[Any]]] = {
             "reset": [[REQUEST, first, RESET], [rest]],
             "close": [[REQUEST, first, CLOSE], [rest]],
             "in mid-event": [[REQUEST, first + chunks(WHOLE[cut][:-1]), CLOSE], [rest]],
             "whole response": [[REQUEST, first + LAST_CHUNK, rest]],
-        }[end]
-        following, updates = play(everything, *scripts)
+        }
+        following, updates = play(everything, *ends[end])
         assert [update for update in updates if update in DELTAS] == DELTAS
         assert following.answer.done.verified is True
         (drop,) = [update for update in updates if isinstance(update, Dropped)]
@@ -186,7 +186,9 @@ def test_a_reader_that_is_slow_itself_is_not_the_connections_silence(play: Play)
     [(204, StreamOver), (404, StreamNotFound), (409, CursorLost), (410, CursorLost), (400, RelayRefused)],
 )
 @pytest.mark.parametrize("when", ["at first", "later"])
-def test_what_trying_again_does_not_cure_is_raised(play: Play, status: int, kind: type, when: str) -> None:
+def test_what_trying_again_does_not_cure_is_raised(
+    play: Play, status: int, kind: type[RelayRefused], when: str
+) -> None:
     no = [REQUEST, refused(status, "why", "because of that", ("x-tokenwire-earliest", "1-200"))]
     scripts = [no] if when == "at first" else [[REQUEST, STREAM_HEAD + chunks(*WHOLE[:3]), CLOSE], no]
 
@@ -203,7 +205,7 @@ def test_what_trying_again_does_not_cure_is_raised(play: Play, status: int, kind
     assert not error.retryable
     if status != 204:
         assert (error.code, str(error)) == ("why", "because of that")
-    if kind is CursorLost:
+    if isinstance(error, CursorLost):
         assert error.earliest == "1-200"
 
 
@@ -231,10 +233,13 @@ def test_it_gives_up_when_nothing_helps(play: Play) -> None:
         updates = [await anext(following), await anext(following)]
         scene.relay.stop_listening()
         (await scene.relay.peer(0)).close()
-        with pytest.raises(RelayUnreachable) as caught:
+
+        async def go_on() -> None:
             while True:
-                last = updates[-1]
-                updates.append(await scene.after(anext(following), getattr(last, "delay", 0.0)))
+                updates.append(await scene.after(anext(following), getattr(updates[-1], "delay", 0.0)))
+
+        with pytest.raises(RelayUnreachable) as caught:
+            await go_on()
         return caught.value, updates
 
     error, updates = play(main, [REQUEST, STREAM_HEAD + chunks(*WHOLE[:2])], retry=Retry(give_up=20.0))
@@ -291,7 +296,7 @@ def test_from_the_middle_nothing_can_be_verified(play: Play, option: str, value:
 )
 def test_what_is_not_what_was_sent_is_said_and_counted(play: Play, sent: list[bytes], said: str) -> None:
     async def main(scene: Any) -> Any:
-        following, updates = await everything(scene)
+        _, updates = await everything(scene)
         return updates[-1], scene.client.mismatches
 
     done, mismatches = play(main, [REQUEST, streamed(*sent)])

@@ -233,7 +233,8 @@ def test_against_a_real_relay() -> None:
     async def main() -> None:
         async with (
             ScriptedUpstream(streamed("Hel", "lo")) as upstream,
-            serving(settings_for(upstream.base_url)) as relay,Client(f"http://127.0.0.1:{relay.port}") as client
+            serving(settings_for(upstream.base_url)) as relay,
+            Client(f"http://127.0.0.1:{relay.port}") as client,
         ):
             await client.ping()
             assert await client.models() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenwire.cli.chat_figures import Figures
@@ -101,12 +102,17 @@ class Showing:
     async def run(self, interrupts: Interrupts) -> Outcome:
         """Until the stream is over, stopped or lost. Never raises ``RelayError``: it is said.
 
-        Cancelling (the second Ctrl-C) drops the connection.
+        Cancelling (the second Ctrl-C) drops the connection. If nobody takes our output any more (``OSError``), the
+        model is stopped.
         """
         ticking = asyncio.ensure_future(self._tick())
         try:
             async with self._following:
                 return await self._run(interrupts)
+        except OSError:
+            with suppress(RelayError):
+                await self._client.cancel(self._stream)
+            raise
         finally:
             ticking.cancel()
             self._screen.end()
@@ -127,6 +133,7 @@ class Showing:
         """The user has seen enough: nothing more is shown, and the relay closes the provider's connection."""
         self._muted = True
         self._trouble = "stopping"
+        self._draw()
         untold = None
         try:
             await self._client.cancel(self._stream)
@@ -245,6 +252,7 @@ class Showing:
             self._screen.line("error", f"{update.code}{status}: {update.message}; {advice}")
         elif isinstance(update, Dropped):
             self._trouble = f"connection lost ({update.cause}); trying again"
+            self._draw()
             self._resumed = self._resumed or update.cause
         elif isinstance(update, Reset):
             self._text.clear()
