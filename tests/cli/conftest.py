@@ -197,16 +197,15 @@ class Pty:
     """
 
     def __init__(self, *arguments: str, usual: str | None = None, **environ: str) -> None:
-        command = ["-m", "tokenwire"]
+        code = ["import fcntl, termios", "fcntl.ioctl(0, termios.TIOCSCTTY, 0)"]  # Ctrl-C typed there is a SIGINT here
         if usual is not None:
-            code = f"from tokenwire.cli import chatting, main; chatting.DEFAULT_URL = {usual!r}; main()"
-            command = ["-c", code]
+            code += ["from tokenwire.cli import chatting", f"chatting.DEFAULT_URL = {usual!r}"]
+        code += ["from tokenwire.cli import main", "main()"]
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.popen = subprocess.Popen(
-            [sys.executable, *command, "chat", *arguments],
+            [sys.executable, "-c", "; ".join(code), "chat", *arguments],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C typed there is a SIGINT here
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **environ},
         )  # fmt: skip
         os.close(slave)
@@ -228,8 +227,8 @@ class Pty:
         """Until *pattern* is in what came since the last call; the match."""
         while (found := re.search(pattern, self.shown, re.DOTALL)) is None:
             assert self.read(), f"{pattern!r} never came; this did: {self.shown!r}"
-        self._bytes = self.shown[found.end() :].encode()
-        self.shown = self._bytes.decode()
+        self._bytes = self._bytes[len(self.shown[: found.end()].encode()) :]  # perhaps with half a character at its end
+        self.shown = self.shown[found.end() :]
         return found
 
     def type(self, keys: str) -> None:

@@ -163,7 +163,7 @@ def test_calls_are_shown_side_by_side() -> None:
     [
         ([RefusalDelta("No.")], "refusal", r"No\."),
         ([TextDelta("a"), Finished("length")], "note", "cut off: the model's or the request's limit"),
-        ([TextDelta("a"), TextDelta("b", choice=1)], "note", "1 more answer came, and 1 not shown"),
+        ([TextDelta("a"), TextDelta("b", choice=1)], "note", "of 2 answers the first is shown"),
         (
             [TextDelta("a"), Citation({"url": "http://x"}), Citation({"title": "T"}), Citation({"n": 1})],
             "note",

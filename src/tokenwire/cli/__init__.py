@@ -43,7 +43,7 @@ def chat(
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="Ask this, print the answer, leave.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="ST", help="Go on with a stream by its id (st_…).")] = None,
     url: Annotated[
-        str | None, typer.Option(help="The relay; or TOKENWIRE_URL. [default: one of our own if none listens here]")
+        str | None, typer.Option(help="The relay, or TOKENWIRE_URL; else port 8787, or one of our own.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Its key; or TOKENWIRE_KEY.")] = None,
     thinking: Annotated[bool, typer.Option(help="Show what the model thinks, dimmed.")] = True,

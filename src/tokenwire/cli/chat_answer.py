@@ -179,7 +179,7 @@ class Showing:
         if self._sources:
             self._screen.line("note", "sources: " + ", ".join(self._sources))
         if others := len(self._choices - {0}):
-            self._screen.line("note", f"{others} more answer{'s' if others > 1 else ''} came, and {others} not shown")
+            self._screen.line("note", f"of {others + 1} answers the first is shown")
         if self._resumed is not None:
             self._screen.line("note", f"the connection was lost ({self._resumed}), and the stream resumed")
         if done.mismatch is not None:
