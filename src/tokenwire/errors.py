@@ -12,6 +12,12 @@
     │   ├── ConnectFailed         no connection: name, refused, unreachable, timed out
     │   ├── UpstreamTimeout       a deadline passed: headers, first token, between tokens, whole stream
     │   └── UpstreamStatus        an HTTP error status, with the provider's own body
+    ├── RelayError                what our client meets: a relay that says nothing, or no
+    │   ├── RelayUnreachable      no connection, no answer, or none that is a relay's
+    │   └── RelayRefused          an HTTP error of the relay, in its own words
+    │       ├── StreamNotFound    404: it has no such stream for this caller, or has it no longer
+    │       ├── StreamOver        204: nothing is left after the cursor
+    │       └── CursorLost        409 or 410: what follows the cursor cannot be had any more
     └── RequestRefused            a reader's request that we answer with an HTTP error
         ├── UnknownModel          404, with the candidates
         ├── NotResumable          204, 400, 404, 409 or 410: why a cursor cannot be continued
@@ -130,6 +136,51 @@ class UpstreamStatus(UpstreamError):
         self.body = body
         super().__init__(message, status=status)
         self.retryable = status in (408, 409, 429) or status >= 500
+
+
+class RelayError(TokenwireError):
+    """A relay could not be used, seen from its client."""
+
+
+class RelayUnreachable(RelayError):
+    """Nothing (more) came from the relay at ``url``; ``cause`` says what was seen."""
+
+    def __init__(self, url: str, cause: str) -> None:
+        self.url = url
+        self.cause = cause
+        super().__init__(f"the relay at {url} cannot be reached: {cause}")
+
+
+class RelayRefused(RelayError):
+    """The relay answered with an error.
+
+    Attributes:
+        status: of HTTP.
+        code: stable machine word (``model_not_found``, ``not_an_id`` …).
+        retryable: whether the same request may succeed later.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.retryable = status in (408, 425, 429) or status >= 500
+        super().__init__(message)
+
+
+class StreamNotFound(RelayRefused):
+    """No such stream for this caller: never there, ended long ago, or its relay restarted without a store."""
+
+
+class StreamOver(RelayRefused):
+    """Nothing is left after the cursor: whoever holds it has everything."""
+
+
+class CursorLost(RelayRefused):
+    """Continuity cannot be proven (409) or the events are gone (410); ``earliest`` is the first id still held."""
+
+    def __init__(self, status: int, code: str, message: str, *, earliest: str | None = None) -> None:
+        self.earliest = earliest
+        super().__init__(status, code, message)
 
 
 class RequestRefused(TokenwireError):

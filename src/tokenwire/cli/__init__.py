@@ -38,6 +38,24 @@ def serve(
 
 
 @app.command()
+def chat(
+    model: Annotated[str | None, typer.Argument(help="Whom to ask; without it, the first that is listed.")] = None,
+    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="Ask this, print the answer, leave.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="ST", help="Go on with a stream by its id (st_…).")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The relay, or TOKENWIRE_URL; else port 8787, or one of our own.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Its key; or TOKENWIRE_KEY.")] = None,
+    thinking: Annotated[bool, typer.Option(help="Show what the model thinks, dimmed.")] = True,
+) -> None:
+    """Talk to a model: text as it comes, time to first token, tokens/s and cost. Ctrl-C stops the answer."""
+    from tokenwire.cli.chatting import Wishes, run_chat
+
+    wishes = Wishes(model=model, prompt=prompt, resume=resume, url=url, key=key, thinking=thinking)
+    raise typer.Exit(run_chat(os.environ, wishes))
+
+
+@app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8789,
