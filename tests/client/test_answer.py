@@ -57,7 +57,11 @@ def test_any_event_lost_or_doubled_is_found(data: st.DataObject) -> None:
 def test_cost_and_estimates_are_read_wherever_they_stand() -> None:
     answer = Answer()
     answer.feed(Event("usage", '{"output":3,"cost_usd":0.1,"estimated":true}'))
-    assert (answer.cost_usd, answer.estimated, answer.usage) == (0.1, True, Usage(output=3))
+    assert (answer.cost_usd, answer.estimated, answer.usage) == (
+        0.1,
+        True,
+        Usage(output=3, cost_usd=0.1, estimated=True),
+    )
     answer.feed(Event("usage", '{"output":4}'))
     assert (answer.cost_usd, answer.estimated) == (0.1, True)
     answer.feed(Event("snapshot", '{"text":"a","usage":{"output":5,"cost_usd":0.2,"estimated":false}}'))
@@ -66,7 +70,8 @@ def test_cost_and_estimates_are_read_wherever_they_stand() -> None:
     answer.feed(
         Event("done", f'{{"state":"completed","usage":{{"output":6,"cost_usd":0.3}},"text_sha256":"{digest}"}}')
     )
-    assert (answer.cost_usd, answer.usage) == (0.3, Usage(output=6))
+    assert answer.usage is not None
+    assert (answer.cost_usd, answer.usage.output) == (0.3, 6)
     assert answer.done is not None
     assert answer.done.verified is None, "the snapshot did not say how many events there were"
 

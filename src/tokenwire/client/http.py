@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tokenwire.errors import ConnectFailed, EventTooLarge, RelayUnreachable, RemoteProtocolError
-from tokenwire.upstream.attempt import Request
 from tokenwire.upstream.pool import Pool, parse_base_url
+from tokenwire.upstream.request import Request
 from tokenwire.wire import sse
 
 if TYPE_CHECKING:
