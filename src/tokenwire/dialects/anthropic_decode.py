@@ -43,8 +43,8 @@ class Decoder:
     """
 
     __slots__ = (
-        "_blocks", "_calls", "_closed", "_failed", "_finished", "_ids", "_next", "_output", "_started", "_torn", "_usage",
-        "done",
+        "_blocks", "_calls", "_closed", "_failed", "_finished", "_ids", "_next", "_output", "_started", "_torn",
+        "_usage", "done",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -11,12 +11,15 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.gateway import chat
+from tokenwire.gateway import generate
 from tokenwire.gateway.answers import send_body
+from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
+from tokenwire.gateway.count_tokens import count_tokens
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.settings import Settings
 from tokenwire.gateway.streams import streams
+from tokenwire.gateway.vendors import ROUTES
 from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -80,10 +83,12 @@ class Gateway:
         kind = scope["type"]
         if kind == "http":
             path = scope["path"]
-            if path == chat.PATH and scope["method"] == "POST":
-                await chat.chat_completions(self, scope, receive, send)
+            if path in ROUTES and scope["method"] == "POST":
+                await generate.generate(self, ROUTES[path], scope, receive, send)
             elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
                 await streams(self, scope, receive, send)
+            elif path == COUNT_TOKENS and scope["method"] == "POST":
+                await count_tokens(self, scope, receive, send)
             elif path == "/healthz":
                 await send_body(send, 200, b'{"status":"ok"}')
             else:
@@ -98,11 +103,11 @@ class Gateway:
     def takes(self, scope: Scope, size: int) -> bool:
         """Whether ``answer`` takes this request, with a body of *size* bytes."""
         limit = self.settings.limits.request_body
-        return bool(scope["path"] == chat.PATH and scope["method"] == "POST" and size <= limit)
+        return bool(scope["path"] in ROUTES and scope["method"] == "POST" and size <= limit)
 
     def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None:
         """What a call does, for a server that has the whole body at hand; nothing is waited for."""
-        chat.answer(self, scope, body, sink)
+        generate.answer(self, ROUTES[scope["path"]], scope, body, sink)
 
     @property
     def control(self) -> Any:

@@ -10,12 +10,10 @@ import logging
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
-
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
-from tokenwire.gateway.answers import Headers, body_headers, passed, status_of, stream_headers
+from tokenwire.gateway.answers import Headers, body_headers, is_object, passed, status_of, stream_headers
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
 from tokenwire.wire import sse
@@ -215,7 +213,7 @@ def refusal(stream: Stream, dialect: Dialect) -> tuple[int, Headers, bytes]:
     headers: Headers = [_name(stream)]
     if isinstance(refused, UpstreamStatus):
         headers += passed(refused.headers)
-        if dialect is stream.dialect and _is_object(refused.body):
+        if dialect is stream.dialect and is_object(refused.body):
             body = refused.body
     return status, body_headers(status, body, headers), body
 
@@ -243,14 +241,6 @@ async def _run(sink: ResponseSink, send: Send, lost: Callable[[], None]) -> None
         pass
     finally:
         lost()
-
-
-def _is_object(body: bytes) -> bool:
-    """Whether a client gets anything out of *body*: JSON, and not empty."""
-    try:
-        return bool(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
-    except (ValueError, RecursionError):
-        return False
 
 
 def _name(stream: Stream) -> tuple[bytes, bytes]:

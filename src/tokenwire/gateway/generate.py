@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: OpenAI chat in, any configured OpenAI-chat upstream out."""
+"""The vendors' routes that generate (``vendors``): a request in a dialect in, an upstream that speaks it out."""
 
 from __future__ import annotations
 
@@ -6,60 +6,55 @@ import math
 from typing import TYPE_CHECKING
 
 from tokenwire import dialects
-from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request, rewrite
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
-from tokenwire.gateway.settings import PASSTHROUGH
 from tokenwire.upstream.attempt import Attempt
 
 if TYPE_CHECKING:
+    from tokenwire.dialects.request_body import GenerateRequest
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
-
-#: Request headers that go on to the provider (INTERFACES section 1).
-_FORWARDED = (b"openai-", b"anthropic-")
+    from tokenwire.gateway.vendors import Vendor
 
 
-#: The path of this route.
-PATH = "/v1/chat/completions"
-
-
-async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+async def generate(gateway: Gateway, vendor: Vendor, scope: Scope, receive: Receive, send: Send) -> None:
     """One request: stream or whole answer, new or attached by its Idempotency-Key."""
     try:
         owner = guard.admit(scope)
         body = await read_body(scope, receive, gateway.settings.limits.request_body)
         if body is None:
             return
-        responding = respond_to(gateway, scope, owner, body, respond.sink_for(scope, receive))
+        responding = respond_to(gateway, vendor, scope, owner, body, respond.sink_for(scope, receive))
     except RequestRefused as error:
-        await send_refusal(send, error, dialects.get("openai.chat"))
+        await send_refusal(send, error, dialects.get(vendor.dialect))
         return
     await responding.run(send)
 
 
-def answer(gateway: Gateway, scope: Scope, body: bytes, sink: ResponseSink) -> None:
+def answer(gateway: Gateway, vendor: Vendor, scope: Scope, body: bytes, sink: ResponseSink) -> None:
     """The same without waiting, for a server that has the whole body and a sink: returns at once."""
     try:
-        responding = respond_to(gateway, scope, guard.admit(scope), body, sink)
+        responding = respond_to(gateway, vendor, scope, guard.admit(scope), body, sink)
     except RequestRefused as error:
-        refusal = refusal_body(error, dialects.get("openai.chat"))
+        refusal = refusal_body(error, dialects.get(vendor.dialect))
         sink.answer(error.status, body_headers(error.status, refusal, refusal_headers(error)), refusal)
     else:
         responding.start()
 
 
-def respond_to(gateway: Gateway, scope: Scope, owner: str, body: bytes, sink: ResponseSink) -> respond.Responding:
+def respond_to(
+    gateway: Gateway, vendor: Vendor, scope: Scope, owner: str, body: bytes, sink: ResponseSink
+) -> respond.Responding:
     """Start a stream, or find the one that was started by this key. Raises ``RequestRefused``."""
-    dialect = dialects.get("openai.chat")
+    dialect = dialects.get(vendor.dialect)
     key = header(scope, b"idempotency-key")
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
-    request = parse_request(body)
+    request = vendor.parse(body)
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
-        stream = start(gateway, scope, owner, request, linger=linger)
+        stream = start(gateway, vendor, scope, owner, request, linger=linger)
         if key:
             gateway.keys.put(owner, key, body, stream)
     if not request.stream:
@@ -68,34 +63,32 @@ def respond_to(gateway: Gateway, scope: Scope, owner: str, body: bytes, sink: Re
     return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold)
 
 
-def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, linger: float) -> Stream:
-    """Begin generation. Raises ``RequestRefused`` when the model is unknown or the process is full."""
+def start(
+    gateway: Gateway, vendor: Vendor, scope: Scope, owner: str, request: GenerateRequest, *, linger: float
+) -> Stream:
+    """Begin generation. Raises ``RequestRefused`` when the model is unknown, its upstream does not speak the request's
+    dialect, or the process is full."""
     if gateway.draining:
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
     target = gateway.directory.resolve(request.model)
-    upstream = target.upstream
+    upstream, provider = target.upstream, target.provider(vendor)
     ask_usage = request.stream and upstream.settings.usage
     stream = gateway.hub.open(
         owner=owner,
-        dialect=upstream.dialect,
+        dialect=provider.dialect,
         model=f"{upstream.name}/{target.model}",
         policy=gateway.settings.limits.policy(linger),
         hide_usage=ask_usage and not request.include_usage,
     )
     stream.meta["upstream"] = upstream.name
     stream.meta["session"] = header(scope, b"x-tokenwire-session")
-    extra = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in scope["headers"]
-        if name.startswith(_FORWARDED)
-        or name == b"traceparent"
-        or (name == b"authorization" and upstream.settings.api_key == PASSTHROUGH)
-    ]
+    extra = provider.fields(scope["headers"])
     extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
+    body = vendor.rewrite(request, model=target.model, include_usage=ask_usage)
     attempt = Attempt(
         stream,
         gateway.pool,
-        upstream.request("/chat/completions", rewrite(request, model=target.model, include_usage=ask_usage), extra),
+        provider.request(vendor.ask, body, extra),
         streaming=request.stream,
         deadlines=upstream.settings.deadlines.deadlines(),
         on_head=lambda status, headers: stream.meta.__setitem__("headers", headers),
