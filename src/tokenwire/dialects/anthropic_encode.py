@@ -184,9 +184,10 @@ class Encoder:
         if isinstance(delta, ReasoningSignature):
             return self._signature(delta)
         if isinstance(delta, Citation):
-            at = self._writer.at("text")
+            # It may come before its text, and then opens the block; or late (OpenAI's), when that of its text is over.
+            block = max(delta.block, -1 if (at := self._writer.at("text")) is None else at)
             said = {"type": "citations_delta", "citation": citation_object(delta.data)}
-            return put("text", delta.block if at is None else at, _TEXT, _json(said).decode())
+            return put("text", block, _TEXT, _json(said).decode())
         if isinstance(delta, Finished):
             self._end = self._end or delta
             return self._writer.close()
