@@ -116,7 +116,7 @@ def feed() -> Callable[..., list[Delta]]:
 
 @pytest.fixture
 def deltas_of() -> Callable[..., list[Delta]]:
-    """The deltas of a Messages stream: bytes of events, or JSON values without an ``event:`` line; closed at the end."""
+    """The deltas of a Messages stream: bytes of events, or JSON values without a line ``event:``; closed."""
 
     def run(*events: Any) -> list[Delta]:
         parser, decoder = sse.Decoder(), dialects.get("anthropic").decoder()
