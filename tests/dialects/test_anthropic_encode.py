@@ -176,10 +176,20 @@ def test_arguments_of_no_call_are_our_own_mistake(delta: Delta) -> None:
 def test_late_signatures_open_no_block_after_text() -> None:
     """Gemini's come on the last part, without a thought (claude-code-router#1275)."""
     assert short(events_of(TextDelta("a"), ReasoningSignature("late", block=1))) == [["text", "a"]]
-    late = [ReasoningDelta("t"), ToolCallStarted("a", "f", block=1), ToolCallEnded(block=1), ReasoningSignature("late")]
+    late: list[Delta] = [
+        ReasoningDelta("t"),
+        ToolCallStarted("a", "f", block=1),
+        ToolCallEnded(block=1),
+        ReasoningSignature("late"),
+    ]
     assert short(events_of(*late)) == [["thinking", "t"], ["tool_use"]]
     assert short(events_of(ReasoningSignature("alone"))) == [["thinking", "alone"]]  # thoughts that are not shown
-    between = [ToolCallStarted("a", "f"), ToolCallEnded(), ReasoningSignature("s", block=1), TextDelta("b", block=2)]
+    between: list[Delta] = [
+        ToolCallStarted("a", "f"),
+        ToolCallEnded(),
+        ReasoningSignature("s", block=1),
+        TextDelta("b", block=2),
+    ]
     assert short(events_of(*between)) == [["tool_use"], ["thinking", "s"], ["text", "b"]]
 
 
@@ -219,7 +229,7 @@ def test_citations_stand_in_the_block_of_their_text() -> None:
     )  # fmt: skip
     legal(events)
     assert short(events) == [["text", "a", first], ["text", "b", second], ["text", third, "c"]]
-    called = [TextDelta("a"), ToolCallStarted("t", "f", block=1), ToolCallEnded(block=1), Citation(first)]
+    called: list[Delta] = [TextDelta("a"), ToolCallStarted("t", "f", block=1), ToolCallEnded(block=1), Citation(first)]
     assert short(events_of(*called)) == [["text", "a"], ["tool_use"], ["text", first]]
 
 

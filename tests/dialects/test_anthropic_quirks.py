@@ -233,7 +233,7 @@ def test_a_character_cut_in_two_is_one(deltas_of: Read, fold: Fold, kind: str, m
     assert said(first, second, m.end(), *END) == "a🌊b"
     assert said(first, m.end(), *END) == "a\ufffd"
     assert said(first, *END) == "a\ufffd"
-    assert said(first, m.delta(kind, **{member: "b"}), m.end(), *END) == "a\ufffdb"
+    assert said(first, half(kind, member, "b"), m.end(), *END) == "a\ufffdb"
     assert said(second, m.end(), *END) == "\ufffdb"
     if block != "tool_use":
         assert said(first) == "a\ufffd"  # cut off

@@ -14,7 +14,7 @@ from tokenwire.testing import message_frames as m
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, message, serving
 from tokenwire.testing.rig import run_in, until
-from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream, Step
 
 VERSION = {"anthropic-version": "2023-06-01"}
 NAMES = ["a", "b", "c/d", "e"]
@@ -92,7 +92,7 @@ def test_pages_that_there_are_not(relayed: Any, query: str) -> None:
 
 def test_anthropic_is_asked_for_its_models_page_by_page() -> None:
     async def main() -> None:
-        script = [REQUEST, page("a", "b é", more=True), CLOSE]
+        script: list[Step] = [REQUEST, page("a", "b é", more=True), CLOSE]
         async with ScriptedUpstream(script, [REQUEST, page("c"), CLOSE]) as upstream:
             one = UpstreamSettings(base_url=upstream.base_url, dialect="anthropic", api_key="sk-1")
             async with serving(Settings(upstreams={"anthropic": one})) as relay:
@@ -129,7 +129,7 @@ def test_an_upstream_of_several_dialects_is_asked_in_each() -> None:
     listing = http_bytes.answer(b'{"object":"list","data":[{"id":"m"}]}')
 
     async def main() -> None:
-        scripts = [
+        scripts: list[list[Step]] = [
             [REQUEST, listing, CLOSE],
             [REQUEST, STREAM_HEAD + chunks(*chat_frames.answer("one")) + LAST_CHUNK, CLOSE],
             [REQUEST, STREAM_HEAD + chunks(*m.answer("two")) + LAST_CHUNK, CLOSE],

@@ -18,7 +18,14 @@ def event(kind: str, padding: int = 0, **fields: Any) -> bytes:
 
 def start(id: str = "msg_1", **fields: Any) -> bytes:
     """The event that opens a message; nothing generated is in it."""
-    head = {"id": id, "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    head: dict[str, Any] = {
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
     usage = {"input_tokens": 3, "output_tokens": 1}
     return event("message_start", message={**head, "stop_sequence": None, "usage": usage, **fields})
 
