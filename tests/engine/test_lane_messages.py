@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenwire import dialects
+from tokenwire.dialects.base import Dialect
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ingest import Ingest
 from tokenwire.engine.lane import Lane, Offer
@@ -28,13 +30,13 @@ OPENING = [m.start(), m.block(), m.text("open"), m.text("ed", padding=3), m.PING
 class Line:
     """A stream with one reader, whose upstream's reads are chunks; with its lane, or all the general way."""
 
-    def __init__(self, *, express: bool, ids: bool = False, upper: bool = False) -> None:
+    def __init__(self, *, express: bool, ids: bool = False, upper: bool = False, dialect: Dialect = MESSAGES) -> None:
         self.hub = Hub(ManualClock())
-        self.stream: Stream = self.hub.open(owner="me", dialect=MESSAGES, model="m", policy=Policy())
+        self.stream: Stream = self.hub.open(owner="me", dialect=dialect, model="m", policy=Policy())
         self.stream.connecting(ScriptedSource())
         self.stream.begin()
         self.sink = ScriptedSink(express=express)
-        self.stream.attach(self.sink, MESSAGES, ids=ids).start()
+        self.stream.attach(self.sink, dialect, ids=ids).start()
         self.upper = upper
         self.lane: Lane | None = None
         self.offer: Offer | None = None
@@ -206,3 +208,34 @@ def test_several_chunks_of_one_read_take_the_lane_together() -> None:
     line.read(m.text("a"), m.text("b").replace(b'"b"', b'"b" '))
     assert line.general == before + 1
     assert line.sink.data.endswith(b'"text":"b" }}\n\n')
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        lambda n: m.event("something_new", delta={"text": f"w{n}"}),
+        lambda n: m.delta("new_delta", text=f"w{n}"),
+        lambda n: m.text(f"w{n}").partition(b"\n")[2],
+    ],
+    ids=["another event", "another delta", "without its name"],
+)
+def test_an_envelope_that_is_not_surely_plain_text_is_left_to_the_general_way(frame: Callable[[int], bytes]) -> None:
+    short, plain = Line(express=True), Line(express=False)
+    for body in [*OPENING[:3], *(frame(n) for n in range(80)), m.text("after"), m.STOP]:
+        short.read(body)
+        plain.read(body)
+    assert short.general >= 80
+    same(short, plain)
+
+
+def test_numbers_that_vary_are_kept_but_have_no_lane_of_their_own() -> None:
+    """Such an envelope has a hole that is no string: the frames are plain, and go whole."""
+    counting = dataclasses.replace(MESSAGES, holes=(("index",), ("delta", "text")))
+    line = Line(express=True, dialect=counting)
+    frames = [m.start(), m.block(), *(m.text(f"w{n}", n) for n in range(100))]
+    for body in frames:
+        line.read(body)
+    assert line.general == 4
+    assert line.sink.data == b"".join(frames)
+    assert line.frames() == frames
+    assert line.stream.log.size < len(b"".join(frames))
