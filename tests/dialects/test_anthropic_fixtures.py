@@ -10,7 +10,7 @@ import pytest
 
 from tokenwire import dialects
 from tokenwire.dialects.anthropic import DIALECT, Decoder
-from tokenwire.dialects.base import Dialect
+from tokenwire.dialects.base import Dialect, encode_frames
 from tokenwire.dialects.deltas import Delta, Opaque, Started, Usage
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
@@ -158,6 +158,25 @@ def test_a_late_joiner_is_in_the_same_state_at_every_point(
         blocks = [json.loads(event.data) for event in sse.Decoder().feed(wire)]
         indices = [event["index"] for event in blocks if event["type"] == "content_block_start"]
         assert indices == list(range(len(indices)))
+
+
+def test_condensed_frames_say_the_same_in_fewer(
+    anthropic_stream: str, body: Callable[[str], bytes], read: Read, fold: Fold
+) -> None:
+    """Whoever joins in the midst goes on with the provider's own frames: every number must fit."""
+    assert DIALECT.condense is not None
+    wire = body(anthropic_stream)
+    frames = [frame + b"\n\n" for frame in wire.split(b"\n\n")[:-1]]
+    for joined in range(len(frames) + 1):
+        condensed = DIALECT.condense(frames[:joined])
+        rest = b"".join(frames[joined:])
+        late = fold(read(DIALECT, encode_frames(condensed) + rest))
+        assert comparable(late) == comparable(fold(read(DIALECT, wire)))
+        kinds = [frame.event for frame in condensed]
+        assert "ping" not in kinds
+        starts = [json.loads(frame.data)["index"] for frame in condensed if frame.event == "content_block_start"]
+        assert starts == list(range(len(starts)))
+        assert kinds.count("content_block_delta") <= 3 * len(starts)
 
 
 def test_resuming_is_folding_silently_and_going_on(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +119,26 @@ def test_what_is_plain_for_the_quick_look_is_plain(text: str, kind: str, member:
     mark, deltas = look(frame, decoder)
     assert mark == Mark.PLAIN
     assert len(deltas) == bool(text)
+
+
+def test_condensing_merges_plain_deltas_and_keeps_everything_else() -> None:
+    odd = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"unnamed"}}\n\n'
+    frames = [
+        m.start(), m.PING, m.block(0, "server_tool_use", id="s"), m.tool_input("{"), m.tool_input("}"), m.end(),
+        m.block(1), m.text("a", 1), m.PING, m.text("b", 1), m.text("c", 1), odd,
+        m.delta("new_delta", 1), m.thinking("d", 1),
+    ]  # fmt: skip
+    assert DIALECT.condense is not None
+    condensed = [(frame.event, json.loads(frame.data)) for frame in DIALECT.condense(frames)]
+    deltas = [data["delta"] for _, data in condensed if data["type"] == "content_block_delta"]
+    assert deltas == [
+        {"type": "input_json_delta", "partial_json": "{}"},
+        {"type": "text_delta", "text": "abc"},
+        {"type": "text_delta", "text": "unnamed"},
+        {"type": "new_delta"},
+        {"type": "thinking_delta", "thinking": "d"},
+    ]
+    assert [event for event, _ in condensed][:4] == [
+        "message_start", "content_block_start", "content_block_delta", "content_block_stop"
+    ]  # fmt: skip
+    assert condensed[6][0] is None

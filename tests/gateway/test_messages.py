@@ -358,3 +358,39 @@ def test_a_stream_of_another_dialect_is_followed_in_this_one(relayed: Any, start
     begun = chunks(chat_frames.role(), chat_frames.text("one"), chat_frames.text(" "))
     rest = chunks(chat_frames.text("two"), chat_frames.finish(), chat_frames.usage(), chat_frames.DONE) + LAST_CHUNK
     relayed(main, [REQUEST, STREAM_HEAD + begun, gate, rest])
+
+
+def test_a_late_joiner_of_the_same_dialect_can_follow_the_numbers(relayed: Any) -> None:
+    """Blocks that are passed on whole count, too: who gets a snapshot goes on with the provider's own frames."""
+    use = {"id": "s", "name": "web_search", "input": {}}
+    begun = [
+        m.start(), m.block(0, "server_tool_use", **use), m.tool_input("{}"), m.end(), m.block(1), m.text("a", 1),
+        m.text("b", 1),
+    ]  # fmt: skip
+    rest = [m.text("c", 1), m.end(1), m.finish(), m.STOP]
+
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        order = {"dialect": "anthropic", "request": message(), "on_disconnect": "finish"}
+        events = (await client.post("/v1/streams", order).whole()).json["events"]
+        await until(lambda: relay.streams[0].log.last == len(begun))
+        follower = client.get(f"{events}?dialect=anthropic&from=snapshot")
+        await follower.blocks_of(6)
+        gate.set()
+        await follower.whole()
+        assert [item["content_block"]["type"] for item in follower.data if "content_block" in item] == [
+            "server_tool_use", "text"
+        ]  # fmt: skip
+        deltas = [
+            (item["index"], item["delta"].get("text")) for item in follower.data if "index" in item and "delta" in item
+        ]
+        assert deltas == [(0, None), (1, "ab"), (1, "c")]
+        assert follower.events[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+        assert follower.ids[0] == f"1-{len(begun)}"
+        whole = await client.get(f"{events}?dialect=anthropic&from=snapshot").whole()
+        assert whole.events[-2:] == ["message_delta", "message_stop"]
+        assert text_of(whole) == "abc"
+
+    gate = asyncio.Event()
+    script = [REQUEST, STREAM_HEAD + chunks(*begun), gate, chunks(*rest) + LAST_CHUNK]
+    relayed(main, script, settings=UP)

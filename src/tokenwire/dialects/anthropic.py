@@ -5,7 +5,7 @@ The work is in the files beside this one: decode (with blocks), encode (with wri
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -14,12 +14,15 @@ from tokenwire.dialects.anthropic_decode import Decoder
 from tokenwire.dialects.anthropic_encode import Encoder
 from tokenwire.dialects.anthropic_errors import error_body, is_error_object
 from tokenwire.dialects.anthropic_response import decode_response, fold_response
-from tokenwire.dialects.base import Dialect, Mark
+from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.dialects.deltas import GENERATED, Delta, Failed, Started
 from tokenwire.dialects.json_text import loads
 from tokenwire.dialects.openai_errors import describe_error
 from tokenwire.wire import sse
 from tokenwire.wire.envelope import PADDING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["DIALECT", "NAME", "Decoder", "Encoder", "decode_response", "fold_response", "scan"]
 
@@ -72,11 +75,9 @@ def scan(frame: bytes) -> int:
 
 def look(frame: bytes, decoder: Decoder) -> tuple[int, list[Delta]]:
     """The plain version of ``scan``: what *decoder* makes of the frame, and the mark that follows from it."""
-    event = sse.simple(frame)
-    events = [event] if event is not None else sse.Decoder(len(frame) + 8).feed(frame + b"\n\n")
     mark: int = Mark.PLAIN
     found: list[Delta] = []
-    for event in events:
+    for event in _events(frame):
         over = decoder.done
         deltas = decoder.feed(event)
         found += deltas
@@ -90,7 +91,60 @@ def look(frame: bytes, decoder: Decoder) -> tuple[int, list[Delta]]:
     return mark, found
 
 
+def _events(frame: bytes) -> list[sse.Event]:
+    event = sse.simple(frame)
+    return [event] if event is not None else sse.Decoder(len(frame) + 8).feed(frame + b"\n\n")
+
+
 _UNREMARKABLE: Final = frozenset({*GENERATED, Started})
+
+
+def condense(frames: Iterable[bytes]) -> list[Frame]:
+    """The events of *frames*, runs of plain deltas in one each, without pings. Every block keeps its number, also those
+    that are passed on whole, so that what follows fits."""
+    condensed: list[Frame] = []
+    run: list[str] = []
+    place: tuple[int, str, str] | None = None
+
+    def flush() -> None:
+        if place is not None:
+            index, kind, member = place
+            delta = {"type": kind, member: "".join(run)}
+            data = {"type": "content_block_delta", "index": index, "delta": delta}
+            condensed.append(Frame("content_block_delta", msgspec.json.encode(data).decode()))
+        run.clear()
+
+    for frame in frames:
+        plain = _plain(frame)
+        if plain is None:
+            if events := [event for event in _events(frame) if event.event != "ping"]:
+                flush()
+                place = None
+                condensed += [Frame(None if each.event == "message" else each.event, each.data) for each in events]
+            continue
+        index, kind, member, text = plain
+        if place != (index, kind, member):
+            flush()
+            place = index, kind, member
+        run.append(text)
+    flush()
+    return condensed
+
+
+def _plain(frame: bytes) -> tuple[int, str, str, str] | None:
+    """Index, type, member and text of a plain delta; None of any other frame."""
+    if not frame.startswith(_OPENING):
+        return None
+    try:
+        event = _peek(frame[len(_OPENING) :])
+    except (ValueError, RecursionError):
+        return None
+    delta = event.delta
+    if isinstance(delta, _Text):
+        return event.index, "text_delta", "text", delta.text
+    if isinstance(delta, _Thinking):
+        return event.index, "thinking_delta", "thinking", delta.thinking
+    return event.index, "input_json_delta", "partial_json", delta.partial_json
 
 
 def _raises(event: sse.Event) -> bool:
@@ -117,6 +171,7 @@ DIALECT: Final = Dialect(
     look=look,
     opening=_OPENING,
     peek=_peek,
+    condense=condense,
     decode_response=decode_response,
     fold_response=fold_response,
     error_body=error_body,

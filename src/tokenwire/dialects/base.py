@@ -5,7 +5,7 @@ A dialect file is pure: it maps events to deltas and back, and never buffers lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
@@ -80,6 +80,9 @@ class Dialect:
             before it where the dialect has one.
         peek: where there is such a function in C: raises ValueError unless what follows the opening of a frame is one
             plain chunk. What passes has no mark.
+        condense: frames of this dialect -> the fewest that say the same to a reader who goes on with those that follow;
+            for dialects where a frame means something only after the ones before it (blocks have numbers). None: an
+            encoder's prefix does as well.
         decode_response: a whole non-streaming body -> the deltas that a stream would have brought.
         fold_response: the other way: what a non-streaming client of this dialect is answered.
         error_body: the HTTP error body in this dialect, given the failure and the HTTP status it goes out with.
@@ -98,6 +101,7 @@ class Dialect:
     look: Callable[[bytes, Any], tuple[int, list[Delta]]]
     opening: bytes = b"data: "
     peek: Callable[[bytes], object] | None = None
+    condense: Callable[[Iterable[bytes]], list[Frame]] | None = None
     decode_response: Callable[[bytes], list[Delta]]
     fold_response: Callable[[Transcript, str, float, str], bytes]
     error_body: Callable[[Failed, int], bytes]

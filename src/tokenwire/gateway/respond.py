@@ -119,7 +119,7 @@ class Following:
             # The end marker is no part of a prefix: it still has to come.
             seq = held.last_frame if held.done_seq is None else held.done_seq - 1
             reader.cursor = EventId(held.epoch, seq)
-            preface = _prefix(stream.encoder(self._dialect).prefix(stream.transcript(seq)), reader.cursor)
+            preface = _prefix(stream.prefix(self._dialect, seq), reader.cursor)
         if self._dialect.name == "native" and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
