@@ -1,4 +1,4 @@
-"""What a late joiner is told first: condensed frames in the provider's own dialect, an encoder's prefix in any other."""
+"""What a late joiner is told first: condensed frames in the provider's dialect, an encoder's prefix in any other."""
 
 from __future__ import annotations
 
