@@ -70,7 +70,13 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--rounds", type=_positive, help="interleaved rounds (usual: 3; quick: 1)")
     parser.add_argument("--tries", type=_positive, help="cancelled streams of each kind (usual: 500; quick: 100)")
-    parser.add_argument("--dialect", choices=("chat", "messages"), default="chat", help="of requests and streams")
+    parser.add_argument(
+        "--dialect",
+        type=lambda name: "messages" if name == "anthropic" else name,
+        choices=("chat", "messages"),
+        default="chat",
+        help="of requests and streams; messages is Anthropic's, and may be called that",
+    )
     parser.add_argument("--quick", action="store_true", help="a hint in a fifth of the time, not a figure to quote")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
     given = parser.parse_args(arguments)

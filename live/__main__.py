@@ -21,8 +21,9 @@ from live.redact import Redactor
 from live.ways import Way, ways
 from tokenwire.engine.clock import LoopClock
 from tokenwire.errors import ConfigError, TokenwireError
-from tokenwire.gateway.directory import Directory, list_models
+from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import PASSTHROUGH, Settings, UpstreamSettings, from_environment, load
+from tokenwire.gateway.upstreams import list_models
 from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ async def _case(
 ) -> bool:
     settings, name = way.upstream.settings, way.upstream.name
     body = msgspec.json.encode(speech.body(case, model, settings.usage))
-    recording = await record(pool, way, speech.path, body, stop_after=CASES[case])
+    recording = await record(pool, way, body, stop_after=CASES[case])
     redactor = Redactor(_secrets(settings, environ))
     folder = name if (FIXTURES / name).is_dir() else speech.folders[0]
     reading = understand(way.dialect, recording.status, redactor.body(recording.body))

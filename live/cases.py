@@ -27,13 +27,11 @@ class Speech(NamedTuple):
     """How a dialect is asked, and where our reference of it lies.
 
     Attributes:
-        path: below the provider's base URL.
         body: (case, model, usage) -> the request; *usage*: whether the provider is to be asked for usage.
         folders: of ``tests/fixtures``, which hold what we know of it; the first where a provider has none of its own.
         marker: the ``data`` or event name that ends a stream; None: it has none of its own.
     """
 
-    path: str
     body: Callable[[str, str, bool], dict[str, Any]]
     folders: tuple[str, ...]
     marker: str | None
@@ -59,12 +57,11 @@ def _anthropic(case: str, model: str, usage: bool) -> dict[str, Any]:
 
 SPEECHES: Final[dict[str, Speech]] = {
     "openai.chat": Speech(
-        "/chat/completions",
         _openai_chat,
         ("openai-chat", "azure", "groq", "vllm", "llamacpp", "openrouter", "deepseek", "mistral", "xai"),
         "[DONE]",
     ),
-    "anthropic": Speech("/v1/messages", _anthropic, ("anthropic",), "message_stop"),
+    "anthropic": Speech(_anthropic, ("anthropic",), "message_stop"),
 }
 
 #: A cheap model that knows tools, by the provider's usual name. Names age: one that is not listed is not asked for.

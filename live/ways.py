@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tokenwire.dialects.base import Dialect
-    from tokenwire.gateway.directory import Directory, Upstream
-    from tokenwire.upstream.pool import Origin
+    from tokenwire.gateway.directory import Directory
+    from tokenwire.gateway.upstreams import Provider, Upstream
     from tokenwire.upstream.request import Request
 
 
@@ -18,15 +18,23 @@ class Way(NamedTuple):
 
     label: str
     upstream: Upstream
-    dialect: Dialect
-    origin: Origin
+    provider: Provider
 
-    def request(self, path: str, body: bytes) -> Request:
-        """A request with the provider's own authentication. *path*: below its base URL."""
-        return self.upstream.request(path, body, [("accept", "text/event-stream")])
+    @property
+    def dialect(self) -> Dialect:
+        return self.provider.dialect
+
+    def request(self, body: bytes) -> Request:
+        """A request for an answer, with the provider's own authentication."""
+        fields = [*self.provider.fields(), ("accept", "text/event-stream")]
+        return self.provider.request(self.provider.vendor.ask, body, fields)
 
 
 def ways(directory: Directory, names: Sequence[str]) -> list[Way]:
-    """In the order of *names*."""
-    upstreams = [directory.upstreams[name] for name in names]
-    return [Way(upstream.name, upstream, upstream.dialect, upstream.origin) for upstream in upstreams]
+    """In the order of *names*. An upstream of several dialects is several ways, told apart in their labels."""
+    found = []
+    for upstream in (directory.upstreams[name] for name in names):
+        for dialect, provider in upstream.providers.items():
+            label = upstream.name if len(upstream.providers) == 1 else f"{upstream.name}-{dialect}"
+            found.append(Way(label, upstream, provider))
+    return found

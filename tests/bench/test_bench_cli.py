@@ -25,6 +25,10 @@ def test_the_usual_run() -> None:
     assert options.json is None
 
 
+def test_a_dialect_has_two_names() -> None:
+    assert cli.parse(["--dialect", "messages"]).dialect == cli.parse(["--dialect", "anthropic"]).dialect == "messages"
+
+
 def test_quick_is_less_of_everything_unless_said() -> None:
     assert (cli.parse(["--quick"]).rounds, cli.parse(["--quick"]).tries) == (1, 100)
     assert (cli.parse(["--quick", "--rounds", "5", "--tries", "7"]).rounds) == 5

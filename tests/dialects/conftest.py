@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tokenwire import dialects
 from tokenwire.dialects.base import Dialect, Encoder, encode_frames
 from tokenwire.dialects.deltas import Delta, Failed, Terminal
 from tokenwire.dialects.openai_chat import Decoder
@@ -29,6 +30,8 @@ def cases(suffix: str, *folders: str) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "chat_stream" in metafunc.fixturenames:
         metafunc.parametrize("chat_stream", cases(".sse", *CHAT))
+    if "anthropic_stream" in metafunc.fixturenames:
+        metafunc.parametrize("anthropic_stream", cases(".sse", "anthropic"))
     if "chat_error" in metafunc.fixturenames:
         metafunc.parametrize("chat_error", [case for case in cases(".json", *CHAT) if "expected" not in case])
 
@@ -106,6 +109,21 @@ def feed() -> Callable[..., list[Delta]]:
         for data in datas:
             text = data if isinstance(data, str) else json.dumps(data)
             deltas += decoder.feed(sse.Event(data=text))
+        return deltas + decoder.close()
+
+    return run
+
+
+@pytest.fixture
+def deltas_of() -> Callable[..., list[Delta]]:
+    """The deltas of a Messages stream: bytes of events, or JSON values without a line ``event:``; closed."""
+
+    def run(*events: Any) -> list[Delta]:
+        parser, decoder = sse.Decoder(), dialects.get("anthropic").decoder()
+        deltas: list[Delta] = []
+        for event in events:
+            wire = event if isinstance(event, bytes) else b"data: %b\n\n" % json.dumps(event).encode()
+            deltas += [delta for parsed in parser.feed(wire) for delta in decoder.feed(parsed)]
         return deltas + decoder.close()
 
     return run

@@ -12,7 +12,7 @@ from tokenwire.errors import RequestRefused
 
 def test_every_name_has_a_dialect_of_that_name() -> None:
     assert dialects.names() == sorted(dialects.names())
-    assert {"native", "openai.chat"} <= set(dialects.names())
+    assert {"anthropic", "native", "openai.chat"} <= set(dialects.names())
     for name in dialects.names():
         assert dialects.get(name).name == name
         assert dialects.get(name) is dialects.get(name)

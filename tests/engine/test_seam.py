@@ -6,6 +6,7 @@ with the plain oracle: the entries of the log one after the other, each rendered
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import permutations
 
@@ -26,12 +27,15 @@ from tokenwire.engine.states import Policy
 from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable
 from tokenwire.testing import chat_frames as chat
+from tokenwire.testing import message_frames as m
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.sinks import ScriptedSink, ScriptedSource
 from tokenwire.wire import sse
 from tokenwire.wire.chunked import chunk
 
-HEARTBEATS = (b": hb\n\n", b": hb\n")
+HEARTBEATS = (b": hb\n\n", b": hb\n", m.PING)
+#: The dialects of readers, beside the provider's own.
+OTHERS = {"openai.chat": "anthropic", "anthropic": "openai.chat"}
 
 
 def call(number: int) -> dict[str, object]:
@@ -39,15 +43,29 @@ def call(number: int) -> dict[str, object]:
 
 
 #: A read's frames, by name: plain text, and what is more than that, hidden, or nothing in another dialect.
-FRAMES = {
+CHAT: dict[str, Callable[[int], bytes]] = {
     "text": lambda number: chat.text(f"word{number} "),
     "long": lambda number: chat.text(f"word{number} " * 200),
-    "role": lambda number: chat.role(),
-    "second choice": lambda number: chat.text(f"other{number} ", 1),
+    "opening": lambda number: chat.role(),
+    "another": lambda number: chat.text(f"other{number} ", 1),
     "usage": lambda number: chat.usage(number, number),
     "nothing": lambda number: chat.chunk({}),
     "crlf": lambda number: chat.text(f"crlf{number} ").replace(b"\n", b"\r\n"),
     "tool": lambda number: chat.chunk({"content": "x", "tool_calls": [call(number)]}),
+    "finish": lambda number: chat.finish(),
+    "done": lambda number: chat.DONE,
+}
+MESSAGES: dict[str, Callable[[int], bytes]] = {
+    "text": lambda number: m.text(f"word{number} ", padding=number % 7),
+    "long": lambda number: m.text(f"word{number} " * 200),
+    "opening": lambda number: m.start(),
+    "another": lambda number: m.thinking(f"thought{number} ", 1, padding=number % 3),
+    "usage": lambda number: m.finish(None, number),
+    "nothing": lambda number: m.end(number),
+    "crlf": lambda number: m.text(f"crlf{number} ").replace(b"\n", b"\r\n"),
+    "tool": lambda number: m.block(number + 5, "tool_use", input={"n": number}),
+    "finish": lambda number: m.finish(),
+    "done": lambda number: m.STOP,
 }
 
 
@@ -87,7 +105,8 @@ class Oracle:
     def add(self, frame: bytes) -> None:
         seq = len(self.entries) + 1
         if self.dialect is self.stream.dialect:
-            shown = not self.over and not (frame.startswith(b"data: ") and b'"choices":[],' in frame)
+            hidden = frame.startswith(b"data: ") and b'"choices":[],' in frame
+            shown = not (self.over or hidden)
             end = b"\r\n" if frame.endswith(b"\r\n") else b"\n"
             data = frame[: -len(end)] + b"id: 1-%d\n" % seq + end if self.ids else frame
             self.entries.append([(EventId(1, seq), data)] if shown else [])
@@ -95,7 +114,7 @@ class Oracle:
             events = [] if self.over else sse.Decoder().feed(frame)
             deltas = [delta for event in events for delta in self.decoder.feed(event)]
             self._add([out for delta in deltas for out in self.encoder.feed(delta)], seq)
-        self.over = self.over or frame == chat.DONE
+        self.over = self.over or frame in (chat.DONE, m.STOP)
 
     def end(self) -> None:
         terminal = self.stream.terminal
@@ -125,20 +144,23 @@ class Oracle:
 
 
 class Seam(RuleBasedStateMachine):
+    own = "openai.chat"
+    frames = CHAT
+
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
         self.hub = Hub(self.clock)
         policy = Policy(linger=float("inf"), reader_timeout=1e6)
         self.stream = self.hub.open(
-            owner="me", dialect=dialects.get("openai.chat"), model="m", policy=policy, hide_usage=True
+            owner="me", dialect=dialects.get(self.own), model="m", policy=policy, hide_usage=True
         )
         self.lane: Lane | None = None
         self.offer: Offer | None = None
         self.ingest = Ingest(self.stream, express=self._express)
         self.oracles = {
             (dialect, ids): Oracle(self.stream, dialect, ids)
-            for dialect in ("openai.chat", "native")
+            for dialect in ("native", *OTHERS)
             for ids in (True, False)
         }
         self.followings: list[Following] = []
@@ -149,7 +171,7 @@ class Seam(RuleBasedStateMachine):
         self.stream.connecting(ScriptedSource())
         self.stream.begin()
         if begun:
-            self._append([chat.role(), chat.text("begun")])
+            self._append([self.frames["opening"](0), self.frames["text"](0)])
 
     def _express(self, offer: Offer | None) -> None:
         self.offer = offer
@@ -169,25 +191,25 @@ class Seam(RuleBasedStateMachine):
             self._general(chunk(data))
 
     @precondition(lambda self: self.stream.terminal is None)
-    @rule(kinds=st.lists(st.sampled_from(sorted(FRAMES)), min_size=1, max_size=4))
+    @rule(kinds=st.lists(st.sampled_from(sorted(CHAT.keys() - {"finish", "done"})), min_size=1, max_size=4))
     def append(self, kinds: list[str]) -> None:
         frames = []
         for kind in kinds:
             self.number += 1
-            frames.append(FRAMES[kind](self.number))
+            frames.append(self.frames[kind](self.number))
         self._append(frames)
 
     @precondition(lambda self: self.stream.terminal is None and self.stream.log.last < 1500)
     @rule(count=st.sampled_from((130, 260)), at_once=st.booleans())
     def append_many(self, count: int, at_once: bool) -> None:
-        frames = [chat.text(f"many{number} ") for number in range(count)]
+        frames = [self.frames["text"](number) for number in range(count)]
         for frame in [frames] if at_once else [[frame] for frame in frames]:
             self._append(frame)
 
     @precondition(lambda self: self.stream.terminal is None)
     @rule(late=st.booleans())
     def end_marker(self, late: bool) -> None:
-        self._append([chat.finish(), chat.DONE, *([chat.text("late")] if late else [])])
+        self._append([self.frames[kind](0) for kind in ("finish", "done", *(["text"] if late else []))])
 
     @precondition(lambda self: self.stream.terminal is None)
     @rule(how=st.sampled_from(("finish", "cancel", "fail")))
@@ -205,7 +227,7 @@ class Seam(RuleBasedStateMachine):
             oracle.end()
 
     @rule(
-        dialect=st.sampled_from(("openai.chat", "native")),
+        reads=st.sampled_from(("own", "native", "other")),
         ids=st.booleans(),
         high_water=st.sampled_from((None, 0, 300, 3000)),
         start=st.booleans(),
@@ -215,7 +237,7 @@ class Seam(RuleBasedStateMachine):
     )
     def join(
         self,
-        dialect: str,
+        reads: str,
         ids: bool,
         high_water: int | None,
         start: bool,
@@ -223,6 +245,7 @@ class Seam(RuleBasedStateMachine):
         preface: bool,
         express: bool,
     ) -> None:
+        dialect = {"own": self.own, "native": "native", "other": OTHERS[self.own]}[reads]
         cursors = [EventId(1, 0), *self.oracles[dialect, True].cursors()]
         after = EventId(1, 0) if start else cursors[min(int(where * len(cursors)), len(cursors) - 1)]
         sink = ScriptedSink(high_water, express=express)
@@ -294,19 +317,27 @@ class Seam(RuleBasedStateMachine):
         self.hub.close()
 
 
+class MessagesSeam(Seam):
+    own = "anthropic"
+    frames = MESSAGES
+
+
 TestSeam = Seam.TestCase
 TestSeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMessagesSeam = MessagesSeam.TestCase
+TestMessagesSeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("express", [True, False])
-@pytest.mark.parametrize("dialect", ["openai.chat", "native"])
-def test_every_order_of_a_few_acts(dialect: str, express: bool) -> None:
+@pytest.mark.parametrize("reads", ["own", "native", "other"])
+@pytest.mark.parametrize("machine", [Seam, MessagesSeam])
+def test_every_order_of_a_few_acts(machine: type[Seam], reads: str, express: bool) -> None:
     """The smallest scripts, all of them: where a reader falls out of the live set and comes back."""
     acts = ["append", "append", "drain", "drain", "end", "join"]
     for order in sorted(set(permutations(acts))):
-        seam = Seam()
+        seam = machine()
         seam.begin(begun=True)
-        seam.join(dialect, True, 0, True, 0.0, False, express)
+        seam.join(reads, True, 0, True, 0.0, False, express)
         for act in order:
             if act == "append" and seam.stream.terminal is None:
                 seam.append(["text"])
@@ -315,6 +346,6 @@ def test_every_order_of_a_few_acts(dialect: str, express: bool) -> None:
             elif act == "end":
                 seam.end("cancel")
             elif act == "join":
-                seam.join(dialect, True, None, False, 0.5, False, express)
+                seam.join(reads, True, None, False, 0.5, False, express)
             seam.every_reader_has_a_beginning_of_what_it_should_get()
         seam.teardown()

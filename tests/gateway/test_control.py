@@ -158,6 +158,8 @@ def test_the_schema_names_every_route(relayed: Any) -> None:
             routes = {f"{method.upper()} {path}" for path, item in schema["paths"].items() for method in item}
             assert routes == {
                 "POST /v1/chat/completions",
+                "POST /v1/messages",
+                "POST /v1/messages/count_tokens",
                 "GET /v1/models",
                 "GET /v1/models/{name}",
                 "POST /v1/streams",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tokenwire.gateway import chat as chat_route
+from tokenwire.gateway import generate as generate_route
 from tokenwire.gateway import respond
 from tokenwire.gateway.edge import QUICK_BYTES
 from tokenwire.gateway.port import Port
@@ -26,13 +26,13 @@ ANSWER = streamed("one")
 def quickly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the bodies that were answered without a task."""
     sizes: list[int] = []
-    answer = chat_route.answer
+    answer = generate_route.answer
 
-    def counted(gateway: Any, scope: Any, body: bytes, sink: Any) -> None:
+    def counted(gateway: Any, vendor: Any, scope: Any, body: bytes, sink: Any) -> None:
         sizes.append(len(body))
-        answer(gateway, scope, body, sink)
+        answer(gateway, vendor, scope, body, sink)
 
-    monkeypatch.setattr(chat_route, "answer", counted)
+    monkeypatch.setattr(generate_route, "answer", counted)
     return sizes
 
 
@@ -92,13 +92,13 @@ def test_a_refusal_is_an_answer_like_any_other(relayed: Any, quickly: list[int])
 def test_a_bug_is_a_500_or_ends_what_was_begun(
     relayed: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bool
 ) -> None:
-    def broken(gateway: Any, scope: Any, body: bytes, sink: Any) -> None:
+    def broken(gateway: Any, vendor: Any, scope: Any, body: bytes, sink: Any) -> None:
         if begun:
             sink.begin([])
         raise RuntimeError("a bug in the route")
 
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
-        monkeypatch.setattr(chat_route, "answer", broken)
+        monkeypatch.setattr(generate_route, "answer", broken)
         with caplog.at_level(logging.CRITICAL, "tokenwire.gateway.edge"):  # or the relay would fail the test for it
             client = await relay.connect()
             answer = client.post(CHAT, chat())

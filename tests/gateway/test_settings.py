@@ -160,6 +160,10 @@ UP = '[upstreams.a]\nbase_url = "http://127.0.0.1/v1"\n'
         ("[upstreams.a]\nbase_url = 'http://u:p@x'", "upstreams.a.base_url", "use api_key"),
         (UP + "dialect = 'smoke'", "upstreams.a.dialect", "no dialect 'smoke'; there are"),
         (UP + "dialect = 'native'", "upstreams.a.dialect", "no provider speaks it"),
+        (UP + "dialect = ['openai.chat', 'smoke']", "upstreams.a.dialect", "no dialect 'smoke'; there are"),
+        (UP + "dialect = []", "upstreams.a.dialect", "at least one"),
+        (UP + "dialect = ['anthropic', 'anthropic']", "upstreams.a.dialect", "once"),
+        (UP + "dialect = 7", "upstreams.a.dialect", "Expected str | array"),
         (UP + "api_key = ''", "upstreams.a.api_key", "printable ASCII"),
         (UP + 'api_key = "sk-1\\n"', "upstreams.a.api_key", "line ends"),
         (UP + "api_key = 'sk-é'", "upstreams.a.api_key", "printable ASCII"),
@@ -238,6 +242,8 @@ def test_an_empty_environment_has_the_simulator() -> None:
         ({"OPENAI_API_KEY": "k"}, "openai", "https://api.openai.com/v1", "k"),
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"}, "openai", "http://h/v1", "k"),
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": ""}, "openai", "https://api.openai.com/v1", "k"),
+        ({"ANTHROPIC_API_KEY": "k"}, "anthropic", "https://api.anthropic.com", "k"),
+        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://h"}, "anthropic", "http://h", "k"),
         ({"GROQ_API_KEY": "k"}, "groq", "https://api.groq.com/openai/v1", "k"),
         ({"OPENROUTER_API_KEY": "k"}, "openrouter", "https://openrouter.ai/api/v1", "k"),
         ({"DEEPSEEK_API_KEY": "k"}, "deepseek", "https://api.deepseek.com/v1", "k"),
@@ -256,6 +262,17 @@ def test_the_usual_variables(environ: dict[str, str], name: str, url: str, key: 
     upstreams = from_environment(environ, None).upstreams
     assert list(upstreams) == [name]
     assert (upstreams[name].base_url, upstreams[name].api_key) == (url, key)
+    assert upstreams[name].dialects == ("anthropic" if name == "anthropic" else "openai.chat",)
+
+
+def test_what_an_upstream_speaks() -> None:
+    up = {"base_url": "http://x"}
+    given = {"a": up, "b": {**up, "dialect": "anthropic"}, "c": {**up, "dialect": ["anthropic", "openai.chat"]}}
+    upstreams = from_mapping({"upstreams": given}, {}).upstreams
+    assert [each.dialects for each in upstreams.values()] == [
+        ("openai.chat",), ("anthropic",), ("anthropic", "openai.chat")
+    ]  # fmt: skip
+    assert from_environment({}, "http://127.0.0.1:1/v1").upstreams["sim"].dialects == ("openai.chat", "anthropic")
 
 
 @pytest.mark.parametrize("environ", [{"OPENAI_API_KEY": ""}, {"OLLAMA_HOST": ""}, {"OPENAI_BASE_URL": "http://h"}])

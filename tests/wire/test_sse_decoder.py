@@ -206,5 +206,5 @@ def test_events_are_values() -> None:
 
 
 def test_public_names() -> None:
-    assert sse.__all__ == ["DEFAULT_LIMIT", "Decoder", "Event", "comment", "encode"]
+    assert sse.__all__ == ["DEFAULT_LIMIT", "Decoder", "Event", "comment", "encode", "simple"]
     assert sse.DEFAULT_LIMIT == 16 * 1024 * 1024

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from tokenwire.engine.clock import LoopClock
 from tokenwire.errors import TokenwireError, UpstreamStatus
-from tokenwire.gateway.directory import Directory, Upstream, list_models
+from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import Settings, from_environment, load
+from tokenwire.gateway.upstreams import Upstream, list_models
 from tokenwire.upstream.pool import Pool
 
 
@@ -23,7 +24,7 @@ def run_check(environ: Mapping[str, str], config: Path | None) -> int:
     answers = asyncio.run(_ask(settings))
     table = Table("upstream", "dialect", "base_url", "answer")
     for name, upstream in settings.upstreams.items():
-        table.add_row(name, upstream.dialect, escape(upstream.base_url), escape(answers[name][1]))
+        table.add_row(name, ", ".join(upstream.dialects), escape(upstream.base_url), escape(answers[name][1]))
     console = Console()
     console.print(
         table if settings.upstreams else "no upstreams: set OPENAI_API_KEY or the like, or write a tokenwire.toml"
@@ -50,7 +51,7 @@ async def _answer(pool: Pool, upstream: Upstream) -> tuple[bool, str]:
     except UpstreamStatus as error:
         if configured is not None and error.status in (404, 405):  # serve does not ask it for a list either
             return True, f"ok, {len(configured)} models configured"
-        said = upstream.dialect.describe_error(error.body, error.status or 502).message
+        said = upstream.first.dialect.describe_error(error.body, error.status or 502).message
         return False, f"status {error.status}: {said}"
     except TokenwireError as error:
         return False, str(error)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: Name on the outside -> module of this package with a ``DIALECT``.
 _MODULES: Final[dict[str, str]] = {
+    "anthropic": "anthropic",
     "native": "native",
     "openai.chat": "openai_chat",
 }

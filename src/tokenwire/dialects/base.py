@@ -5,7 +5,7 @@ A dialect file is pure: it maps events to deltas and back, and never buffers lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
@@ -76,8 +76,13 @@ class Dialect:
             important ones first: four count (envelopes). ``("padding",)`` is the spaces before the last brace.
         scan: a cheap look at one whole frame (bytes through the blank line); never raises.
         look: the same look with the stream's own decoder: the mark, and the deltas of the frame.
-        peek: for dialects of one ``data: `` line, where there is such a function in C: raises ValueError unless the
-            frame from its sixth byte on is one plain chunk. What passes has no mark.
+        opening: what a frame of plain text begins with, up to its JSON (LF framing): ``data: ``, and the event's name
+            before it where the dialect has one.
+        peek: where there is such a function in C: raises ValueError unless what follows the opening of a frame is one
+            plain chunk. What passes has no mark.
+        condense: frames of this dialect -> the fewest that say the same to a reader who goes on with those that follow;
+            for dialects where a frame means something only after the ones before it (blocks have numbers). None: an
+            encoder's prefix does as well.
         decode_response: a whole non-streaming body -> the deltas that a stream would have brought.
         fold_response: the other way: what a non-streaming client of this dialect is answered.
         error_body: the HTTP error body in this dialect, given the failure and the HTTP status it goes out with.
@@ -94,7 +99,9 @@ class Dialect:
     encoder: Callable[[str, float, str], Encoder]
     scan: Callable[[bytes], int]
     look: Callable[[bytes, Any], tuple[int, list[Delta]]]
+    opening: bytes = b"data: "
     peek: Callable[[bytes], object] | None = None
+    condense: Callable[[Iterable[bytes]], list[Frame]] | None = None
     decode_response: Callable[[bytes], list[Delta]]
     fold_response: Callable[[Transcript, str, float, str], bytes]
     error_body: Callable[[Failed, int], bytes]

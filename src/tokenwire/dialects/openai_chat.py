@@ -88,9 +88,9 @@ def look(frame: bytes, decoder: Decoder) -> tuple[int, list[Delta]]:
 
 
 def _events(frame: bytes) -> list[sse.Event]:
-    """The event of *frame*. One data line, the usual form, is read here: the general decoder takes 5 us to set up."""
-    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
-        return [sse.Event(data=frame[6:-2].decode("utf-8", "replace"))]
+    """The event of *frame*."""
+    if (event := sse.simple(frame)) is not None:
+        return [event]
     frame += b"\n\n"  # the last frame of a body may lack its blank line
     return sse.Decoder(len(frame) + 8).feed(frame)  # whoever cut the frame has bounded it
 

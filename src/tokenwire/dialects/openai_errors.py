@@ -26,6 +26,7 @@ STATUS_OF_WORD: Final[dict[str, int]] = {
     "billing_error": 402, "insufficient_credits": 402,
     "permission_error": 403, "permission_denied": 403,
     "model_not_found": 404, "not_found_error": 404, "not_found": 404, "notfounderror": 404,
+    "conflict_error": 409,
     "request_too_large": 413,
     "insufficient_quota": 429, "rate_limit_exceeded": 429, "rate_limit_error": 429, "resource_exhausted": 429,
     "tokens": 429, "requests": 429,

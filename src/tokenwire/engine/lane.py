@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
@@ -41,13 +42,16 @@ Lane: TypeAlias = Callable[[bytes], None]
 #: Every so many entries a lane looks at what need not be looked at for each: the pace, the bound, the memory.
 CHECK_EVERY = 16
 
-_FIELD = b"data: "
-#: What a whole chunk of that size begins with, if it is one frame; by whether sizes are written with capitals.
-_STARTS = {False: [line + _FIELD for line in SIZE_LINES], True: [line + _FIELD for line in SIZE_LINES_UPPER]}
 _LINES = {False: SIZE_LINES, True: SIZE_LINES_UPPER}
 _END = b"\n\n\r\n"
 #: Raises ValueError unless it is given one JSON string: no control characters, UTF-8, no half of a surrogate pair.
 is_string = msgspec.json.Decoder(str).decode
+
+
+@cache
+def _starts(opening: bytes, upper: bool) -> list[bytes]:
+    """What a whole chunk of that size begins with, if it is one frame. 300 KiB for each dialect in use."""
+    return [line + opening for line in _LINES[upper]]
 
 
 class Outlet(Protocol):
@@ -96,13 +100,16 @@ class Offer:
         Its source calls it only while ``ready`` and between two chunks.
         """
         deliver = self._delivery(check)
-        lane = self._plain_lane(deliver, general, _STARTS[upper])
-        if self._envelope is not None and _fits(self._envelope[1], self._peek):
+        opening = self._stream.dialect.opening
+        lane = self._plain_lane(deliver, general, opening, _starts(opening, upper))
+        if self._envelope is not None and _fits(self._envelope[1], opening, self._peek):
             lane = self._several_lane(self._envelope, deliver, lane, _LINES[upper])
             lane = self._envelope_lane(self._envelope, deliver, lane, _LINES[upper])
         return lane
 
-    def _plain_lane(self, deliver: Deliver, general: Callable[[bytes], None], starts: list[bytes]) -> Lane:
+    def _plain_lane(
+        self, deliver: Deliver, general: Callable[[bytes], None], opening: bytes, starts: list[bytes]
+    ) -> Lane:
         """Takes every frame of plain text, and keeps it as it is."""
         # Bound once: these are used per token.
         peek = self._peek
@@ -111,10 +118,12 @@ class Offer:
         plain_append, numbers_append = run.plain.append, run.numbers.append
         arrivals_append, now_ns = held.arrivals_ns.append, self._stream.clock.now_ns
         ids, with_ids = self._reader.view.ids, self._with_ids
+        before = len(opening)
+        extra = OVERHEAD + before - 2  # the chunk's end is no part of the frame
 
         def lane(data: bytes) -> None:
             size = len(data)
-            begin = starts[size] if size < LIMIT else _FIELD
+            begin = starts[size] if size < LIMIT else opening
             start = len(begin)
             if (
                 not data.startswith(begin)
@@ -129,13 +138,13 @@ class Offer:
             except (ValueError, RecursionError):
                 general(data)
                 return
-            plain_append(data[start - 6 : -2])
+            plain_append(data[start - before : -2])
             numbers_append(PLAIN)
-            held.run_size += size - start + (4 + OVERHEAD)
+            held.run_size += size - start + extra
             arrivals_append(now_ns())
             held.last += 1
             if ids:
-                data = with_ids([data[start - 6 : -2]])
+                data = with_ids([data[start - before : -2]])
             deliver(data, 1)
 
         return lane
@@ -151,8 +160,10 @@ class Offer:
         number, template = envelope
         head, tail = template.literals[0], template.literals[-1] + b"\r\n"
         inner = template.literals[1] if len(template.kinds) == 2 else None
+        padded = template.kinds[-1] is Kind.SPACES
         begins = len(head) - 1  # at the quote before the hole
-        ends = 1 - len(tail)  # after the quote behind it
+        ends = -len(tail) if padded else 1 - len(tail)  # after the quote behind it
+        seam = 1 - len(inner or b"")  # from there to the spaces
         extra = OVERHEAD * len(template.kinds) - len(head) - len(tail) - len(inner or b"")
 
         def lane(data: bytes) -> None:
@@ -167,6 +178,14 @@ class Offer:
                 if inner is None:
                     is_string(text)
                     holes_append(text[1:-1])
+                elif padded:
+                    rest = text.rstrip(b" ")
+                    if not rest.endswith(inner):
+                        otherwise(data)
+                        return
+                    is_string(rest[:seam] if seam else rest)
+                    holes_append(rest[1 : seam - 1])
+                    holes_append(text[len(rest) :])
                 else:
                     text, _, second = text.rpartition(inner)
                     is_string(b"%b %b" % (text, second))  # at once: a space completes nothing that the first began
@@ -194,6 +213,7 @@ class Offer:
         number, template = envelope
         head, tail = template.literals[0], template.literals[-1] + b"\r\n"
         inner = template.literals[1] if len(template.kinds) == 2 else None
+        padded = template.kinds[-1] is Kind.SPACES
         ends = len(tail)
 
         def lane(data: bytes) -> None:
@@ -215,7 +235,7 @@ class Offer:
                     holes.append(text)
                 else:
                     text, found, second = text.rpartition(inner)
-                    if not found:
+                    if not found or (padded and second.strip(b" ")):
                         otherwise(data)
                         return
                     holes += (text, second)
@@ -270,16 +290,17 @@ class Offer:
         return deliver
 
 
-def _fits(template: Template, peek: Peek) -> bool:
-    """Whether every frame of *template* is surely plain text on one line: one or two strings, and nothing beside."""
-    literals = template.literals
-    if any(kind is not Kind.STRING for kind in template.kinds) or len(literals) > 3:
+def _fits(template: Template, opening: bytes, peek: Peek) -> bool:
+    """Whether every frame of *template* is surely plain text after its *opening*: one or two strings, or one and the
+    spaces behind it, and nothing beside."""
+    kinds = template.kinds
+    if kinds[0] is not Kind.STRING or len(kinds) > 2 or kinds[-1] is Kind.INTEGER:
         return False
     frame = template.fill(iter([b"", b""]))
-    if not frame.startswith(_FIELD) or frame.find(b"\n") != len(frame) - 2 or b"\r" in frame:
+    if not frame.startswith(opening) or frame.find(b"\n", len(opening)) != len(frame) - 2 or b"\r" in frame:
         return False
     try:
-        peek(frame[len(_FIELD) :])
+        peek(frame[len(opening) :])
     except (ValueError, RecursionError):
         return False
     return True

@@ -199,7 +199,7 @@ class Log:
         assert self._holes is not None
         self._due = max(AGAIN, 2 * len(run.plain))
         codec = self._codec = self._codec or Codec(self._holes)
-        number = codec.learn(run.plain[-LEARN:])
+        number = codec.learn(run.plain[-2:])  # before them may be what opens an answer: two events, where it has blocks
         if number is None:
             return
         self._newest = number

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct, structs
 
+from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.ids import EventId
@@ -22,8 +23,9 @@ from tokenwire.measure.usage import said
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Iterator
 
-    from tokenwire.dialects.base import Decoder, Dialect, Encoder
+    from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame
     from tokenwire.dialects.deltas import Failed, TerminalState
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.reader import Reader
@@ -261,6 +263,26 @@ class Record:
                 for delta in deltas:
                     fold.apply(delta)
         return fold
+
+    def prefix(self, dialect: Dialect, upto: int) -> list[Frame]:
+        """What a reader of *dialect* is told of the entries up to *upto*, to go on from there. Linear in the log.
+
+        Raises ``NotResumable`` (410) when the log's beginning was trimmed.
+        """
+        if dialect.condense is None or dialect is not self.dialect or self.unary:
+            return self.encoder(dialect).prefix(self.transcript(upto))
+        if self.log.first > 1:
+            raise self.trimmed()
+        return dialect.condense(self._shown(upto))
+
+    def _shown(self, upto: int) -> Iterator[bytes]:
+        """The frames up to *upto* that readers of the provider's own dialect get."""
+        seq = 0
+        while seq < upto:
+            for frame in self.log.after(seq, upto - seq):
+                seq += 1
+                if not self.log.notable.get(seq, Mark.PLAIN) & Mark.SWALLOWED:
+                    yield frame
 
     def ending(self, state: TerminalState, failed: Failed | None, watch: Watch) -> Terminal:
         """The terminal entry, if the answer that *watch* has seen ended now."""

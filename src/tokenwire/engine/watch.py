@@ -34,12 +34,13 @@ class Watch:
         generated: whether a generated event (text, reasoning, tool arguments) has come.
     """
 
-    __slots__ = ("_decoder", "_dialect", "_fold", "_look", "_peek", "_scan", "generated")
+    __slots__ = ("_decoder", "_dialect", "_fold", "_look", "_opening", "_peek", "_scan", "generated")
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._scan = dialect.scan
         self._peek = dialect.peek
+        self._opening = dialect.opening
         self._look = dialect.look
         self._decoder: Decoder = dialect.decoder()  # sees the opening and the notable entries, nothing else
         self._fold = Transcript()  # what these say: finish, usage, failure
@@ -118,7 +119,7 @@ class Watch:
         if self._peek is None:
             return not self._scan(frame)
         try:
-            self._peek(frame[6:])
+            self._peek(frame[len(self._opening) :])
         except (ValueError, RecursionError):
             return False
-        return frame.startswith(b"data: ")
+        return frame.startswith(self._opening)

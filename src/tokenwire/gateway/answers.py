@@ -73,6 +73,14 @@ def status_of(failed: Failed) -> int:
     return _STATUS.get(failed.code, 502)
 
 
+def is_object(body: bytes) -> bool:
+    """Whether a client gets anything out of *body*: JSON, and not empty."""
+    try:
+        return bool(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
+    except (ValueError, RecursionError):
+        return False
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
     """The request's body; None if the client left. Raises ``RequestRefused`` (413) above *limit* bytes, and before
     the first one if the request says so itself: whoever sent ``Expect: 100-continue`` then need not send it."""

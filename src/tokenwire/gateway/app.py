@@ -11,14 +11,17 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.gateway import chat, plain_chat
+from tokenwire.gateway import generate, plain_chat
 from tokenwire.gateway.answers import send_body
+from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
+from tokenwire.gateway.count_tokens import count_tokens
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.settings import Settings
 from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
 from tokenwire.gateway.tickets import Tickets
+from tokenwire.gateway.vendors import ROUTES
 from tokenwire.measure import prices
 from tokenwire.upstream.pool import Pool
 
@@ -60,7 +63,11 @@ class Gateway:
         if not self._tasks:
             loop = asyncio.get_running_loop()
             self._tasks.append(loop.create_task(self.directory.run()))
-            if any(any(upstream.seller) for upstream in self.directory.upstreams.values()):
+            if any(
+                any(each.seller)
+                for upstream in self.directory.upstreams.values()
+                for each in upstream.providers.values()
+            ):
                 self._tasks.append(loop.create_task(_load_prices()))
 
     def drain(self) -> None:
@@ -120,12 +127,14 @@ class Gateway:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hot and follow routes are matched before FastAPI sees anything."""
         path = scope["path"]
-        if path == chat.PATH and scope["method"] == "POST":
-            await chat.chat_completions(self, scope, receive, send)
+        if path in ROUTES and scope["method"] == "POST":
+            await generate.generate(self, ROUTES[path], scope, receive, send)
         elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
             await streams(self, scope, receive, send)
         elif path == plain_chat.PATH:
             await plain_chat.plain_chat(self, scope, receive, send)
+        elif path == COUNT_TOKENS and scope["method"] == "POST":
+            await count_tokens(self, scope, receive, send)
         elif path == "/healthz":
             await send_body(send, 200, b'{"status":"ok"}')
         else:
@@ -136,11 +145,11 @@ class Gateway:
     def takes(self, scope: Scope, size: int) -> bool:
         """Whether ``answer`` takes this request, with a body of *size* bytes."""
         limit = self.settings.limits.request_body
-        return bool(scope["path"] == chat.PATH and scope["method"] == "POST" and size <= limit)
+        return bool(scope["path"] in ROUTES and scope["method"] == "POST" and size <= limit)
 
     def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None:
         """What a call does, for a server that has the whole body at hand; nothing is waited for."""
-        chat.answer(self, scope, body, sink)
+        generate.answer(self, ROUTES[scope["path"]], scope, body, sink)
 
     @property
     def control(self) -> Any:

@@ -12,7 +12,10 @@ from tokenwire import dialects
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard
 from tokenwire.gateway.answers import MethodNotAllowed, refusal_body, refusal_headers
+from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
+from tokenwire.gateway.models import anthropic_model, anthropic_models, openai_model, openai_models
 from tokenwire.gateway.openapi import PATHS
+from tokenwire.gateway.vendors import ANTHROPIC, OPENAI_CHAT, ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 HOME = """tokenwire {version}
 
   POST /v1/chat/completions        OpenAI chat, streaming and not
+  POST /v1/messages                Anthropic messages, streaming and not
   GET  /v1/models                  what you may use here
   POST /v1/streams                 start a stream; GET {{events}} follows it, as often as you like
   GET  /openapi.json               these routes, machine-readable
@@ -40,30 +44,33 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
         try:
             guard.admit(request.scope)
         except RequestRefused as error:
-            return _refusal(error)
+            return _refusal(request, error)
         return await call_next(request)
 
     @app.exception_handler(RequestRefused)
     async def refused(request: Request, error: RequestRefused) -> Response:
-        return _refusal(error)
+        return _refusal(request, error)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         where = f"{request.method} {request.url.path[:80]}"
         if error.status_code == 405:
-            return _refusal(MethodNotAllowed(request.method, (error.headers or {}).get("Allow", "")))
-        return _refusal(RequestRefused(error.status_code, "no_such_route", f"no route {where}; GET / lists them"))
+            return _refusal(request, MethodNotAllowed(request.method, (error.headers or {}).get("Allow", "")))
+        return _refusal(
+            request, RequestRefused(error.status_code, "no_such_route", f"no route {where}; GET / lists them")
+        )
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        """What this caller may use, in OpenAI's shape."""
-        return gateway.directory.listing()
+    async def models(request: Request) -> dict[str, Any]:
+        """What this caller may use, in OpenAI's shape; in Anthropic's with an ``anthropic-version`` header."""
+        names = gateway.directory.names()
+        return anthropic_models(names, request.query_params) if _is_anthropic(request) else openai_models(names)
 
     @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
-        """One model, in OpenAI's shape; 404 with candidates."""
+    async def model(request: Request, name: str) -> dict[str, Any]:
+        """One model, in the same shapes; 404 with candidates."""
         target = gateway.directory.resolve(name)
-        return {"id": name, "object": "model", "created": 0, "owned_by": target.upstream.name}
+        return anthropic_model(name) if _is_anthropic(request) else openai_model(name, target.upstream.name)
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
@@ -78,9 +85,11 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
         names = gateway.directory.names()
         return HOME.format(version=version, base=request.base_url, model=names[0] if names else "UPSTREAM/MODEL")
 
-    @app.post("/v1/chat/completions", include_in_schema=False)
     async def hot() -> None:
         """Answered before FastAPI is asked; here so that another method gets 405 instead of 404."""
+
+    for path in (*ROUTES, COUNT_TOKENS):
+        app.add_api_route(path, hot, methods=["POST"], include_in_schema=False)
 
     generated = app.openapi
 
@@ -93,7 +102,13 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
     return app
 
 
-def _refusal(error: RequestRefused) -> Response:
+def _is_anthropic(request: Request) -> bool:
+    """Whether the caller is a client of Anthropic's: they all name the version, and have routes of their own."""
+    return "anthropic-version" in request.headers or request.url.path.startswith(ANTHROPIC.path)
+
+
+def _refusal(request: Request, error: RequestRefused) -> Response:
     headers = {name.decode(): value.decode() for name, value in refusal_headers(error)}
-    body = refusal_body(error, dialects.get("openai.chat"))
+    vendor = ANTHROPIC if _is_anthropic(request) else OPENAI_CHAT
+    body = refusal_body(error, dialects.get(vendor.dialect))
     return Response(body, error.status, headers, media_type="application/json")

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from tokenwire import dialects
-from tokenwire.dialects.base import Dialect
-from tokenwire.errors import RemoteProtocolError, RequestRefused, TokenwireError, UnknownModel
-from tokenwire.gateway.settings import PASSTHROUGH, DeadlineOverrides, Settings, UpstreamSettings
-from tokenwire.measure.prices import Seller, seller
+from tokenwire.errors import RequestRefused, TokenwireError, UnknownModel
+from tokenwire.gateway.settings import DeadlineOverrides, Settings
+from tokenwire.gateway.upstreams import Provider, Upstream, list_models, upstream_of
 from tokenwire.upstream.deadlines import Deadlines
-from tokenwire.upstream.fetch import fetch
-from tokenwire.upstream.pool import Origin, Pool
-from tokenwire.upstream.request import Request, encode_fields
+from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tokenwire.gateway.vendors import Vendor
 
 log = logging.getLogger(__name__)
 
@@ -29,33 +24,12 @@ log = logging.getLogger(__name__)
 REFRESH_SECONDS = 600.0
 RETRY_SECONDS = 15.0
 #: A vendor's usual prefixes, for a bare name that no list holds (a list may be missing or late).
-PREFIXES = {"openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"), "deepseek": ("deepseek-",), "xai": ("grok-",)}
-
-
-class Upstream(NamedTuple):
-    """A configured provider, ready to be asked. *head*: the fields of every request, encoded; *seller*: whose prices
-    hold."""
-
-    name: str
-    settings: UpstreamSettings
-    dialect: Dialect
-    origin: Origin
-    path: str
-    head: bytes
-    seller: Seller
-
-    def request(self, path: str, body: bytes, extra: Iterable[tuple[str, str]] = (), method: str = "POST") -> Request:
-        """A request with this provider's own authentication and headers."""
-        fields = [("content-type", "application/json"), *extra] if method == "POST" else list(extra)
-        path = self.path + path
-        return Request(origin=self.origin, path=path, head=self.head, fields=fields, body=body, method=method)
-
-
-def _head(settings: UpstreamSettings) -> bytes:
-    fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire")]
-    if settings.api_key and settings.api_key != PASSTHROUGH:
-        fields.append(("authorization", f"Bearer {settings.api_key}"))
-    return encode_fields([*fields, *settings.headers.items()])
+PREFIXES = {
+    "openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"),
+    "anthropic": ("claude-",),
+    "deepseek": ("deepseek-",),
+    "xai": ("grok-",),
+}
 
 
 class Target(NamedTuple):
@@ -70,6 +44,10 @@ class Target(NamedTuple):
         deadlines = self.upstream.settings.deadlines
         return deadlines if self.overrides is None else self.overrides.over(deadlines)
 
+    def provider(self, vendor: Vendor) -> Provider:
+        """The upstream in the dialect of *vendor*. Raises ``RequestRefused`` (400) if it does not speak that."""
+        return self.upstream.provider(vendor, self.model)
+
 
 class Directory:
     """Resolves model names; ``run`` keeps the providers' lists fresh."""
@@ -80,16 +58,12 @@ class Directory:
         self.upstreams: dict[str, Upstream] = {}
         self._lists: dict[str, list[str]] = {}
         for name, upstream in settings.upstreams.items():
-            origin, path = upstream.origin()
             if not upstream.tls.verify:
                 log.warning(
                     "upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it and read its key",
                     name,
                 )
-            sold_by = seller(name, upstream.base_url, upstream.dialect)
-            self.upstreams[name] = Upstream(
-                name, upstream, dialects.get(upstream.dialect), origin, path, _head(upstream), sold_by
-            )
+            self.upstreams[name] = upstream_of(name, upstream)
             if upstream.models is not None:
                 self._lists[name] = list(upstream.models)
 
@@ -152,19 +126,6 @@ class Directory:
             names += [f"{upstream}/{model}" for model in models]
         return list(dict.fromkeys(names))
 
-    def listing(self) -> dict[str, Any]:
-        """``GET /v1/models`` in OpenAI's shape."""
-        data = [
-            {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": name.partition("/")[0] if "/" in name else "tokenwire",
-            }
-            for name in self.names()
-        ]
-        return {"object": "list", "data": data}
-
     async def run(self, on_change: Callable[[], None] | None = None) -> None:
         """Fetch the lists now and again, until cancelled."""
         while True:
@@ -183,23 +144,6 @@ class Directory:
         try:
             self._lists[upstream.name] = await list_models(self._pool, upstream)
         except TokenwireError as error:
-            log.warning("no model list from %s (%s): %s", upstream.name, upstream.origin, error)
+            log.warning("no model list from %s (%s): %s", upstream.name, upstream.first.origin, error)
             return False
         return True
-
-
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Listed]
-
-
-async def list_models(pool: Pool, upstream: Upstream) -> list[str]:
-    """The models that *upstream* says it has. Raises what ``fetch`` does; ``RemoteProtocolError`` for no list."""
-    body = await fetch(pool, upstream.request("/models", b"", method="GET"), timeout=10.0)
-    try:
-        return [model.id for model in msgspec.json.decode(body, type=_Listing).data]
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"that is no list of models: {error}") from error

@@ -51,12 +51,29 @@ PATHS: dict[str, Any] = {
             content={**_JSON, **_EVENTS},
         )
     },
+    "/v1/messages": {
+        "post": _operation(
+            "Anthropic messages, streaming and not",
+            {"200": "the answer", "400": "a bad request", "404": "an unknown model", "422": "the key's other body"},
+            parameters=[_KEY, _ON_DISCONNECT, _header("X-Tokenwire-Ids", "1: events have ids, to resume from")],
+            body="as Anthropic's API takes it",
+            content={**_JSON, **_EVENTS},
+        )
+    },
+    "/v1/messages/count_tokens": {
+        "post": _operation(
+            "How many tokens a prompt has, by the provider's count",
+            {"200": "the count", "400": "a bad request", "404": "an unknown model"},
+            body="as Anthropic's API takes it",
+            content=_JSON,
+        )
+    },
     "/v1/streams": {
         "post": _operation(
             "Start a stream",
             {"201": "id, state and where its events are", "400": "a bad request"},
             parameters=[_KEY, _ON_DISCONNECT],
-            body='{"dialect": "openai.chat", "request": {…}, "session"?, "on_disconnect"?, "metadata"?}',
+            body='{"dialect": "openai.chat" or "anthropic", "request": {…}, "session"?, "on_disconnect"?, "metadata"?}',
             content=_JSON,
         ),
         "get": _operation("The caller's streams, oldest first", {"200": "the streams"}, content=_JSON),
@@ -80,7 +97,7 @@ PATHS: dict[str, Any] = {
                 _header("Last-Event-ID", "the id of the last event seen"),
                 _query("after", "the same, where a header cannot be set; the header wins"),
                 _query("from", "start, snapshot or now"),
-                _query("dialect", "native or openai.chat"),
+                _query("dialect", "native, openai.chat or anthropic"),
                 _query("ticket", "a ticket of this stream, where a header cannot be set"),
             ],
             content=_EVENTS,

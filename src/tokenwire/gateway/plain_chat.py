@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenwire.dialects.openai_chat_request import parse_request
 from tokenwire.dialects.plain import DIALECT
 from tokenwire.dialects.plain_request import Question, checked, choose, in_words_of, parse_question
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import chat, guard, respond
+from tokenwire.gateway import generate, guard, respond
 from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, send_refusal
+from tokenwire.gateway.vendors import VENDORS
 
 if TYPE_CHECKING:
     from tokenwire.engine.ids import EventId
@@ -108,7 +108,7 @@ def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Ques
 
 def _start(gateway: Gateway, scope: Scope, owner: str, question: Question) -> Stream:
     model = question.model or gateway.directory.default()
-    spoken = gateway.directory.resolve(model).upstream.settings.dialect
-    body = in_words_of(choose([spoken]), question, model)
-    linger = chat.linger_of(scope, gateway.settings.limits.linger)
-    return chat.start(gateway, scope, owner, parse_request(body), linger=linger)
+    vendor = VENDORS[choose(gateway.directory.resolve(model).upstream.providers)]
+    body = in_words_of(vendor.dialect, question, model)
+    linger = generate.linger_of(scope, gateway.settings.limits.linger)
+    return generate.start(gateway, vendor, scope, owner, vendor.parse(body), linger=linger)

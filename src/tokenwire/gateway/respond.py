@@ -11,12 +11,10 @@ import math
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
-
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
-from tokenwire.gateway.answers import Headers, body_headers, passed, status_of, stream_headers
+from tokenwire.gateway.answers import Headers, body_headers, is_object, passed, status_of, stream_headers
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
 from tokenwire.wire import sse
@@ -124,7 +122,7 @@ class Following:
             # The end marker is no part of a prefix: it still has to come.
             seq = held.last_frame if held.done_seq is None else held.done_seq - 1
             reader.cursor = EventId(held.epoch, seq)
-            preface = _prefix(stream.encoder(self._dialect).prefix(stream.transcript(seq)), reader.cursor)
+            preface = _prefix(stream.prefix(self._dialect, seq), reader.cursor)
         if self._dialect.name == "native" and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
@@ -224,7 +222,7 @@ def refusal(stream: Stream, dialect: Dialect) -> tuple[int, Headers, bytes]:
     headers: Headers = [_name(stream)]
     if isinstance(refused, UpstreamStatus):
         headers += passed(refused.headers)
-        if dialect is stream.dialect and _is_object(refused.body):
+        if dialect is stream.dialect and is_object(refused.body):
             body = refused.body
     return status, body_headers(status, body, headers), body
 
@@ -252,14 +250,6 @@ async def _run(sink: ResponseSink, send: Send, lost: Callable[[], None]) -> None
         pass
     finally:
         lost()
-
-
-def _is_object(body: bytes) -> bool:
-    """Whether a client gets anything out of *body*: JSON, and not empty."""
-    try:
-        return bool(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
-    except (ValueError, RecursionError):
-        return False
 
 
 def _name(stream: Stream) -> tuple[bytes, bytes]:

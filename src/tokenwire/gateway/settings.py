@@ -120,16 +120,20 @@ PASSTHROUGH = "passthrough"
 
 
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One provider. ``models`` lists its models where it has no list of its own (or to restrict it).
+    """One provider.
 
     Attributes:
+        base_url: as the vendor's SDK takes it. OpenAI's ends in the version (``/v1``), Anthropic's does not; for the
+            dialect ``anthropic`` either is understood, so that of an upstream that speaks both ends in ``/v1``.
+        dialect: what it speaks; a list if that is several. Its list of models is asked for in the first.
+        models: its models, where it has no list of its own (or to restrict it).
         proxy: ``http(s)://[USER:PASSWORD@]HOST:PORT``, or ``none``; without it, the environment's, which ``load`` and
             its like have put here.
         tls: whom to trust, and our certificate, where that is not as usual.
     """
 
     base_url: str
-    dialect: str = "openai.chat"
+    dialect: str | list[str] = "openai.chat"
     api_key: str | None = None
     headers: dict[str, str] = {}
     models: list[str] | None = None
@@ -144,6 +148,11 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         origin, path = parse_base_url(self.base_url)
         way = None if self.proxy in (None, proxy.NONE) else proxy.parse_proxy(self.proxy or "")
         return origin._replace(tls=None if self.tls == Tls() else self.tls, proxy=way), path
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """Every dialect that it speaks, the first one first."""
+        return (self.dialect,) if isinstance(self.dialect, str) else tuple(self.dialect)
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,12 +182,15 @@ SIMULATED = "sim/gpt-4o"
 #: Environment variable -> upstream name and the vendor's own base URL.
 ENVIRONMENT = {
     "OPENAI_API_KEY": ("openai", "OPENAI_BASE_URL", "https://api.openai.com/v1"),
+    "ANTHROPIC_API_KEY": ("anthropic", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
     "GROQ_API_KEY": ("groq", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
     "OPENROUTER_API_KEY": ("openrouter", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1"),
     "DEEPSEEK_API_KEY": ("deepseek", "DEEPSEEK_BASE_URL", "https://api.deepseek.com/v1"),
     "MISTRAL_API_KEY": ("mistral", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1"),
     "XAI_API_KEY": ("xai", "XAI_BASE_URL", "https://api.x.ai/v1"),
 }
+#: Upstream name -> what it speaks, where that is not OpenAI chat alone.
+SPOKEN: dict[str, str | list[str]] = {"anthropic": "anthropic", "sim": ["openai.chat", "anthropic"]}
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -213,11 +225,12 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
     server = ServerSettings()
     for key, (name, url_variable, url) in ENVIRONMENT.items():
         if environ.get(key):
-            upstreams[name] = UpstreamSettings(base_url=environ.get(url_variable) or url, api_key=environ[key])
+            base_url, dialect = environ.get(url_variable) or url, SPOKEN.get(name, "openai.chat")
+            upstreams[name] = UpstreamSettings(base_url=base_url, dialect=dialect, api_key=environ[key])
     if environ.get("OLLAMA_HOST"):
         upstreams["ollama"] = UpstreamSettings(base_url=_ollama(environ["OLLAMA_HOST"]) + "/v1")
     if simulator is not None:
-        upstreams["sim"] = UpstreamSettings(base_url=simulator)
+        upstreams["sim"] = UpstreamSettings(base_url=simulator, dialect=SPOKEN["sim"])
         # Not a provider's: without a word of the owner nothing is spent.
         server = ServerSettings(default_model=SIMULATED)
     return _with_proxies(check(Settings(server=server, upstreams=upstreams)), environ)

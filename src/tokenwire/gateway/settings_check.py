@@ -11,6 +11,7 @@ import msgspec
 
 from tokenwire import dialects
 from tokenwire.errors import ConfigError, RequestRefused
+from tokenwire.gateway.vendors import VENDORS
 from tokenwire.upstream import proxy
 from tokenwire.upstream.origin import parse_base_url
 from tokenwire.upstream.tls import Tls, make_context
@@ -71,12 +72,15 @@ def _check_upstream(upstream: UpstreamSettings, where: str) -> None:
             raise ConfigError(f'{error}; or "none"', where=f"{where}.proxy") from error
     if upstream.tls != Tls():
         _check_tls(upstream.tls, origin.scheme, where)
-    try:
-        dialects.get(upstream.dialect)
-    except RequestRefused as error:
-        raise ConfigError(str(error), where=f"{where}.dialect") from error
-    if upstream.dialect == "native":
-        raise ConfigError("native is ours: no provider speaks it", where=f"{where}.dialect")
+    for dialect in upstream.dialects:
+        try:
+            dialects.get(dialect)
+        except RequestRefused as error:
+            raise ConfigError(str(error), where=f"{where}.dialect") from error
+        if dialect not in VENDORS:
+            raise ConfigError(f"{dialect} is ours: no provider speaks it", where=f"{where}.dialect")
+    if not upstream.dialects or len(set(upstream.dialects)) < len(upstream.dialects):
+        raise ConfigError("name each dialect that it speaks once, and at least one", where=f"{where}.dialect")
     if upstream.api_key is not None and not re.fullmatch(r"[\x21-\x7e]+", upstream.api_key):
         raise ConfigError("a key is printable ASCII without blanks and line ends", where=f"{where}.api_key")
     for name, value in upstream.headers.items():

@@ -9,7 +9,7 @@ import msgspec
 
 from tokenwire import dialects
 from tokenwire.dialects.native_encode import usage_fields
-from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request
+from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
@@ -23,8 +23,9 @@ from tokenwire.gateway.answers import (
     send_refusal,
     stream_headers,
 )
-from tokenwire.gateway.chat import linger_of, parse_linger
-from tokenwire.gateway.chat import start as start_stream
+from tokenwire.gateway.generate import linger_of, parse_linger
+from tokenwire.gateway.generate import start as start_stream
+from tokenwire.gateway.vendors import VENDORS
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Failed, Usage
@@ -89,7 +90,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         await send_refusal(send, error, dialects.get("native"))
 
 
-def as_stream(request: ChatRequest) -> ChatRequest:
+def as_stream(request: GenerateRequest) -> GenerateRequest:
     """What this route starts is a stream, whether or not the body says so."""
     return msgspec.structs.replace(request, stream=True, fields={**request.fields, "stream": msgspec.Raw(b"true")})
 
@@ -165,15 +166,17 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
         wanted = msgspec.json.decode(body, type=StartRequest)
     except (msgspec.DecodeError, RecursionError) as error:
         raise RequestRefused(400, "bad_request", f"the body of POST /v1/streams: {error}") from error
-    if wanted.dialect != "openai.chat":
+    vendor = VENDORS.get(wanted.dialect)
+    if vendor is None:
         dialects.get(wanted.dialect)
-        raise RequestRefused(400, "unsupported_dialect", "requests are taken in openai.chat", param="dialect")
-    request = as_stream(parse_request(bytes(wanted.request)))
+        taken = " and ".join(VENDORS)
+        raise RequestRefused(400, "unsupported_dialect", f"requests are taken in {taken}", param="dialect")
+    request = as_stream(vendor.parse(bytes(wanted.request)))
     linger = parse_linger(wanted.on_disconnect, linger_of(scope, gateway.settings.limits.linger))
     key = header(scope, b"idempotency-key")
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
-        stream = start_stream(gateway, scope, owner, request, linger=linger)
+        stream = start_stream(gateway, vendor, scope, owner, request, linger=linger)
         if wanted.session is not None:
             stream.meta["session"] = wanted.session
         stream.meta["metadata"] = wanted.metadata

@@ -100,6 +100,12 @@ def chat(prompt: str = "hi", *, model: str = "up/instant", stream: bool = True, 
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": prompt}], **fields}
 
 
+def message(prompt: str = "hi", *, model: str = "up/claude", stream: bool = True, **fields: Any) -> dict[str, Any]:
+    """The body of a Messages request."""
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": model, "max_tokens": 50, "stream": stream, "messages": messages, **fields}
+
+
 def chunks(*frames: bytes) -> bytes:
     """Each frame as one HTTP chunk, which is how providers send tokens."""
     return b"".join(map(http_chunk, frames))

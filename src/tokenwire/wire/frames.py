@@ -51,21 +51,31 @@ class Cutter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that *data* completes, oldest first."""
-        # Nearly every read is one or a few whole LF-framed events of one data line each. The general route below gives
-        # the same answer (tested); this one costs a tenth of it.
+        # Nearly every read is one or a few whole LF-framed events of one data line each, all named or none.
+        # The general route below gives the same answer (tested); this one costs a tenth of it.
         if (
-            (self.clean or not (self._begun or self._buffer))  # no byte-order mark begins with "d"
+            (self.clean or not (self._begun or self._buffer))  # no byte-order mark begins with "d" or "e"
             and data.endswith(b"\n\n")
-            and data.startswith(b"data:")
             and b"\r" not in data
         ):
-            if data.count(b"\n") == 2:
+            frames: list[bytes] = []
+            if data.startswith(b"data:"):
+                if data.count(b"\n") == 2:
+                    frames = [data]
+                else:
+                    blocks = data[:-2].split(b"\n\n")
+                    if data.count(b"\n") == 2 * len(blocks) and data.count(b"\n\ndata:") == len(blocks) - 1:
+                        frames = [block + b"\n\n" for block in blocks]
+            elif _is_named(data):  # Anthropic's framing: the event's name on a line before
+                if data.count(b"\n") == 3:
+                    frames = [data]
+                else:
+                    blocks = data[:-2].split(b"\n\n")
+                    if data.count(b"\n") == 3 * len(blocks) and all(map(_is_named, blocks)):
+                        frames = [block + b"\n\n" for block in blocks]
+            if frames:
                 self.clean = self._begun = True
-                return [data]
-            lines = data[:-2].split(b"\n\n")
-            if data.count(b"\n") == 2 * len(lines) and data.count(b"\n\ndata:") == len(lines) - 1:
-                self.clean = self._begun = True
-                return [line + b"\n\n" for line in lines]
+                return frames
         return self._feed(data)
 
     def _feed(self, data: bytes) -> list[bytes]:
@@ -167,9 +177,16 @@ class Cutter:
         return start
 
 
+def _is_named(block: bytes) -> bool:
+    """Whether *block* begins with a line ``event:`` and then one of data."""
+    return block.startswith(b"event:") and block.startswith(b"data:", block.find(b"\n") + 1)
+
+
 def _frame(block: bytes) -> bytes | None:
     """One block through its blank line -> the frame, or None if it dispatches nothing."""
-    if block.startswith(b"data:") and block.count(b"\n") == 2 and b"\r" not in block:
+    if b"\r" not in block and (
+        (block.startswith(b"data:") and block.count(b"\n") == 2) or (block.count(b"\n") == 3 and _is_named(block))
+    ):
         return block
     lines = _LINE.findall(block)
     kept: list[bytes] = []

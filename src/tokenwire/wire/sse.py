@@ -22,7 +22,7 @@ from typing import Final
 
 from tokenwire.errors import EventTooLarge, LocalProtocolError
 from tokenwire.wire.sse_encode import comment, encode
-from tokenwire.wire.sse_event import Event, interpret
+from tokenwire.wire.sse_event import Event, interpret, simple
 from tokenwire.wire.whole_json import is_whole_json
 
 # A `response.completed` event repeats the whole answer, and images come as base64 in one line, so that megabytes
@@ -272,4 +272,4 @@ class Decoder:
         self._more.clear()
 
 
-__all__ = ["DEFAULT_LIMIT", "Decoder", "Event", "comment", "encode"]
+__all__ = ["DEFAULT_LIMIT", "Decoder", "Event", "comment", "encode", "simple"]

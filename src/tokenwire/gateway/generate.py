@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: OpenAI chat in, any configured OpenAI-chat upstream out."""
+"""The vendors' routes that generate (``vendors``): a request in a dialect in, an upstream that speaks it out."""
 
 from __future__ import annotations
 
@@ -7,63 +7,58 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenwire import dialects
-from tokenwire.dialects.openai_chat_request import ChatRequest, parse_request, rewrite
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
-from tokenwire.gateway.settings import PASSTHROUGH
 from tokenwire.measure.usage import Meter
 from tokenwire.upstream.route import Leg, Route
 
 if TYPE_CHECKING:
+    from tokenwire.dialects.request_body import GenerateRequest
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.directory import Target
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
+    from tokenwire.gateway.vendors import Vendor
     from tokenwire.upstream.request import Request
 
-#: Request headers that go on to the provider (INTERFACES section 1).
-_FORWARDED = (b"openai-", b"anthropic-")
 
-
-#: The path of this route.
-PATH = "/v1/chat/completions"
-
-
-async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+async def generate(gateway: Gateway, vendor: Vendor, scope: Scope, receive: Receive, send: Send) -> None:
     """One request: stream or whole answer, new or attached by its Idempotency-Key."""
     try:
         owner = guard.admit(scope)
         body = await read_body(scope, receive, gateway.settings.limits.request_body)
         if body is None:
             return
-        responding = respond_to(gateway, scope, owner, body, respond.sink_for(scope, receive))
+        responding = respond_to(gateway, vendor, scope, owner, body, respond.sink_for(scope, receive))
     except RequestRefused as error:
-        await send_refusal(send, error, dialects.get("openai.chat"))
+        await send_refusal(send, error, dialects.get(vendor.dialect))
         return
     await responding.run(send)
 
 
-def answer(gateway: Gateway, scope: Scope, body: bytes, sink: ResponseSink) -> None:
+def answer(gateway: Gateway, vendor: Vendor, scope: Scope, body: bytes, sink: ResponseSink) -> None:
     """The same without waiting, for a server that has the whole body and a sink: returns at once."""
     try:
-        responding = respond_to(gateway, scope, guard.admit(scope), body, sink)
+        responding = respond_to(gateway, vendor, scope, guard.admit(scope), body, sink)
     except RequestRefused as error:
-        refusal = refusal_body(error, dialects.get("openai.chat"))
+        refusal = refusal_body(error, dialects.get(vendor.dialect))
         sink.answer(error.status, body_headers(error.status, refusal, refusal_headers(error)), refusal)
     else:
         responding.start()
 
 
-def respond_to(gateway: Gateway, scope: Scope, owner: str, body: bytes, sink: ResponseSink) -> respond.Responding:
+def respond_to(
+    gateway: Gateway, vendor: Vendor, scope: Scope, owner: str, body: bytes, sink: ResponseSink
+) -> respond.Responding:
     """Start a stream, or find the one that was started by this key. Raises ``RequestRefused``."""
-    dialect = dialects.get("openai.chat")
+    dialect = dialects.get(vendor.dialect)
     key = header(scope, b"idempotency-key")
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
-    request = parse_request(body)
+    request = vendor.parse(body)
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
-        stream = start(gateway, scope, owner, request, linger=linger)
+        stream = start(gateway, vendor, scope, owner, request, linger=linger)
         if key:
             gateway.keys.put(owner, key, body, stream)
     if not request.stream:
@@ -72,18 +67,21 @@ def respond_to(gateway: Gateway, scope: Scope, owner: str, body: bytes, sink: Re
     return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold)
 
 
-def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, linger: float) -> Stream:
-    """Begin generation. Raises ``RequestRefused`` when the model is unknown or the process is full."""
+def start(
+    gateway: Gateway, vendor: Vendor, scope: Scope, owner: str, request: GenerateRequest, *, linger: float
+) -> Stream:
+    """Begin generation. Raises ``RequestRefused`` when the model is unknown, its upstream does not speak the request's
+    dialect, or the process is full."""
     if gateway.draining:
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
     targets = gateway.directory.route(request.model)
-    target, upstream = targets[0], targets[0].upstream
-    # One log is in one dialect: those that speak another cannot take over.
-    targets = [each for each in targets if each.upstream.dialect is upstream.dialect]
+    # One log is in one dialect: those that do not speak it cannot take over. If nobody does, the first one is told of.
+    targets = [each for each in targets if vendor.dialect in each.upstream.providers] or targets[:1]
+    target, upstream, provider = targets[0], targets[0].upstream, targets[0].provider(vendor)
     ask_usage = request.stream and upstream.settings.usage
     stream = gateway.hub.open(
         owner=owner,
-        dialect=upstream.dialect,
+        dialect=provider.dialect,
         model=f"{upstream.name}/{target.model}",
         policy=gateway.settings.limits.policy(linger),
         hide_usage=ask_usage and not request.include_usage,
@@ -97,7 +95,7 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
             Leg(
                 upstream=each.upstream.name,
                 model=each.model,
-                request=partial(asked_of, stream, each, scope, request, ask_usage=ask_usage),
+                request=partial(asked_of, stream, vendor, each, scope, request, ask_usage=ask_usage),
                 deadlines=each.deadlines,
                 retry=each.upstream.settings.retry,
             )
@@ -111,20 +109,16 @@ def start(gateway: Gateway, scope: Scope, owner: str, request: ChatRequest, *, l
     return stream
 
 
-def asked_of(stream: Stream, target: Target, scope: Scope, request: ChatRequest, *, ask_usage: bool) -> Request:
+def asked_of(
+    stream: Stream, vendor: Vendor, target: Target, scope: Scope, request: GenerateRequest, *, ask_usage: bool
+) -> Request:
     """What *target* is sent for a caller's request, now that it is its turn: *stream* is counted at its price."""
-    upstream = target.upstream
-    extra = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in scope["headers"]
-        if name.startswith(_FORWARDED)
-        or name == b"traceparent"
-        or (name == b"authorization" and upstream.settings.api_key == PASSTHROUGH)
-    ]
+    upstream, provider = target.upstream, target.provider(vendor)
+    extra = provider.fields(scope["headers"])
     extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
-    body = rewrite(request, model=target.model, include_usage=ask_usage and upstream.settings.usage)
-    stream.meter = Meter(body, upstream.seller, target.model)
-    return upstream.request("/chat/completions", body, extra)
+    body = vendor.rewrite(request, model=target.model, include_usage=ask_usage and upstream.settings.usage)
+    stream.meter = Meter(body, provider.seller, target.model)
+    return provider.request(vendor.ask, body, extra)
 
 
 def linger_of(scope: Scope, default: float) -> float:

@@ -1,0 +1,151 @@
+"""A configured provider, ready to be asked, in each dialect that it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from tokenwire import dialects
+from tokenwire.dialects.base import Dialect
+from tokenwire.errors import RemoteProtocolError, RequestRefused
+from tokenwire.gateway.settings import PASSTHROUGH, UpstreamSettings
+from tokenwire.gateway.vendors import VENDORS, Vendor
+from tokenwire.measure.prices import Seller, seller
+from tokenwire.upstream.fetch import fetch
+from tokenwire.upstream.pool import Origin, Pool
+from tokenwire.upstream.request import Request, encode_fields
+
+#: A caller's fields that go on to the provider, by how they begin (INTERFACES section 1).
+_FORWARDED = (b"openai-", b"anthropic-")
+#: Pages of a list of models; Anthropic's have up to a thousand each.
+_MOST_PAGES = 20
+
+
+class Provider(NamedTuple):
+    """An upstream in one of its dialects.
+
+    Attributes:
+        base: what the paths of all its requests begin with.
+        head: the fields of every request, encoded.
+        required: fields that a request must have, if the caller did not send them.
+        passthrough: a caller's fields that are his own key for it, if the upstream has none of ours.
+        seller: whose prices hold.
+    """
+
+    vendor: Vendor
+    dialect: Dialect
+    origin: Origin
+    base: str
+    head: bytes
+    required: tuple[tuple[str, str], ...]
+    passthrough: tuple[bytes, ...]
+    seller: Seller
+
+    def fields(self, given: Iterable[tuple[bytes, bytes]] = ()) -> list[tuple[str, str]]:
+        """The fields of one request besides ``head``: of the *given* ones, a caller's, those that are meant for the
+        provider; and what is required."""
+        fields = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in given
+            if name.startswith(_FORWARDED) or name == b"traceparent" or name in self.passthrough
+        ]
+        names = {name for name, _ in fields}
+        return fields + [field for field in self.required if field[0] not in names]
+
+    def request(self, path: str, body: bytes, extra: Iterable[tuple[str, str]] = (), method: str = "POST") -> Request:
+        """A request with this provider's own authentication and headers."""
+        fields = [("content-type", "application/json"), *extra] if method == "POST" else list(extra)
+        path = self.base + path
+        return Request(origin=self.origin, path=path, head=self.head, fields=fields, body=body, method=method)
+
+
+class Upstream(NamedTuple):
+    """A configured provider. ``providers``: by dialect; at least one."""
+
+    name: str
+    settings: UpstreamSettings
+    providers: dict[str, Provider]
+
+    @property
+    def first(self) -> Provider:
+        """In the dialect that is named first: it is asked for its models in that."""
+        return next(iter(self.providers.values()))
+
+    def provider(self, vendor: Vendor, model: str) -> Provider:
+        """This upstream in the dialect of *vendor*. Raises ``RequestRefused`` (400) if it does not speak that, naming
+        what to ask instead."""
+        provider = self.providers.get(vendor.dialect)
+        if provider is not None:
+            return provider
+        routes = " or ".join(f"{each.vendor.path} ({name})" for name, each in self.providers.items())
+        raise RequestRefused(
+            400,
+            "unsupported_dialect",
+            f"the upstream {self.name!r} does not speak {vendor.dialect}; ask for {self.name}/{model} at {routes}",
+            param="model",
+        )
+
+
+def upstream_of(name: str, settings: UpstreamSettings) -> Upstream:
+    """The upstream that *settings* describe, checked already."""
+    origin, path = settings.origin()
+    providers: dict[str, Provider] = {}
+    for dialect in settings.dialects:
+        vendor = VENDORS[dialect]
+        ours = {field.lower() for field in settings.headers}
+        providers[dialect] = Provider(
+            vendor=vendor,
+            dialect=dialects.get(dialect),
+            origin=origin,
+            base=vendor.base(path),
+            head=_head(settings, vendor),
+            required=tuple(field for field in vendor.required if field[0] not in ours),
+            passthrough=vendor.credentials if settings.api_key == PASSTHROUGH else (),
+            seller=seller(name, settings.base_url, dialect),
+        )
+    return Upstream(name, settings, providers)
+
+
+def _head(settings: UpstreamSettings, vendor: Vendor) -> bytes:
+    fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire")]
+    if settings.api_key and settings.api_key != PASSTHROUGH:
+        fields.append(vendor.key(settings.api_key))
+    return encode_fields([*fields, *settings.headers.items()])
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _Listing(msgspec.Struct):
+    """OpenAI's list, which is whole, and Anthropic's, which comes in pages."""
+
+    data: list[_Listed]
+    has_more: bool = False
+    last_id: str | None = None
+
+
+async def list_models(pool: Pool, upstream: Upstream) -> list[str]:
+    """The models that *upstream* says it has. Raises what ``fetch`` does; ``RemoteProtocolError`` for no list."""
+    provider = upstream.first
+    names: list[str] = []
+    after = ""
+    for _ in range(_MOST_PAGES):
+        path = provider.vendor.models + after
+        body = await fetch(pool, provider.request(path, b"", provider.fields(), method="GET"), timeout=10.0)
+        page = _read_page(body)
+        names += [model.id for model in page.data]
+        if not page.has_more or not page.last_id:
+            break
+        after = f"&after_id={quote(page.last_id, safe='')}"
+    return names
+
+
+def _read_page(body: bytes) -> _Listing:
+    try:
+        return msgspec.json.decode(body, type=_Listing)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"that is no list of models: {error}") from error
