@@ -15,6 +15,7 @@ from tokenwire.gateway import chat
 from tokenwire.gateway.answers import send_body
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
+from tokenwire.gateway.page import Page
 from tokenwire.gateway.settings import Settings
 from tokenwire.gateway.streams import streams
 from tokenwire.upstream.pool import Pool
@@ -41,6 +42,7 @@ class Gateway:
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
         self.keys = Keys(self.clock, self.hub)
+        self.page = Page.load()
         self.draining = False
         self._control: FastAPI | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,6 +88,8 @@ class Gateway:
                 await streams(self, scope, receive, send)
             elif path == "/healthz":
                 await send_body(send, 200, b'{"status":"ok"}')
+            elif self.page.takes(scope):
+                await self.page.serve(scope, send)
             else:
                 if scope["method"] == "HEAD":  # FastAPI would say 405; servers leave the body out by themselves
                     scope = {**scope, "method": "GET"}
