@@ -51,20 +51,21 @@ function sentence(all: readonly Lane[]): string {
   const streamed = all.find((lane) => lane.way === "stream");
   const whole = all.find((lane) => lane.way === "whole");
   const first = streamed ? (ttftAnswer(streamed.marks) ?? ttft(streamed.marks)) : null;
+  const what = streamed?.marks.firstText === null ? "token" : "text"; // a tool call alone has no text
   const complete = whole?.phase.value === "done" ? e2e(whole.marks) : null;
   if (streamed && whole) {
     if (first === null) return "Waiting for both.";
     if (complete === null && whole.live.value) {
-      return `Streamed: first text after ${duration(first)}, and you are reading. Not streamed: still nothing.`;
+      return `Streamed: first ${what} after ${duration(first)}, and you are reading. Not streamed: still nothing.`;
     }
-    if (complete === null) return `Streamed: first text after ${duration(first)}. Not streamed: no answer.`;
-    return `First text after ${duration(first)}; the whole answer only after ${duration(complete)}${times(complete, first)}.`;
+    if (complete === null) return `Streamed: first ${what} after ${duration(first)}. Not streamed: no answer.`;
+    return `First ${what} after ${duration(first)}; the whole answer only after ${duration(complete)}${times(complete, first)}.`;
   }
   if (streamed) {
     if (first === null) return streamed.live.value ? "Waiting for the first text." : "No text came.";
     const last = streamed.live.value ? null : e2e(streamed.marks);
-    if (last === null) return `First text after ${duration(first)}, and you are reading.`;
-    return `First text after ${duration(first)}; without streaming you would have waited ${duration(last)}${times(last, first)}.`;
+    if (last === null) return `First ${what} after ${duration(first)}, and you are reading.`;
+    return `First ${what} after ${duration(first)}; without streaming you would have waited ${duration(last)}${times(last, first)}.`;
   }
   if (complete !== null) return `Nothing to read for ${duration(complete)}, then all of it at once.`;
   return whole?.live.value ? "Nothing to read until all of it is there." : "No answer came.";
