@@ -38,25 +38,38 @@ export interface Knobs {
   seed?: number;
 }
 
+export interface Asking {
+  mode?: "stream" | "whole" | "both";
+  model?: string;
+  tools?: boolean;
+  think?: boolean;
+}
+
 interface Fixtures {
   /** The playground, loaded, with what it must never do watched: other hosts, policy violations, errors. */
   playground: Playground;
 }
 
-export const test = base.extend<Fixtures, { world: World }>({
+export const test = base.extend<Fixtures, { world: World; anthropic: boolean }>({
+  /** Whether there is an upstream that speaks Anthropic's dialect, too. */
+  anthropic: [false, { option: true, scope: "worker" }],
   world: [
-    // biome-ignore lint: Playwright wants the braces
-    async ({}, use) => {
+    async ({ anthropic }, use) => {
       const folder = mkdtempSync(join(tmpdir(), "tokenwire-web-"));
       const processes: ChildProcess[] = [];
       const scripted = new ScriptedUpstream();
       try {
         const simulator = await start(processes, ["-m", "tokenwire.simulator", "--port", "0"]);
         const config = join(folder, "tokenwire.toml");
-        const upstream = (name: string, address: string): string =>
-          `[upstreams.${name}]\ndialect = "openai.chat"\nbase_url = "${address}/v1"\n`;
-        const listed = 'models = ["thinker"]\n';
-        writeFileSync(config, upstream("sim", simulator) + upstream("scripted", await scripted.listen()) + listed);
+        const upstream = (name: string, dialect: string, address: string): string =>
+          `[upstreams.${name}]\ndialect = "${dialect}"\nbase_url = "${address}"\n`;
+        writeFileSync(
+          config,
+          upstream("sim", "openai.chat", `${simulator}/v1`) +
+            upstream("scripted", "openai.chat", `${await scripted.listen()}/v1`) +
+            'models = ["thinker"]\n' +
+            (anthropic ? `${upstream("claude", "anthropic", simulator)}models = ["claude-sonnet-4-5"]\n` : ""),
+        );
         const url = await start(processes, ["-m", "tokenwire", "serve", "--config", config, "--port", "0"]);
         const stats = async (): Promise<Stats> => (await (await fetch(`${simulator}/stats`)).json()) as Stats;
         await eventually(async () => (await (await fetch(`${url}/v1/models`)).text()).includes("sim/gpt-4o"));
@@ -125,16 +138,18 @@ export class Playground {
       inner["metadata"] = metadata;
       await route.continue({ postData: JSON.stringify(body) });
     };
-    const posts = (url: URL): boolean => url.pathname === "/v1/streams" || url.pathname === "/v1/chat/completions";
+    const routes = ["/v1/streams", "/v1/chat/completions", "/v1/messages"];
+    const posts = (url: URL): boolean => routes.includes(url.pathname);
     await this.page.route(posts, (route) => (route.request().method() === "POST" ? add(route) : route.continue()));
   }
 
-  async ask(prompt: string, how: { mode?: "stream" | "whole" | "both"; model?: string; tools?: boolean } = {}): Promise<void> {
+  async ask(prompt: string, how: Asking = {}): Promise<void> {
     const { page } = this;
     await page.locator("#prompt").fill(prompt);
     if (how.model) await page.locator("#model").selectOption(how.model);
     await page.locator(`input[name=mode][value=${how.mode ?? "stream"}]`).check();
-    await page.locator(".check input").setChecked(how.tools ?? false);
+    await page.locator(".tools input").setChecked(how.tools ?? false);
+    await page.locator(".think input").setChecked(how.think ?? false);
     await page.getByRole("button", { name: "Send" }).click();
   }
 

@@ -1,7 +1,7 @@
 import type { Model } from "@tokenwire/client";
 import { computed } from "@preact/signals";
 import type { JSX } from "preact";
-import { live, loadModels, mode, model, models, modelsProblem, prompt, send, stopAll, tools } from "./state.js";
+import { live, loadModels, mode, model, models, modelsProblem, prompt, send, stopAll, think, tools } from "./state.js";
 import type { Mode } from "./state.js";
 
 const MODES: readonly [Mode, string][] = [
@@ -72,12 +72,20 @@ export function Composer(): JSX.Element {
           ))}
         </div>
       </fieldset>
-      <label class="check">
-        <input type="checkbox" checked={tools.value} onChange={(event) => (tools.value = event.currentTarget.checked)} />
-        <span>
-          Offer two tools <small>get_weather, get_time</small>
-        </span>
-      </label>
+      <div class="checks">
+        <label class="check think">
+          <input type="checkbox" checked={think.value} onChange={(event) => (think.value = event.currentTarget.checked)} />
+          <span>
+            Think first <small>where the model can</small>
+          </span>
+        </label>
+        <label class="check tools">
+          <input type="checkbox" checked={tools.value} onChange={(event) => (tools.value = event.currentTarget.checked)} />
+          <span>
+            Offer two tools <small>get_weather, get_time</small>
+          </span>
+        </label>
+      </div>
       <div class="actions">
         <button type="submit" class="primary" disabled={live.value || prompt.value.trim() === "" || model.value === ""}>
           Send <kbd>Ctrl ↵</kbd>

@@ -4,6 +4,8 @@ export interface Ask {
   model: string;
   prompt: string;
   tools: boolean;
+  /** Let the model think first, where it can. */
+  think: boolean;
 }
 
 export interface Folded {
@@ -48,16 +50,19 @@ const TOOLS = [
 
 /** Anthropic wants a limit; its older models take no more. */
 const MAX_TOKENS = 4096;
+/** The least that Anthropic takes. */
+const THINKING_TOKENS = 1024;
 
 export const DIALECTS: readonly Dialect[] = [
   {
     name: "openai.chat",
     path: "/v1/chat/completions",
     headers: {},
-    body: ({ model, prompt, tools }, stream) => ({
+    body: ({ model, prompt, tools, think }, stream) => ({
       model,
       messages: [{ role: "user", content: prompt }],
       ...(stream ? { stream: true, stream_options: { include_usage: true } } : { stream: false }),
+      ...(think ? { reasoning_effort: "medium" } : {}),
       ...(tools ? { tools: TOOLS.map(({ schema, ...each }) => ({ type: "function", function: { ...each, parameters: schema } })) } : {}),
     }),
     fold: (answer) => {
@@ -78,11 +83,12 @@ export const DIALECTS: readonly Dialect[] = [
     name: "anthropic",
     path: "/v1/messages",
     headers: { "anthropic-version": "2023-06-01" },
-    body: ({ model, prompt, tools }, stream) => ({
+    body: ({ model, prompt, tools, think }, stream) => ({
       model,
       max_tokens: MAX_TOKENS,
       messages: [{ role: "user", content: prompt }],
       stream,
+      ...(think ? { thinking: { type: "enabled", budget_tokens: THINKING_TOKENS } } : {}),
       ...(tools ? { tools: TOOLS.map(({ schema, ...each }) => ({ ...each, input_schema: schema })) } : {}),
     }),
     fold: (answer) => {

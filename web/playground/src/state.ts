@@ -10,6 +10,7 @@ interface Saved {
   model: string;
   mode: Mode;
   tools: boolean;
+  think: boolean;
   lanes: SavedLane[];
 }
 
@@ -24,6 +25,7 @@ export const prompt = signal(before?.prompt ?? FIRST_PROMPT);
 export const model = signal(before?.model ?? "");
 export const mode = signal<Mode>(before?.mode ?? "both");
 export const tools = signal(before?.tools ?? false);
+export const think = signal(before?.think ?? false);
 export const lanes = signal<readonly Lane[]>([]);
 export const models = signal<readonly Model[]>([]);
 export const modelsProblem = signal("");
@@ -43,12 +45,13 @@ function save(): Saved {
     model: model.peek(),
     mode: mode.peek(),
     tools: tools.peek(),
+    think: think.peek(),
     lanes: lanes.peek().map((lane) => lane.save()),
   };
 }
 
 effect(() => {
-  void [prompt.value, model.value, mode.value, tools.value, lanes.value];
+  void [prompt.value, model.value, mode.value, tools.value, think.value, lanes.value];
   around.changed();
 });
 
@@ -56,7 +59,7 @@ effect(() => {
 export function send(): void {
   const text = prompt.value.trim();
   if (live.value || text === "" || model.value === "") return;
-  const ask = { model: model.value, prompt: text, tools: tools.value };
+  const ask = { model: model.value, prompt: text, tools: tools.value, think: think.value };
   const fresh = WAYS[mode.value].map((way) => new Lane(way, ask, client.platform));
   aborts.clear();
   lanes.value = fresh;
@@ -91,14 +94,20 @@ function run(lane: Lane, how: (lane: Lane, around: Surroundings, signal: AbortSi
   void how(lane, around, abort.signal);
 }
 
+/** A relay that has just started may still be asking its upstreams what they have. */
+const LOOKS = 5;
+const LOOK_MS = 1000;
+
 /** Fetch the list, and choose from it if nothing that it holds is chosen. */
-export async function loadModels(): Promise<void> {
+export async function loadModels(looks = LOOKS): Promise<void> {
   modelsProblem.value = "";
   try {
     const found = await client.models();
     models.value = found;
-    if (found.length === 0) modelsProblem.value = "No upstream has listed a model yet.";
-    else if (!found.some((each) => each.id === model.value)) {
+    if (found.length === 0) {
+      modelsProblem.value = "No upstream has listed a model yet.";
+      if (looks > 1) client.platform.after(LOOK_MS, () => void loadModels(looks - 1));
+    } else if (!found.some((each) => each.id === model.value)) {
       model.value = (found.find((each) => each.id === "sim/gpt-4o") ?? found[0])?.id ?? "";
     }
   } catch (error) {

@@ -41,13 +41,15 @@ test("figures", () => {
   expect([0, 999, 1000, 1234567].map(grouped)).toEqual(["0", "999", "1,000", "1,234,567"]);
 });
 
-const ask = { model: "m", prompt: "hi", tools: true };
+const ask = { model: "m", prompt: "hi", tools: true, think: false };
 
 test("requests are in each vendor's words", () => {
   const [openai, anthropic] = DIALECTS;
   expect(openai?.body({ ...ask, tools: false }, false)).toEqual({ model: "m", messages: [{ role: "user", content: "hi" }], stream: false });
   expect(openai?.body(ask, true)).toMatchObject({ stream_options: { include_usage: true }, tools: [{ type: "function", function: { name: "get_weather" } }, {}] });
   expect(anthropic?.body(ask, true)).toMatchObject({ max_tokens: 4096, stream: true, tools: [{ name: "get_weather", input_schema: { type: "object" } }, {}] });
+  expect(openai?.body({ ...ask, think: true }, true)).toMatchObject({ reasoning_effort: "medium" });
+  expect(anthropic?.body({ ...ask, think: true }, true)).toMatchObject({ thinking: { type: "enabled", budget_tokens: 1024 } });
   expect(dialectOf(undefined).name).toBe("openai.chat");
   expect(dialectOf("anthropic").path).toBe("/v1/messages");
   expect(dialectOf("gemini").name).toBe("openai.chat");
