@@ -8,7 +8,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_PROXY := 127.0.0.1,localhost,::1
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup run test test-quick check format bench fuzz live lock clean
+# The page: what it is made of, and where it is put for the relay (and the wheel).
+PAGE   := src/tokenwire/gateway/static/index.html
+WEB    := $(shell find web/client/src web/playground/src -type f) web/playground/index.html web/playground/vite.config.ts
+# Playwright would fetch a browser of its own; the tests use Debian's.
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
+
+.PHONY: help setup run test test-web test-quick check format bench fuzz live lock clean page screenshot
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,25 +27,43 @@ $(VENV)/.ready: pyproject.toml requirements/run.txt requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup ## the relay with the simulator, on http://127.0.0.1:8787
+page: $(PAGE) ## the playground, built if its sources changed
+
+$(PAGE): $(WEB) web/node_modules/.ready
+	cd web && npm run --silent build
+
+web/node_modules/.ready: web/package-lock.json web/package.json $(VENV)/.ready
+	cd web && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+run: setup ## the relay with the simulator and the page, on http://127.0.0.1:8787
+	@$(MAKE) --no-print-directory page || echo "The page could not be built (above); the relay serves without it." >&2
 	$(BIN)/tokenwire serve
 
-test: setup ## all tests, with coverage
-	@./.ci/system-programs nginx caddy
+test: setup page ## all tests, with coverage
+	@./.ci/system-programs nginx caddy chromium
 	./.ci/node-packages
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+	@$(MAKE) --no-print-directory test-web
+
+test-web: setup page ## the page and its client: types, units, and in a real Chromium
+	cd web && npm run --silent types && npm run --silent test && npm run --silent e2e
+
+screenshot: setup page ## docs/playground.png anew
+	cd web && SCREENSHOT=1 npm run --silent e2e
 
 test-quick: setup ## the tests without processes and sockets
 	$(BIN)/python -m pytest -q -m "not slow"
 
-check: setup ## format, lint, strict types, import rules
+check: setup web/node_modules/.ready ## format, lint, strict types, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+	cd web && npm run --silent types
 
 format: setup ## format and fix what can be fixed
 	$(BIN)/ruff format
@@ -60,4 +84,4 @@ lock: ## the lock files anew, from pyproject.toml and requirements/dev.in
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/dev.txt requirements/dev.in
 
 clean: ## everything that is made
-	rm -rf $(VENV) build dist node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) build dist node_modules web/node_modules src/tokenwire/gateway/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -17,6 +17,7 @@ from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
 from tokenwire.gateway.count_tokens import count_tokens
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
+from tokenwire.gateway.page import Page
 from tokenwire.gateway.settings import Settings
 from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
@@ -53,6 +54,7 @@ class Gateway:
         self.directory = Directory(settings, self.pool)
         self.keys = Keys(self.clock, self.hub)
         self.tickets = Tickets(self.clock)
+        self.page = Page.load()
         self.draining = False
         self._answering = 0  # requests that a task of their server waits in
         self._control: FastAPI | None = None
@@ -137,6 +139,8 @@ class Gateway:
             await count_tokens(self, scope, receive, send)
         elif path == "/healthz":
             await send_body(send, 200, b'{"status":"ok"}')
+        elif self.page.takes(scope):
+            await self.page.serve(scope, send)
         else:
             if scope["method"] == "HEAD":  # FastAPI would say 405; servers leave the body out by themselves
                 scope = {**scope, "method": "GET"}

@@ -29,10 +29,14 @@ HOME = """tokenwire {version}
   GET  /v1/models                  what you may use here
   POST /v1/streams                 start a stream; GET {{events}} follows it, as often as you like
   GET  /openapi.json               these routes, machine-readable
+  GET  /                           {page}
 
   curl -N {base}v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"Tell me of the sea."}}]}}'
 """
+
+PAGE = "in a browser: the playground"
+UNBUILT = "in a browser: the playground, once it is built (from a checkout: make page; then start again)"
 
 
 def control_routes(gateway: Gateway, version: str) -> FastAPI:
@@ -83,7 +87,12 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
     async def home(request: Request) -> str:
         """What is here, and a line to try."""
         names = gateway.directory.names()
-        return HOME.format(version=version, base=request.base_url, model=names[0] if names else "UPSTREAM/MODEL")
+        return HOME.format(
+            version=version,
+            base=request.base_url,
+            model=names[0] if names else "UPSTREAM/MODEL",
+            page=PAGE if gateway.page.built else UNBUILT,
+        )
 
     async def hot() -> None:
         """Answered before FastAPI is asked; here so that another method gets 405 instead of 404."""

@@ -1,0 +1,12 @@
+export * from "./answer.js";
+export { Backoff } from "./backoff.js";
+export * from "./client.js";
+export * from "./errors.js";
+export * from "./event-source.js";
+export * from "./events.js";
+export * from "./follow.js";
+export { seen } from "./ids.js";
+export * from "./keeper.js";
+export * from "./plain.js";
+export * from "./platform.js";
+export * from "./sse.js";
