@@ -43,10 +43,7 @@ run: setup ## the relay with the simulator and the page, on http://127.0.0.1:878
 test: setup page ## all tests, with coverage
 	@./.ci/system-programs nginx caddy chromium
 	./.ci/node-packages
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report
+	./.ci/tests
 	@$(MAKE) --no-print-directory test-web
 
 test-web: setup page ## the page and its client: types, units, and in a real Chromium

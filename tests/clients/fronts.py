@@ -45,10 +45,12 @@ class Front:
     """A proxy before the relay.
 
     Attributes:
+        name: of the program.
         url: ``https://localhost:PORT``.
         trust: knows the authority of its certificate.
     """
 
+    name: str
     url: str
     trust: ssl.SSLContext
 
@@ -85,7 +87,7 @@ def running_nginx(folder: Path, port: int, relay: int, changes: dict[str, str] |
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder), "utf-8")
     command = [program("nginx") or "nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with _process(command, port, folder):
-        yield Front(f"https://localhost:{port}", trust)
+        yield Front("nginx", f"https://localhost:{port}", trust)
 
 
 @contextmanager
@@ -103,7 +105,7 @@ def running_caddy(folder: Path, port: int, relay: int) -> Iterator[Front]:
     (folder / "Caddyfile").write_text(_CADDY + config, "utf-8")
     command = [program("caddy") or "caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
     with _process(command, port, folder):
-        yield Front(f"https://localhost:{port}", trust)
+        yield Front("caddy", f"https://localhost:{port}", trust)
 
 
 @contextmanager

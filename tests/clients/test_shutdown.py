@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -34,6 +35,7 @@ class Spoken(NamedTuple):
     is_whole: Callable[[Answer], bool]
     was_cut: Callable[[Answer], bool]
     error: Callable[[dict[str, Any]], str]  # the code in the body of an HTTP error
+    fields: Mapping[str, Any] = MappingProxyType({})  # which every request must have
 
 
 SPOKEN = {
@@ -44,6 +46,14 @@ SPOKEN = {
         lambda answer: "[DONE]" not in answer.data and answer.data[-1]["error"]["code"] == "shutting_down",
         lambda body: str(body["error"]["code"]),
     ),
+    "anthropic": Spoken(
+        "/v1/messages",
+        lambda answer: "content_block_delta" in answer.events,
+        lambda answer: answer.events[-1] == "message_stop" and "error" not in answer.events,
+        lambda answer: answer.events[-1] == "error" and "shutting_down" in str(answer.data[-1]),
+        lambda body: str(body["error"]["details"]["error_code"]),
+        {"max_tokens": 20_000},
+    ),
 }
 
 
@@ -53,7 +63,10 @@ def serving(simulator: Running, tmp_path: Path) -> Iterator[Callable[[float], Ru
     with ExitStack() as stack:
 
         def start(drain: float) -> Running:
-            config = f'[limits]\ndrain = {drain}\n[upstreams.sim]\nbase_url = "{simulator.url}/v1"\n'
+            config = (
+                f'[limits]\ndrain = {drain}\n[upstreams.sim]\nbase_url = "{simulator.url}/v1"\n'
+                'dialect = ["openai.chat", "anthropic"]\n'
+            )
             return stack.enter_context(running_relay(config, tmp_path))
 
         yield start
@@ -84,8 +97,8 @@ def test_every_stream_is_whole_or_told_why(
 
     async def main() -> None:
         half = STREAMS // 2
-        long = await begun(relay, spoken, [chat("sim/instant", **ENDLESS)] * half)
-        short = await begun(relay, spoken, [chat("sim/instant", **SHORT)] * half)
+        long = await begun(relay, spoken, [chat("sim/instant", **ENDLESS, **spoken.fields)] * half)
+        short = await begun(relay, spoken, [chat("sim/instant", **SHORT, **spoken.fields)] * half)
         idle, late = await Client.connect(relay.port), None
         assert (await idle.get("/healthz").whole()).status == 200
         native = (await Client.connect(relay.port)).get(f"/v1/streams/{long[0].fields['x-tokenwire-stream']}/events")
@@ -95,7 +108,7 @@ def test_every_stream_is_whole_or_told_why(
         assert await idle.gone() == "fin", "a connection that carries nothing ends at once"
         await native.until(lambda answer: "notice" in answer.events)
         late = await Client.connect(relay.port)
-        refused = await late.post(spoken.path, chat("sim/instant")).whole()
+        refused = await late.post(spoken.path, chat("sim/instant", **spoken.fields)).whole()
         assert (refused.status, refused.fields["retry-after"]) == (503, "1")
         assert spoken.error(refused.json) == "shutting_down"
         assert refused.fields["connection"] == "close"
@@ -128,8 +141,8 @@ def test_a_second_signal_ends_at_once(
     relay = serving(30.0)
 
     async def main() -> None:
-        answers = await begun(relay, spoken, [chat("sim/instant", **ENDLESS)] * STREAMS)
-        held = (await Client.connect(relay.port)).post(spoken.path, chat("sim/fault-stall-first"))
+        answers = await begun(relay, spoken, [chat("sim/instant", **ENDLESS, **spoken.fields)] * STREAMS)
+        held = (await Client.connect(relay.port)).post(spoken.path, chat("sim/fault-stall-first", **spoken.fields))
         await asyncio.to_thread(wait_for, stats, lambda now: now["active"] == STREAMS + 1)
         os.kill(relay.pid, numbers[0])
         other = await Client.connect(relay.port)

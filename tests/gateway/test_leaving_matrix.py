@@ -19,6 +19,7 @@ import pytest
 
 from tokenwire.gateway.settings import from_mapping
 from tokenwire.testing import chat_frames as frames
+from tokenwire.testing import message_frames as messages
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.http_client import Client
 from tokenwire.testing.processes import running_relay
@@ -54,10 +55,19 @@ DIALECTS = {
         [frames.finish()],
         [frames.usage(3, 5), frames.DONE],
     ),
+    "anthropic": Dialect(
+        "/v1/messages",
+        [messages.start()],
+        [messages.block(), messages.text("one two three")],
+        [messages.end(), messages.finish(output=5)],
+        [messages.STOP],
+        lambda **fields: chat(max_tokens=9, **fields),
+    ),
 }
 CONFIG = """
 [upstreams.silent]
 base_url = "http://127.0.0.1:{silent}/v1"
+dialect = ["openai.chat", "anthropic"]
 models = []
 deadlines = {{ connect = 1.2 }}
 """ + "".join(
@@ -238,7 +248,7 @@ def test_leaving(play: Play, dialect: str, phase: str, policy: str) -> None:
             assert upstream.peers == []
         assert (look["state"], (look.get("error") or {}).get("code")) in outcomes(phase, policy)
         if phase != "in the terminal's own turn":
-            assert look["usage"] == used(phase, look["state"])
+            assert look["usage"] == used(dialect, phase, look["state"])
         await nothing_is_left(ground)
 
     play(main, [REQUEST, sent, gate, after])
@@ -271,7 +281,7 @@ def outcomes(phase: str, policy: str) -> set[tuple[str, str | None]]:
     return {("failed", "connect_failed")} if policy == "finish" else {cancelled}
 
 
-def used(phase: str, state: str) -> dict[str, Any] | None:
+def used(dialect: str, phase: str, state: str) -> dict[str, Any] | None:
     """What the record says: the provider's counts, else estimates; nothing where nobody was asked."""
     if phase == "connecting":
         return None
@@ -279,7 +289,12 @@ def used(phase: str, state: str) -> dict[str, Any] | None:
     if state == "completed":
         return counts
     # "hi" is a token and a message four; of "one two three" 13 characters make three tokens.
-    return counts | {"input": 4, "output": 3 if phase == "in mid-stream" else 0, "estimated": True}
+    told = dialect == "anthropic" and phase in ("held before the first token", "in mid-stream")  # with its first event
+    return counts | {
+        "input": 3 if told else 4,
+        "output": 3 if phase == "in mid-stream" else 0,
+        "estimated": True,
+    }
 
 
 async def nothing_is_left(ground: Ground) -> None:

@@ -170,6 +170,7 @@ DIALECT: Final = Dialect(
     scan=scan,
     look=look,
     opening=_OPENING,
+    end=b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
     peek=_peek,
     condense=condense,
     decode_response=decode_response,

@@ -78,6 +78,7 @@ class Dialect:
         look: the same look with the stream's own decoder: the mark, and the deltas of the frame.
         opening: what a frame of plain text begins with, up to its JSON (LF framing): ``data: ``, and the event's name
             before it where the dialect has one.
+        end: the frame that must come at the end of every whole answer; b"" where an answer may be whole without one.
         peek: where there is such a function in C: raises ValueError unless what follows the opening of a frame is one
             plain chunk. What passes has no mark.
         condense: frames of this dialect -> the fewest that say the same to a reader who goes on with those that follow;
@@ -100,6 +101,7 @@ class Dialect:
     scan: Callable[[bytes], int]
     look: Callable[[bytes, Any], tuple[int, list[Delta]]]
     opening: bytes = b"data: "
+    end: bytes = b""
     peek: Callable[[bytes], object] | None = None
     condense: Callable[[Iterable[bytes]], list[Frame]] | None = None
     decode_response: Callable[[bytes], list[Delta]]

@@ -88,8 +88,8 @@ class Watch:
         """The first choice: it says why the answer ended."""
         return self._fold.choice(0)
 
-    def verdict(self, held: Log, *, unary: bool) -> Failed | None:
-        """If the bytes ended here: was that a clean end? Asked at the end, and changes nothing."""
+    def verdict(self, held: Log, *, unary: bool, rest: bytes = b"") -> Failed | None:
+        """If the bytes ended here, or after *rest*: was that a clean end? Asked at the end, and changes nothing."""
         if unary:
             return self._fold.failed
         if held.done_seq is not None:
@@ -106,13 +106,14 @@ class Watch:
                     seq += 1
                     for event in parse(frame):
                         decoder.feed(event)
-        return next((delta for delta in decoder.close() if isinstance(delta, Failed)), None)
+        last = [delta for event in parse(rest) for delta in decoder.feed(event)] + decoder.close()
+        return next((delta for delta in last if isinstance(delta, Failed)), None)
 
     def is_whole(self, held: Log, *, unary: bool) -> bool:
         """Whether only bookkeeping is missing: who leaves now must not turn the answer into a cancelled one."""
         if held.done_seq is not None:
             return True
-        return self.finish.reason is not None and self.verdict(held, unary=unary) is None
+        return self.finish.reason is not None and self.verdict(held, unary=unary, rest=self._dialect.end) is None
 
     def _plain(self, frame: bytes) -> bool:
         """Whether *frame* is plain text, which needs no decoding now."""
