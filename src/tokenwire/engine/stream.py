@@ -42,13 +42,13 @@ class Stream(Record):
 
     __slots__ = (
         "_full",
-        "_leaving",
         "_max_bytes",
         "_routing",
         "_trial",
         "_watch",
         "hub",
         "ingest",
+        "leaving",
         "on_end",
         "on_open",
         "source",
@@ -74,7 +74,7 @@ class Stream(Record):
         self.on_open: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
         self._watch: Watch | None = Watch(dialect)  # until the terminal
-        self._leaving = Leaving()
+        self.leaving = Leaving()
         self._routing = Routing()
         self._trial: Trial | None = None  # while the present attempt may be taken back
         self._max_bytes = policy.max_bytes
@@ -128,7 +128,7 @@ class Stream(Record):
         first = held.last + 1
         begun = self.generated_ns is not None
         if not begun and self._trial is not None:
-            self._try(frames, now_ns, self._trial, watch)
+            self._trial.append(self, frames, now_ns, watch)
             return
         frames, marked, failed = watch.see(frames, held, first, begun=begun)
         held.extend(frames, now_ns)
@@ -136,16 +136,21 @@ class Stream(Record):
             view.push(frames, first, chunk, marked)
         if watch.generated and not begun:
             self.generated_ns = now_ns
-            self._opened()
+            self.opened()
             self.reroute()
         if failed is not None:
             self.fail(failed)
         elif held.done_seq is not None:
-            self._leaving.whole(self)
+            self.leaving.whole(self)
         if self._routing.early and len(held.run) >= LEARN:
             self.reroute()
         if len(held.run) >= RUN or held.size > self._max_bytes:
             self.tidy()
+
+    def opened(self) -> None:
+        """Generation has begun, or is over before it did: responses that waited for that begin now."""
+        callbacks, self.on_open = self.on_open, []
+        _call(callbacks)
 
     def reroute(self) -> None:
         """Who reads live has changed: see whether the express lane serves the present constellation."""
@@ -169,12 +174,12 @@ class Stream(Record):
             failed = self._watch.see_whole(body, self.log, seq)
             if failed is not None and self._taken_back(failed):
                 return False
-            self._settle()
+            self.attempt_counts()
             self.log.append(body, now_ns)
             for view in self.views:
                 view.push([body], seq, None, True)
             self.generated_ns = now_ns
-            self._opened()
+            self.opened()
         return True
 
     def finish(self) -> None:
@@ -197,6 +202,12 @@ class Stream(Record):
             self.finish()
         elif self.log.terminal is None:
             self._terminate("failed", failed)
+
+    def attempt_counts(self) -> None:
+        """No other attempt follows the present one: if it was on trial, the log begins with what it has brought."""
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            trial.passed(self)
 
     def _taken_back(self, failed: Failed) -> bool:
         return self._trial is not None and self._trial.attempts.again(failed)
@@ -226,7 +237,7 @@ class Stream(Record):
         cursor = view.position(EventId(self.log.epoch, 0) if after is None else after)
         reader = Reader(self, view, sink, cursor)
         self.readers.append(reader)
-        self._leaving.joined()
+        self.leaving.joined()
         return reader
 
     def detach(self, reader: Reader, *, finished: bool) -> None:
@@ -234,7 +245,7 @@ class Stream(Record):
         self.readers.remove(reader)
         self.caught_up()  # with no reader attached the bound never pauses an upstream
         if not finished:
-            self._leaving.left(self)
+            self.leaving.left(self)
 
     def trim(self, keep: int) -> int:
         """Forget the oldest entries that every reader has had, down to *keep* bytes; returns the bytes freed."""
@@ -265,7 +276,7 @@ class Stream(Record):
     def expect_reader(self) -> None:
         """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
         if not self.readers:
-            self._leaving.left(self)
+            self.leaving.left(self)
 
     def is_whole(self) -> bool:
         """Whether only bookkeeping is missing: to stop now would save nothing."""
@@ -305,46 +316,8 @@ class Stream(Record):
             raise LocalProtocolError(f"stream {self.id}: no move from {self.state.value} to {to.value}")
         self.state = to
 
-    def _try(self, frames: Sequence[bytes], now_ns: int, trial: Trial, watch: Watch) -> None:
-        """``append`` for an attempt on trial."""
-        held = self.log
-        frames, _, failed = watch.see(frames, held, held.last + 1 + trial.frames, begun=False)
-        trial.keep(frames, now_ns, held)
-        if not watch.generated and failed is not None:
-            self.attempt_failed(failed)
-            return
-        if watch.generated:
-            self.generated_ns = now_ns
-        elif held.done_seq is None and not trial.full:
-            return
-        self._settle()
-        if watch.generated:
-            self._opened()
-            self.reroute()
-        if failed is not None:
-            self.fail(failed)
-        elif held.done_seq is not None:
-            self._leaving.whole(self)
-        self.tidy()
-
-    def _settle(self) -> None:
-        """The attempt counts, if it was on trial: what it has brought is the log's beginning."""
-        trial, self._trial = self._trial, None
-        if trial is None:
-            return
-        first = self.log.last + 1
-        frames = trial.write(self.log)
-        if frames:
-            for view in self.views:
-                view.push(frames, first, None, True)
-        trial.attempts.settled()
-
-    def _opened(self) -> None:
-        callbacks, self.on_open = self.on_open, []
-        _call(callbacks)
-
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
-        self._settle()
+        self.attempt_counts()
         if self._watch is None:  # a reader's sink broke at that, and it was the last reader
             return
         self._move(State(state))
@@ -358,10 +331,10 @@ class Stream(Record):
             source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
         if self.meter is not None:
             self.meter.close(estimate=self.billed and (watch.usage is None or watch.usage.input is None))
-        self._leaving.over()
+        self.leaving.over()
         for view in self.views:
             view.end()
-        self._opened()
+        self.opened()
         callbacks, self.on_end = self.on_end, []
         _call(callbacks)
         self.hub.ended(self)
