@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tokenwire.dialects.deltas import Failed, Terminal, TerminalState
+from tokenwire.dialects.deltas import Failed, TerminalState
+from tokenwire.engine.bound import Bounded
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.leaving import Leaving
 from tokenwire.engine.log import LEARN, RUN, Attempt
 from tokenwire.engine.reader import Reader, Sink
-from tokenwire.engine.record import Record
 from tokenwire.engine.routing import Routing
-from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
+from tokenwire.engine.states import MOVES, Policy, Source, State
 from tokenwire.engine.trial import Attempts, Trial
 from tokenwire.engine.view import FoldedView, RawView, View
 from tokenwire.engine.watch import Watch
@@ -32,44 +32,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Stream(Record):
+class Stream(Bounded):
     """One generation. Made by ``Hub.open``; all methods are plain calls in the loop's thread.
 
+    What is known of it is in ``engine.record``, what it may hold in ``engine.bound``: its bases. Its other parts get it
+    as an argument.
+
     Attributes:
+        leaving: what is due when nobody reads any more, or the answer is whole.
         on_open: called once, in the turn of the first generated event or of the terminal, whichever is first.
         on_end: called once, in the turn of the terminal.
     """
 
-    __slots__ = (
-        "_full",
-        "_max_bytes",
-        "_routing",
-        "_trial",
-        "_watch",
-        "hub",
-        "ingest",
-        "leaving",
-        "on_end",
-        "on_open",
-        "source",
-        "wheel",
-    )
+    __slots__ = ("_routing", "_trial", "_watch", "hub", "ingest", "leaving", "on_end", "on_open", "wheel")
 
     def __init__(
-        self,
-        hub: Hub,
-        stream_id: str,
-        *,
-        owner: str,
-        dialect: Dialect,
-        model: str,
-        policy: Policy,
-        hide: bool = False,
+        self, hub: Hub, stream_id: str, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide: bool = False
     ) -> None:
         super().__init__(hub.clock, stream_id, owner=owner, dialect=dialect, model=model, policy=policy, hide=hide)
         self.hub = hub
         self.wheel: Wheel = hub.wheel
-        self.source: Source | None = None
         self.ingest: Ingest | None = None
         self.on_open: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
@@ -77,8 +59,6 @@ class Stream(Record):
         self.leaving = Leaving()
         self._routing = Routing()
         self._trial: Trial | None = None  # while the present attempt may be taken back
-        self._max_bytes = policy.max_bytes
-        self._full = False  # the log was above its bound with nobody behind: the next entry is one too many
 
     # ------------------------------------------------------------------ the source's side
 
@@ -165,7 +145,9 @@ class Stream(Record):
         if self._routing.outdated(held):
             self.reroute()
         if held.size > self._max_bytes:
-            self._bound_reached()
+            failed = self.bound_reached()
+            if failed is not None:
+                self.fail(failed)
 
     def append_unary(self, body: bytes, now_ns: int) -> bool:
         """The whole body of an answer that was not streamed: one entry. False: it was taken back."""
@@ -247,32 +229,6 @@ class Stream(Record):
         if not finished:
             self.leaving.left(self)
 
-    def trim(self, keep: int) -> int:
-        """Forget the oldest entries that every reader has had, down to *keep* bytes; returns the bytes freed."""
-        had = min((reader.view.had(reader) for reader in self.readers), default=self.log.last)
-        freed = 0
-        while self.log.size > keep:
-            step = self.log.trim(had)
-            if not step:
-                break
-            freed += step
-        return freed
-
-    def caught_up(self) -> None:
-        """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
-        if self.paused is not Pause.NONE and self.paused & Pause.MEMORY and all(reader.live for reader in self.readers):
-            # Else a reader that falls behind by the very next read would pause again, and so on: the log would grow
-            # past its bound, a read at a time.
-            self._full = self.log.size > self._max_bytes
-            self.unpause(Pause.MEMORY)
-
-    def reader_gave_up(self, reader: Reader) -> None:
-        """*reader* took nothing for its whole time: told how to resume, and let go."""
-        log.info("stream %s: a reader took nothing for %g s and is detached", self.id, self.policy.reader_timeout)
-        where = EventId(self.log.epoch, reader.cursor.seq, reader.cursor.frames)
-        message = f"this reader took nothing for {self.policy.reader_timeout:g} s; resume after {where}"
-        reader.give_up(Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True)))
-
     def expect_reader(self) -> None:
         """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
         if not self.readers:
@@ -292,20 +248,6 @@ class Stream(Record):
             return False
         self._terminate("cancelled", Failed(code=code, message=message))
         return True
-
-    # ------------------------------------------------------------------ pausing
-
-    def pause(self, reason: Pause) -> None:
-        """Stop reading the upstream for *reason*; deadlines stand still meanwhile."""
-        if not self.paused and self.source is not None:
-            self.source.pause()
-        self.paused |= reason
-
-    def unpause(self, reason: Pause) -> None:
-        if self.paused & reason:
-            self.paused &= ~reason
-            if not self.paused and self.source is not None:
-                self.source.resume()
 
     # ------------------------------------------------------------------ inside
 
@@ -338,16 +280,6 @@ class Stream(Record):
         callbacks, self.on_end = self.on_end, []
         _call(callbacks)
         self.hub.ended(self)
-
-    def _bound_reached(self) -> None:
-        """The log is full. A reader that is behind pauses the upstream (until it leaves or is detached); else fail."""
-        if self.log.done_seq is not None:
-            self.finish()  # the answer is whole, and what follows its end marker is not worth more memory
-        elif not self._full and any(not reader.live for reader in self.readers):
-            self.pause(Pause.MEMORY)
-        elif self.log.terminal is None:
-            message = f"the answer is larger than the {self.policy.max_bytes} bytes that a stream may hold"
-            self._terminate("failed", Failed(code="log_limit", message=message))
 
 
 def _call(callbacks: list[Callable[[], None]]) -> None:
