@@ -18,7 +18,7 @@ from msgspec import Struct
 from tokenwire.engine.hub import Retention
 from tokenwire.engine.states import Policy
 from tokenwire.errors import ConfigError
-from tokenwire.gateway.edge import EdgeLimits
+from tokenwire.gateway.edge_limits import EdgeLimits
 from tokenwire.gateway.environment import KEYS, SPOKEN, expand, ollama, with_proxies
 from tokenwire.gateway.settings_check import check
 from tokenwire.upstream import proxy
