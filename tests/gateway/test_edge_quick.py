@@ -11,8 +11,8 @@ import pytest
 
 from tokenwire.gateway import generate as generate_route
 from tokenwire.gateway import respond
-from tokenwire.gateway.edge import QUICK_BYTES
 from tokenwire.gateway.port import Port
+from tokenwire.gateway.quick import QUICK_BYTES
 from tokenwire.testing.exchange import RecordedTransport
 from tokenwire.testing.relay import Relay, chat, serving, settings_for, streamed
 from tokenwire.testing.rig import run_in, until
@@ -99,7 +99,7 @@ def test_a_bug_is_a_500_or_ends_what_was_begun(
 
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         monkeypatch.setattr(generate_route, "answer", broken)
-        with caplog.at_level(logging.CRITICAL, "tokenwire.gateway.edge"):  # or the relay would fail the test for it
+        with caplog.at_level(logging.CRITICAL, "tokenwire.gateway.quick"):  # or the relay would fail the test for it
             client = await relay.connect()
             answer = client.post(CHAT, chat())
             if begun:

@@ -11,7 +11,7 @@ import pytest
 from tokenwire.gateway import app
 from tokenwire.gateway.answers import send_json
 from tokenwire.gateway.app import Gateway
-from tokenwire.gateway.edge import EdgeLimits
+from tokenwire.gateway.edge_limits import EdgeLimits
 from tokenwire.gateway.settings import LimitSettings
 from tokenwire.gateway.sockets import set_user_timeout, tune
 from tokenwire.testing import chat_frames as frames

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tokenwire.dialects.deltas import Failed, Terminal
 from tokenwire.engine.ids import EventId
 
 if TYPE_CHECKING:
-    from tokenwire.dialects.deltas import Terminal
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
     from tokenwire.engine.view import Fold, View
@@ -154,7 +154,7 @@ class Reader:
             self._unsent = unsent
             self._stall_timer = self.stream.wheel.after(self.stream.policy.reader_timeout, self._check_progress)
             return
-        self.stream.reader_gave_up(self)
+        self._give_up()
 
     def _beat(self) -> None:
         """A heartbeat, if nothing was written for its period; never while the sink is full."""
@@ -206,9 +206,14 @@ class Reader:
         self._end()
         self.stream.detach(self, finished=False)
 
-    def give_up(self, terminal: Terminal) -> None:
-        """The sink takes nothing any more: it is closed with *terminal*, and this reader leaves."""
-        self._close(terminal)
+    def _give_up(self) -> None:
+        """The sink took nothing for its whole time: it is closed with how to resume, and this reader leaves."""
+        stream, cursor = self.stream, self.cursor
+        timeout = stream.policy.reader_timeout
+        log.info("stream %s: a reader took nothing for %g s and is detached", stream.id, timeout)
+        where = EventId(stream.log.epoch, cursor.seq, cursor.frames)
+        message = f"this reader took nothing for {timeout:g} s; resume after {where}"
+        self._close(Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True)))
         self.leave()
 
     def broke(self) -> None:

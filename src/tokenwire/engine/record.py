@@ -1,7 +1,7 @@
 """What is known of one stream, and what can be asked about it. Nothing here changes anything.
 
-``engine.stream`` is how it changes. A base and not an object beside the stream: there are many streams, and a token
-passes through each of these names without a step more.
+``engine.stream`` is how it changes, ``engine.bound`` the base between the two. Bases and not objects beside the stream:
+there are many streams, and a token passes through each of these names without a step more.
 """
 
 from __future__ import annotations

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tokenwire.dialects.deltas import Failed, Terminal, TerminalState
+from tokenwire.dialects.deltas import Failed, TerminalState
+from tokenwire.engine.bound import Bounded
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.leaving import Leaving
 from tokenwire.engine.log import LEARN, RUN, Attempt
 from tokenwire.engine.reader import Reader, Sink
-from tokenwire.engine.record import Record
 from tokenwire.engine.routing import Routing
-from tokenwire.engine.states import MOVES, Pause, Policy, Source, State
+from tokenwire.engine.states import MOVES, Policy, Source, State
 from tokenwire.engine.trial import Attempts, Trial
 from tokenwire.engine.view import FoldedView, RawView, View
 from tokenwire.engine.watch import Watch
@@ -32,53 +32,33 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Stream(Record):
+class Stream(Bounded):
     """One generation. Made by ``Hub.open``; all methods are plain calls in the loop's thread.
 
+    What is known of it is in ``engine.record``, what it may hold in ``engine.bound``: its bases. Its other parts get it
+    as an argument.
+
     Attributes:
+        leaving: what is due when nobody reads any more, or the answer is whole.
         on_open: called once, in the turn of the first generated event or of the terminal, whichever is first.
         on_end: called once, in the turn of the terminal.
     """
 
-    __slots__ = (
-        "_full",
-        "_leaving",
-        "_max_bytes",
-        "_routing",
-        "_trial",
-        "_watch",
-        "hub",
-        "ingest",
-        "on_end",
-        "on_open",
-        "source",
-        "wheel",
-    )
+    __slots__ = ("_routing", "_trial", "_watch", "hub", "ingest", "leaving", "on_end", "on_open", "wheel")
 
     def __init__(
-        self,
-        hub: Hub,
-        stream_id: str,
-        *,
-        owner: str,
-        dialect: Dialect,
-        model: str,
-        policy: Policy,
-        hide: bool = False,
+        self, hub: Hub, stream_id: str, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide: bool = False
     ) -> None:
         super().__init__(hub.clock, stream_id, owner=owner, dialect=dialect, model=model, policy=policy, hide=hide)
         self.hub = hub
         self.wheel: Wheel = hub.wheel
-        self.source: Source | None = None
         self.ingest: Ingest | None = None
         self.on_open: list[Callable[[], None]] = []
         self.on_end: list[Callable[[], None]] = []
         self._watch: Watch | None = Watch(dialect)  # until the terminal
-        self._leaving = Leaving()
+        self.leaving = Leaving()
         self._routing = Routing()
         self._trial: Trial | None = None  # while the present attempt may be taken back
-        self._max_bytes = policy.max_bytes
-        self._full = False  # the log was above its bound with nobody behind: the next entry is one too many
 
     # ------------------------------------------------------------------ the source's side
 
@@ -128,7 +108,7 @@ class Stream(Record):
         first = held.last + 1
         begun = self.generated_ns is not None
         if not begun and self._trial is not None:
-            self._try(frames, now_ns, self._trial, watch)
+            self._trial.append(self, frames, now_ns, watch)
             return
         frames, marked, failed = watch.see(frames, held, first, begun=begun)
         held.extend(frames, now_ns)
@@ -136,16 +116,21 @@ class Stream(Record):
             view.push(frames, first, chunk, marked)
         if watch.generated and not begun:
             self.generated_ns = now_ns
-            self._opened()
+            self.opened()
             self.reroute()
         if failed is not None:
             self.fail(failed)
         elif held.done_seq is not None:
-            self._leaving.whole(self)
+            self.leaving.whole(self)
         if self._routing.early and len(held.run) >= LEARN:
             self.reroute()
         if len(held.run) >= RUN or held.size > self._max_bytes:
             self.tidy()
+
+    def opened(self) -> None:
+        """Generation has begun, or is over before it did: responses that waited for that begin now."""
+        callbacks, self.on_open = self.on_open, []
+        _call(callbacks)
 
     def reroute(self) -> None:
         """Who reads live has changed: see whether the express lane serves the present constellation."""
@@ -160,7 +145,9 @@ class Stream(Record):
         if self._routing.outdated(held):
             self.reroute()
         if held.size > self._max_bytes:
-            self._bound_reached()
+            failed = self.bound_reached()
+            if failed is not None:
+                self.fail(failed)
 
     def append_unary(self, body: bytes, now_ns: int) -> bool:
         """The whole body of an answer that was not streamed: one entry. False: it was taken back."""
@@ -169,12 +156,12 @@ class Stream(Record):
             failed = self._watch.see_whole(body, self.log, seq)
             if failed is not None and self._taken_back(failed):
                 return False
-            self._settle()
+            self.attempt_counts()
             self.log.append(body, now_ns)
             for view in self.views:
                 view.push([body], seq, None, True)
             self.generated_ns = now_ns
-            self._opened()
+            self.opened()
         return True
 
     def finish(self) -> None:
@@ -197,6 +184,12 @@ class Stream(Record):
             self.finish()
         elif self.log.terminal is None:
             self._terminate("failed", failed)
+
+    def attempt_counts(self) -> None:
+        """No other attempt follows the present one: if it was on trial, the log begins with what it has brought."""
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            trial.passed(self)
 
     def _taken_back(self, failed: Failed) -> bool:
         return self._trial is not None and self._trial.attempts.again(failed)
@@ -226,7 +219,7 @@ class Stream(Record):
         cursor = view.position(EventId(self.log.epoch, 0) if after is None else after)
         reader = Reader(self, view, sink, cursor)
         self.readers.append(reader)
-        self._leaving.joined()
+        self.leaving.joined()
         return reader
 
     def detach(self, reader: Reader, *, finished: bool) -> None:
@@ -234,38 +227,12 @@ class Stream(Record):
         self.readers.remove(reader)
         self.caught_up()  # with no reader attached the bound never pauses an upstream
         if not finished:
-            self._leaving.left(self)
-
-    def trim(self, keep: int) -> int:
-        """Forget the oldest entries that every reader has had, down to *keep* bytes; returns the bytes freed."""
-        had = min((reader.view.had(reader) for reader in self.readers), default=self.log.last)
-        freed = 0
-        while self.log.size > keep:
-            step = self.log.trim(had)
-            if not step:
-                break
-            freed += step
-        return freed
-
-    def caught_up(self) -> None:
-        """A reader stands at the end of the log: if none is behind any more, nothing justifies holding the upstream."""
-        if self.paused is not Pause.NONE and self.paused & Pause.MEMORY and all(reader.live for reader in self.readers):
-            # Else a reader that falls behind by the very next read would pause again, and so on: the log would grow
-            # past its bound, a read at a time.
-            self._full = self.log.size > self._max_bytes
-            self.unpause(Pause.MEMORY)
-
-    def reader_gave_up(self, reader: Reader) -> None:
-        """*reader* took nothing for its whole time: told how to resume, and let go."""
-        log.info("stream %s: a reader took nothing for %g s and is detached", self.id, self.policy.reader_timeout)
-        where = EventId(self.log.epoch, reader.cursor.seq, reader.cursor.frames)
-        message = f"this reader took nothing for {self.policy.reader_timeout:g} s; resume after {where}"
-        reader.give_up(Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True)))
+            self.leaving.left(self)
 
     def expect_reader(self) -> None:
         """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
         if not self.readers:
-            self._leaving.left(self)
+            self.leaving.left(self)
 
     def is_whole(self) -> bool:
         """Whether only bookkeeping is missing: to stop now would save nothing."""
@@ -282,20 +249,6 @@ class Stream(Record):
         self._terminate("cancelled", Failed(code=code, message=message))
         return True
 
-    # ------------------------------------------------------------------ pausing
-
-    def pause(self, reason: Pause) -> None:
-        """Stop reading the upstream for *reason*; deadlines stand still meanwhile."""
-        if not self.paused and self.source is not None:
-            self.source.pause()
-        self.paused |= reason
-
-    def unpause(self, reason: Pause) -> None:
-        if self.paused & reason:
-            self.paused &= ~reason
-            if not self.paused and self.source is not None:
-                self.source.resume()
-
     # ------------------------------------------------------------------ inside
 
     def _move(self, to: State) -> None:
@@ -305,46 +258,8 @@ class Stream(Record):
             raise LocalProtocolError(f"stream {self.id}: no move from {self.state.value} to {to.value}")
         self.state = to
 
-    def _try(self, frames: Sequence[bytes], now_ns: int, trial: Trial, watch: Watch) -> None:
-        """``append`` for an attempt on trial."""
-        held = self.log
-        frames, _, failed = watch.see(frames, held, held.last + 1 + trial.frames, begun=False)
-        trial.keep(frames, now_ns, held)
-        if not watch.generated and failed is not None:
-            self.attempt_failed(failed)
-            return
-        if watch.generated:
-            self.generated_ns = now_ns
-        elif held.done_seq is None and not trial.full:
-            return
-        self._settle()
-        if watch.generated:
-            self._opened()
-            self.reroute()
-        if failed is not None:
-            self.fail(failed)
-        elif held.done_seq is not None:
-            self._leaving.whole(self)
-        self.tidy()
-
-    def _settle(self) -> None:
-        """The attempt counts, if it was on trial: what it has brought is the log's beginning."""
-        trial, self._trial = self._trial, None
-        if trial is None:
-            return
-        first = self.log.last + 1
-        frames = trial.write(self.log)
-        if frames:
-            for view in self.views:
-                view.push(frames, first, None, True)
-        trial.attempts.settled()
-
-    def _opened(self) -> None:
-        callbacks, self.on_open = self.on_open, []
-        _call(callbacks)
-
     def _terminate(self, state: TerminalState, failed: Failed | None) -> None:
-        self._settle()
+        self.attempt_counts()
         if self._watch is None:  # a reader's sink broke at that, and it was the last reader
             return
         self._move(State(state))
@@ -358,23 +273,13 @@ class Stream(Record):
             source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
         if self.meter is not None:
             self.meter.close(estimate=self.billed and (watch.usage is None or watch.usage.input is None))
-        self._leaving.over()
+        self.leaving.over()
         for view in self.views:
             view.end()
-        self._opened()
+        self.opened()
         callbacks, self.on_end = self.on_end, []
         _call(callbacks)
         self.hub.ended(self)
-
-    def _bound_reached(self) -> None:
-        """The log is full. A reader that is behind pauses the upstream (until it leaves or is detached); else fail."""
-        if self.log.done_seq is not None:
-            self.finish()  # the answer is whole, and what follows its end marker is not worth more memory
-        elif not self._full and any(not reader.live for reader in self.readers):
-            self.pause(Pause.MEMORY)
-        elif self.log.terminal is None:
-            message = f"the answer is larger than the {self.policy.max_bytes} bytes that a stream may hold"
-            self._terminate("failed", Failed(code="log_limit", message=message))
 
 
 def _call(callbacks: list[Callable[[], None]]) -> None:

@@ -15,18 +15,15 @@ The protocol offers its transport to the app through the ASGI scope (``port``).
 
 from __future__ import annotations
 
-import logging
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tokenwire.engine.timers import Timer
-from tokenwire.gateway import light
+from tokenwire.gateway import light, quick
 from tokenwire.gateway.close_delimited import CloseDelimited
 from tokenwire.gateway.port import EXTENSION, Port
-from tokenwire.gateway.sinks import PortSink
 from tokenwire.gateway.sockets import set_user_timeout, tune
 
 if TYPE_CHECKING:
@@ -35,51 +32,10 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
     from tokenwire.engine.timers import Wheel
-    from tokenwire.gateway.sinks import ResponseSink, Scope
+    from tokenwire.gateway.edge_limits import EdgeLimits
+    from tokenwire.gateway.quick import Quick
 
-log = logging.getLogger(__name__)
-
-#: Bodies up to this size are collected before the application hears of them: uvicorn pauses reading beyond it.
-QUICK_BYTES = 64 * 1024
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
-
-
-class EdgeLimits(Struct, frozen=True, kw_only=True):
-    """Bounds of one client connection.
-
-    Attributes:
-        head_bytes: request line and headers, give or take one read; nginx allows 32 KiB.
-        head_seconds: from a request's first byte (of a new connection: from its beginning) to the end of its head.
-        body_seconds: longest silence within a body; and how long the rest of a body that was refused is taken and
-            thrown away, so that the client comes to read why.
-        pipelined_bytes: input held unparsed while an answer streams; more is not a browser, and is cut off.
-        user_timeout: seconds that sent bytes may stay unacknowledged (TCP_USER_TIMEOUT): clients that vanished.
-        stalled_timeout: the same while a live client just does not read: past the reader's own time-out.
-        unsent_bytes: what the kernel takes beyond what the network has (TCP_NOTSENT_LOWAT); by default it would
-            swallow 4 MB before anybody notices a reader that stands still.
-    """
-
-    head_bytes: int = 64 * 1024
-    head_seconds: float = 20.0
-    body_seconds: float = 60.0
-    pipelined_bytes: int = 64 * 1024
-    user_timeout: float = 20.0
-    stalled_timeout: float = 75.0
-    unsent_bytes: int = 16 * 1024
-
-
-class Quick(Protocol):
-    """An application that can answer without a task, if it has the whole body and a sink at once.
-
-    Attributes:
-        draining: it is about to end: no connection is for more than the request that it carries.
-    """
-
-    draining: bool
-
-    def takes(self, scope: Scope, size: int) -> bool: ...
-
-    def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None: ...
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -227,7 +183,7 @@ class EdgeProtocol(HttpToolsProtocol):
             cycle.send = CloseDelimited(cycle).send  # type: ignore[method-assign]
         elif scope["method"] != "HEAD":
             scope["extensions"] = {EXTENSION: Port(self, cycle, self.transport)}
-        if self._quick is None or not self._is_quick(self._quick, cycle):
+        if self._quick is None or not quick.takes(self._quick, cycle):
             super()._start_asgi_task(cycle, app)
             return
         cycle.message_event = light.UNHEARD
@@ -236,26 +192,10 @@ class EdgeProtocol(HttpToolsProtocol):
         else:  # it was pipelined, and is here already
             self._answer(cycle)
 
-    # ------------------------------------------------------------------ answers without a task
-
-    def _is_quick(self, quick: Quick, cycle: RequestResponseCycle) -> bool:
-        scope: Any = cycle.scope
-        if cycle.waiting_for_100_continue or EXTENSION not in scope.get("extensions", ()):
-            return False
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        return length.isdigit() and int(length) <= QUICK_BYTES and quick.takes(scope, int(length))
-
     def _answer(self, cycle: RequestResponseCycle) -> None:
-        """A task, its context and half a dozen wake-ups cost as much as ten tokens."""
         self._awaiting = None
         assert self._quick is not None
-        scope: Any = cycle.scope
-        sink = PortSink(scope["extensions"][EXTENSION])
-        try:
-            self._quick.answer(scope, bytes(cycle.body), sink)
-        except Exception:  # a bug of ours: as run_asgi treats it
-            log.exception("answering %s failed", scope["path"])
-            sink.fail()
+        quick.answer(self._quick, cycle)
 
     @property
     def receiving(self) -> bool:

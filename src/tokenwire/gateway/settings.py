@@ -1,13 +1,12 @@
 """Settings: frozen, small, one struct per subject; unknown keys are refused with the nearest known one.
 
-The environment is read here and in ``cli`` only, from a mapping that was passed in. Each default's reason stands
-beside it, here or where the struct is defined.
+The environment is read here, in ``environment`` and in ``cli`` only, from a mapping that was passed in. Each default's
+reason stands beside it, here or where the struct is defined.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,8 @@ from msgspec import Struct
 from tokenwire.engine.hub import Retention
 from tokenwire.engine.states import Policy
 from tokenwire.errors import ConfigError
-from tokenwire.gateway.edge import EdgeLimits
+from tokenwire.gateway.edge_limits import EdgeLimits
+from tokenwire.gateway.environment import KEYS, SPOKEN, expand, ollama, with_proxies
 from tokenwire.gateway.settings_check import check
 from tokenwire.upstream import proxy
 from tokenwire.upstream.deadlines import Deadlines
@@ -179,19 +179,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 #: The simulator's model that answers where nobody chose one.
 SIMULATED = "sim/gpt-4o"
 
-#: Environment variable -> upstream name and the vendor's own base URL.
-ENVIRONMENT = {
-    "OPENAI_API_KEY": ("openai", "OPENAI_BASE_URL", "https://api.openai.com/v1"),
-    "ANTHROPIC_API_KEY": ("anthropic", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
-    "GROQ_API_KEY": ("groq", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
-    "OPENROUTER_API_KEY": ("openrouter", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1"),
-    "DEEPSEEK_API_KEY": ("deepseek", "DEEPSEEK_BASE_URL", "https://api.deepseek.com/v1"),
-    "MISTRAL_API_KEY": ("mistral", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1"),
-    "XAI_API_KEY": ("xai", "XAI_BASE_URL", "https://api.x.ai/v1"),
-}
-#: Upstream name -> what it speaks, where that is not OpenAI chat alone.
-SPOKEN: dict[str, str | list[str]] = {"anthropic": "anthropic", "sim": ["openai.chat", "anthropic"]}
-
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Settings from a TOML file. Raises ``ConfigError`` that names the place and what to do."""
@@ -210,58 +197,30 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def from_mapping(raw: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Settings from parsed TOML; ``${NAME}`` is replaced from *environ*. Raises ``ConfigError`` as ``load`` does."""
-    expanded = _expand(raw, environ, "")
+    expanded = expand(raw, environ, "")
     _refuse_unknown(expanded, Settings, "")
     for section, kind in (("upstreams", UpstreamSettings), ("models", ModelSettings)):
         tables = expanded.get(section)
         for name, table in tables.items() if isinstance(tables, dict) else ():
             _convert(table, kind, f"{section}.{name}")  # one by one: msgspec names no key in its messages
-    return _with_proxies(check(_convert(expanded, Settings, "")), environ)
+    return with_proxies(check(_convert(expanded, Settings, "")), environ)
 
 
 def from_environment(environ: Mapping[str, str], simulator: str | None) -> Settings:
     """Settings without a file: the upstreams whose keys are in the environment, and the simulator as ``sim``."""
     upstreams: dict[str, UpstreamSettings] = {}
     server = ServerSettings()
-    for key, (name, url_variable, url) in ENVIRONMENT.items():
+    for key, (name, url_variable, url) in KEYS.items():
         if environ.get(key):
             base_url, dialect = environ.get(url_variable) or url, SPOKEN.get(name, "openai.chat")
             upstreams[name] = UpstreamSettings(base_url=base_url, dialect=dialect, api_key=environ[key])
     if environ.get("OLLAMA_HOST"):
-        upstreams["ollama"] = UpstreamSettings(base_url=_ollama(environ["OLLAMA_HOST"]) + "/v1")
+        upstreams["ollama"] = UpstreamSettings(base_url=ollama(environ["OLLAMA_HOST"]) + "/v1")
     if simulator is not None:
         upstreams["sim"] = UpstreamSettings(base_url=simulator, dialect=SPOKEN["sim"])
         # Not a provider's: without a word of the owner nothing is spent.
         server = ServerSettings(default_model=SIMULATED)
-    return _with_proxies(check(Settings(server=server, upstreams=upstreams)), environ)
-
-
-def _ollama(host: str) -> str:
-    """OLLAMA_HOST as Ollama's own client reads it: scheme, port and even the host may be missing."""
-    scheme, separator, rest = host.strip().rstrip("/").rpartition("://")
-    if separator:
-        return f"{scheme}://{rest}"
-    name, colon, port = rest.rpartition(":")
-    if not colon or rest.endswith("]"):
-        name, port = rest, "11434"
-    return f"http://{name or '127.0.0.1'}:{port}"
-
-
-def _with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """Each upstream that has no proxy of its own gets the environment's."""
-    upstreams = dict(settings.upstreams)
-    for name, upstream in upstreams.items():
-        if upstream.proxy is None:
-            origin, _ = upstream.origin()
-            found = proxy.from_environment(origin.scheme, origin.host, origin.port, environ)
-            if found is not None:
-                try:
-                    proxy.parse_proxy(found.url)
-                except ConfigError as error:
-                    message = f'{found.variable} in the environment: {error} (or proxy = "none" here)'
-                    raise ConfigError(message, where=f"upstreams.{name}.proxy") from error
-                upstreams[name] = msgspec.structs.replace(upstream, proxy=found.url)
-    return msgspec.structs.replace(settings, upstreams=upstreams)
+    return with_proxies(check(Settings(server=server, upstreams=upstreams)), environ)
 
 
 def _convert(value: Any, kind: type[_T], where: str) -> _T:
@@ -270,23 +229,6 @@ def _convert(value: Any, kind: type[_T], where: str) -> _T:
     except msgspec.ValidationError as error:
         message, _, path = str(error).replace("`", "").partition(" - at $")
         raise ConfigError(message, where=(where + path).lstrip(".") or None) from error
-
-
-def _expand(value: Any, environ: Mapping[str, str], where: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _expand(item, environ, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item, environ, where) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in environ:
-            raise ConfigError(f"the environment has no {name}", where=where)
-        return environ[name]
-
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", variable, value)
 
 
 def _refuse_unknown(value: Any, kind: Any, where: str) -> None:

@@ -17,7 +17,7 @@ _USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 def tune(transport: asyncio.Transport, *, unsent_bytes: int, user_timeout: float) -> None:
-    """Probe an idle client after 30 s, every 10 s; the rest is explained in ``edge.EdgeLimits``."""
+    """Probe an idle client after 30 s, every 10 s; the rest is explained in ``edge_limits``."""
     options = [
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (_TCP, _KEEP_IDLE, 30),
