@@ -80,6 +80,7 @@ def test_the_first_token_is_not_kept(front: Front, chat: Chat, stats: Stats) -> 
     wait_for(stats, lambda now: (now["aborted"], now["active"]) == (1, 0))  # the connection itself was cut
 
 
+@pytest.mark.alone
 def test_the_first_token_is_as_early_as_without_it(front: Front, relay: Running, chat: Chat) -> None:
     """Both ways in turn, on kept connections: the medians of 30 lie within 2 ms of each other (Caddy's within 8: it
     takes 2.4). A bound on what is added, in the same run, not a speed: what buffers adds 20 ms for each token."""
