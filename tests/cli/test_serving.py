@@ -100,6 +100,7 @@ def test_running_answers_are_finished_first(started: Start) -> None:
     assert rest.endswith(b"data: [DONE]\n\n")
     ended = relay.end()
     assert (ended.code, ended.err) == (0, "")
+    assert "draining: 1 stream runs, 30 s at most; a second signal ends all at once" in ended.out
 
 
 def test_simulate_is_the_simulator_alone(started: Start) -> None:

@@ -344,8 +344,11 @@ def test_there_is_no_answer_that_is_not_streamed() -> None:
 def test_error_bodies_both_ways() -> None:
     failure = Failed("x", "y", True)
     body = error_body(failure, 503)
-    assert json.loads(body) == {"error": {"code": "x", "message": "y", "retryable": True, "upstream_status": 503}}
-    assert describe_error(body, 503) == Failed("x", "y", True, 503)
+    assert json.loads(body) == {"error": {"code": "x", "message": "y", "retryable": True}}, "no upstream said 503"
+    assert describe_error(body, 503) == failure
+    told = Failed("x", "y", True, 529)
+    assert json.loads(error_body(told, 503))["error"]["upstream_status"] == 529
+    assert describe_error(error_body(told, 503), 503) == told
     assert describe_error(b'{"error":{"upstream_status":"a","message":"\\ud83c"}}', 503) == Failed(
         "upstream_error", "\ufffd"
     )

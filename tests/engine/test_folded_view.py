@@ -134,6 +134,20 @@ def test_a_cursor_beyond_the_log_is_refused(
     assert caught.value.status == 409
 
 
+@pytest.mark.parametrize(("cursor", "good"), [("1-0.1", True), ("1-0.2", False), ("1-1.1", False), ("1-1.3", False)])
+def test_a_cursor_within_an_entry_counts_frames_that_there_are(
+    streaming: Streaming, sink: Callable[..., ScriptedSink], cursor: str, good: bool
+) -> None:
+    stream = streaming()
+    stream.append([chat.text("a"), chat.text("b")], 0)  # started and text; text
+    if good:
+        stream.attach(sink(), NATIVE, ids=True, after=parse_event_id(cursor))
+        return
+    with pytest.raises(NotResumable) as caught:
+        stream.attach(sink(), NATIVE, ids=True, after=parse_event_id(cursor))
+    assert (caught.value.status, caught.value.code) == (409, "discontinuous")
+
+
 def test_the_same_sequence_means_the_same_upstream_event_in_every_dialect(streaming: Streaming, follow: Follow) -> None:
     stream = streaming()
     stream.append(chat.answer("a", "b", "c"), 0)

@@ -77,9 +77,11 @@ def test_whose_price_it_is(name: str, url: str, dialect: str, priced: bool) -> N
 
 
 def test_a_dialect_of_one_vendor_tells_it_behind_a_proxy() -> None:
-    proxy = seller("claude", "http://127.0.0.1:9/", "anthropic")
+    proxy = seller("claude", "https://models.example.org/", "anthropic")
     assert cost("claude-3-5-haiku-20241022", proxy, input=10, output=10) == pytest.approx(10 * 0.8e-6 + 10 * 4e-6)
     assert cost("llama3.2", proxy, input=10, output=10) is None
+    own = seller("claude", "http://127.0.0.1:9/", "anthropic")
+    assert cost("claude-3-5-haiku-20241022", own, input=10, output=10) is None, "nobody is paid on this machine"
 
 
 def test_the_address_knows_better_than_the_name() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def run_serve(
 
         def ready(gateway: Gateway) -> None:
             announce(settings, address)
+            gateway.on_drain = partial(announce_drain, settings.limits.drain)
             if open_browser and has_display(environ):
                 import webbrowser
 
@@ -84,6 +86,13 @@ def announce(settings: Settings, address: str) -> None:
     """Say where we are, and what can be asked."""
     print(f"tokenwire {address}")
     print(f"  upstreams: {', '.join(settings.upstreams) or 'none'}", flush=True)
+
+
+def announce_drain(seconds: float, running: int) -> None:
+    """Say what the process is waiting for, if it is."""
+    if running:
+        streams = "1 stream runs" if running == 1 else f"{running} streams run"
+        print(f"draining: {streams}, {seconds:g} s at most; a second signal ends all at once", flush=True)
 
 
 def has_display(environ: Mapping[str, str]) -> bool:

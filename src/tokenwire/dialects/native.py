@@ -59,7 +59,7 @@ def fold_response(fold: Transcript, stream: str, created: float, model: str) -> 
 
 def error_body(failure: Failed, status: int) -> bytes:
     """The HTTP error body: the fields of the ``error`` event, under ``error``."""
-    return msgspec.json.encode({"error": error_fields(failure, status)})
+    return msgspec.json.encode({"error": error_fields(failure)})
 
 
 def describe_error(body: bytes, status: int) -> Failed:

@@ -196,12 +196,12 @@ def usage_fields(usage: Usage) -> dict[str, Any]:
     )
 
 
-def error_fields(failure: Failed, status: int | None = None) -> dict[str, Any]:
+def error_fields(failure: Failed) -> dict[str, Any]:
     return {
         "code": failure.code,
         "message": failure.message,
         "retryable": failure.retryable,
-        **_known(upstream_status=failure.upstream_status or status),
+        **_known(upstream_status=failure.upstream_status),
     }
 
 

@@ -245,8 +245,24 @@ class Fold:
     def copy(self) -> Fold:
         return Fold(self._stream, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
 
+    def next_frames(self) -> int:
+        """How many frames the next entry gives. This fold is of no use afterwards."""
+        held = self._stream.log
+        if self.seq < held.last_frame:
+            return len(self._fold(held.after(self.seq, 1)[0]))
+        return len(self._close()) if held.terminal is not None else 0
+
     def feed(self, frame: bytes, skip: int = 0) -> bytes:
         """Fold the next entry; its bytes, less its first *skip* frames."""
+        frames = self._fold(frame)
+        return encode(frames[skip:], EventId(self._stream.log.epoch, self.seq) if self.ids else None, skip)
+
+    def close(self, skip: int = 0) -> bytes:
+        """The terminal entry's frames, less the first *skip* of them."""
+        frames = self._close()
+        return encode(frames[skip:], EventId(self._stream.log.epoch, self.seq) if self.ids else None, skip)
+
+    def _fold(self, frame: bytes) -> list[Frame]:
         held = self._stream.log
         seq = self.seq + 1
         attempt = held.attempt_at(seq)
@@ -258,10 +274,9 @@ class Fold:
             deltas = [delta for event in parse(frame) for delta in self.decoder.feed(event)]
         frames = [out for delta in deltas for out in self.encoder.feed(delta)]
         self.seq = seq
-        return encode(frames[skip:], EventId(held.epoch, seq) if self.ids else None, skip)
+        return frames
 
-    def close(self, skip: int = 0) -> bytes:
-        """The terminal entry's frames, less the first *skip* of them."""
+    def _close(self) -> list[Frame]:
         held = self._stream.log
         terminal = self._stream.settled
         assert terminal is not None
@@ -270,7 +285,7 @@ class Fold:
             frames = [out for delta in self.decoder.close() for out in self.encoder.feed(delta)]
         frames += self.encoder.close(terminal)
         self.seq += 1
-        return encode(frames[skip:], EventId(held.epoch, self.seq) if self.ids else None, skip)
+        return frames
 
 
 class FoldedView(View):
@@ -355,6 +370,10 @@ class FoldedView(View):
         seq = super().position(event_id).seq
         if held.first > 1 and not any(held.first - 1 <= point.seq <= seq for point in self._checkpoints):
             raise self.stream.trimmed()  # the entries are there, but not the state in which to fold them
+        if event_id.frames and event_id.frames >= self._fold_at(seq).next_frames():
+            raise NotResumable(
+                409, "discontinuous", f"entry {seq + 1} has no frame {event_id.frames} in {self.dialect.name}"
+            )
         return event_id
 
     def _step(self, fold: Fold, frame: bytes, skip: int = 0) -> bytes:

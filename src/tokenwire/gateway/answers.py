@@ -147,9 +147,7 @@ async def send_refusal(send: Send, error: RequestRefused, dialect: Dialect) -> N
 def refusal_body(error: RequestRefused, dialect: Dialect) -> bytes:
     raw = {"message": str(error), "param": error.param, "code": error.code}
     raw["type"] = "server_error" if error.status >= 500 else "invalid_request_error"
-    failed = Failed(
-        code=error.code, message=str(error), retryable=error.status == 503, upstream_status=error.status, raw=raw
-    )
+    failed = Failed(code=error.code, message=str(error), retryable=error.status == 503, raw=raw)
     return dialect.error_body(failed, error.status)
 
 

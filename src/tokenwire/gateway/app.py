@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from tokenwire import __version__
@@ -56,13 +57,15 @@ class Gateway:
         self.tickets = Tickets(self.clock)
         self.page = Page.load()
         self.draining = False
+        self.on_drain: Callable[[int], None] = _ignore  # told how many streams run when draining begins
         self._answering = 0  # requests that a task of their server waits in
         self._control: FastAPI | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
-        """Begin to fetch the model lists; where models have prices, get those ready in a thread."""
+        """Begin to fetch the model lists; what takes long to import, threads make ready."""
         if not self._tasks:
+            threading.Thread(target=_import_control, daemon=True).start()
             loop = asyncio.get_running_loop()
             self._tasks.append(loop.create_task(self.directory.run()))
             if any(
@@ -76,6 +79,7 @@ class Gateway:
         """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""
         if not self.draining:
             self.draining = True
+            self.on_drain(self.hub.statistics().running)
             self.hub.notice("shutting_down", seconds=self.settings.limits.drain)
 
     def busy(self) -> bool:
@@ -157,7 +161,7 @@ class Gateway:
 
     @property
     def control(self) -> Any:
-        """The FastAPI application with the control routes, made on first use (its import takes a third of a second)."""
+        """The FastAPI application with the control routes, made on first use."""
         if self._control is None:
             from tokenwire.gateway.control import control_routes
 
@@ -194,6 +198,14 @@ class Gateway:
                 await self.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _ignore(running: int) -> None:
+    """Nobody wants to know."""
+
+
+def _import_control() -> None:
+    """A third of a second of imports: not in the turn of the first request for such a route, while others stream."""
 
 
 async def _load_prices() -> None:

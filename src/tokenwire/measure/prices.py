@@ -51,8 +51,10 @@ class Seller(NamedTuple):
 def seller(name: str, base_url: str, dialect: str) -> Seller:
     """Whose prices the upstream *name* has, by its address; where that is a proxy's or unknown, by its name (that of a
     vendor) or its dialect. A server on this machine or network has its vendor's prices only if it has its name."""
-    host = urlsplit(base_url).hostname or ""
-    return Seller(base_url if _public(host) else None, _NAMES.get(name.lower()) or _DIALECTS.get(dialect))
+    public = _public(urlsplit(base_url).hostname or "")
+    return Seller(
+        base_url if public else None, _NAMES.get(name.lower()) or (_DIALECTS.get(dialect) if public else None)
+    )
 
 
 def load() -> bool:
