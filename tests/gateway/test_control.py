@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -282,3 +284,21 @@ def test_streams_that_have_ended_can_be_looked_at_while_draining(relayed: Any) -
         assert (await client.get(path).whole()).json["state"] == "completed"
 
     relayed(main, streamed("one"))
+
+
+def test_what_takes_long_to_import_is_there_when_it_serves() -> None:
+    """FastAPI by the first request for a control route would hold every stream for a third of a second."""
+    code = (
+        "import asyncio, sys\n"
+        "from tokenwire.gateway.app import Gateway\n"
+        "from tokenwire.gateway.settings import Settings\n"
+        "async def main():\n"
+        "    gateway = Gateway(Settings())\n"
+        "    before = 'fastapi' in sys.modules\n"
+        "    await gateway.startup()\n"
+        "    print(before, 'fastapi' in sys.modules)\n"
+        "    await gateway.shutdown()\n"
+        "asyncio.run(main())\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert (said.stdout, said.stderr) == ("False True\n", "")

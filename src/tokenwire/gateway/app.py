@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tokenwire import __version__
@@ -63,9 +63,10 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
-        """Begin to fetch the model lists; what takes long to import, threads make ready."""
+        """Begin to fetch the model lists; where models have prices, get those ready in a thread."""
         if not self._tasks:
-            threading.Thread(target=_import_control, daemon=True).start()
+            # A third of a second, now and not in the turn of the first request for such a route, while others stream.
+            import_module("tokenwire.gateway.control")
             loop = asyncio.get_running_loop()
             self._tasks.append(loop.create_task(self.directory.run()))
             if any(
@@ -202,10 +203,6 @@ class Gateway:
 
 def _ignore(running: int) -> None:
     """Nobody wants to know."""
-
-
-def _import_control() -> None:
-    """A third of a second of imports: not in the turn of the first request for such a route, while others stream."""
 
 
 async def _load_prices() -> None:
