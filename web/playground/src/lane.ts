@@ -1,7 +1,7 @@
 import { Answer, type Failure, type Platform, type SavedAnswer, type ToolCall, randomKey } from "@tokenwire/client";
 import { computed, signal } from "@preact/signals";
 import type { Ask } from "./dialects.js";
-import { type Marks, begin, count, duration, e2e, grouped, rate, speed, ttft } from "./timing.js";
+import { type Marks, begin, count, duration, e2e, estimate, grouped, rate, speed, ttft } from "./timing.js";
 import { Typewriter, frames } from "./typewriter.js";
 
 export type Phase = "idle" | "waiting" | "thinking" | "answering" | "calling" | "done" | "stopped" | "failed" | "lost";
@@ -127,9 +127,9 @@ export class Lane {
     const live = this.live.value;
     this.ttft.value = duration(ttft(marks));
     this.wait.value = ttft(marks);
-    this.rate.value = this.way === "whole" ? "–" : speed(rate(marks));
-    this.tokens.value = n === 0 && estimated ? "–" : `${estimated && !(this.way === "whole") ? "≈ " : ""}${grouped(n)}`;
-    if (this.way === "whole" && estimated) this.tokens.value = "–";
+    const [about, perSecond] = [estimated ? "≈ " : "", rate(marks)];
+    this.rate.value = this.way === "whole" || perSecond === null ? "–" : about + speed(perSecond);
+    this.tokens.value = estimated && (n === 0 || this.way === "whole") ? "–" : about + grouped(n);
     const span = live ? this.#platform.now() - marks.sent : (e2e(marks) ?? (marks.ended === null ? null : marks.ended - marks.sent));
     this.total.value = duration(span);
     this.span.value = span ?? 0;
@@ -164,6 +164,13 @@ export class Lane {
   }
 
   cardOf(call: ToolCall | undefined): Card | undefined {
+  /** Estimate again from all of the answer: what was counted one by one was replaced. */
+  recount(): void {
+    const { text, refusal, reasoning, calls } = this.answer;
+    this.marks.estimate = estimate(text) + estimate(refusal) + estimate(reasoning);
+    for (const call of calls) this.marks.estimate += estimate(call.arguments);
+  }
+
     return this.cards.value.find((card) => card.call === call);
   }
 

@@ -136,10 +136,12 @@ function show(lane: Lane, event: Read): void {
     case "reset":
       lane.take(answer);
       break;
+      lane.recount();
     case "snapshot":
       generated(marks, event.at, event.data.text, true);
       lane.take(answer);
       break;
+      lane.recount();
     default:
       break;
   }
