@@ -26,6 +26,7 @@ export interface SavedLane {
   way: Way;
   ask: Ask;
   key: string;
+  dialect: string | null;
   id: string | null;
   phase: Phase;
   answer: SavedAnswer;
@@ -41,6 +42,8 @@ export class Lane {
   id: string | null = null;
   /** Of the start: asked again under it, the relay starts nothing twice. */
   key = randomKey();
+  /** What it is asked in, chosen once: the key holds for that one. */
+  dialect: string | null = null;
   stopping = false;
   answer = new Answer();
   marks: Marks;
@@ -79,7 +82,8 @@ export class Lane {
     const lane = new Lane(saved.way, saved.ask, platform);
     lane.id = saved.id;
     lane.key = saved.key;
-    lane.marks = saved.marks;
+    lane.dialect = saved.dialect ?? null;
+    lane.marks = { ...begin(saved.marks.sent), ...saved.marks }; // an older page kept other ones
     lane.phase.value = saved.phase;
     lane.failure.value = saved.failure;
     lane.verdict.value = saved.verdict;
@@ -89,11 +93,12 @@ export class Lane {
   }
 
   save(): SavedLane {
-    const { way, ask, key, id, marks } = this;
+    const { way, ask, key, dialect, id, marks } = this;
     return {
       way,
       ask,
       key,
+      dialect,
       id,
       marks,
       answer: this.answer.save(),
@@ -159,11 +164,6 @@ export class Lane {
     }
   }
 
-  card(call: ToolCall): void {
-    this.cards.value = [...this.cards.value, { key: this.#cards++, call, ink: new Typewriter(), ended: call.ended }];
-  }
-
-  cardOf(call: ToolCall | undefined): Card | undefined {
   /** Estimate again from all of the answer: what was counted one by one was replaced. */
   recount(): void {
     const { text, refusal, reasoning, calls } = this.answer;
@@ -171,6 +171,11 @@ export class Lane {
     for (const call of calls) this.marks.estimate += estimate(call.arguments);
   }
 
+  card(call: ToolCall): void {
+    this.cards.value = [...this.cards.value, { key: this.#cards++, call, ink: new Typewriter(), ended: call.ended }];
+  }
+
+  cardOf(call: ToolCall | undefined): Card | undefined {
     return this.cards.value.find((card) => card.call === call);
   }
 

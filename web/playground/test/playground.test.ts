@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { DIALECTS, dialectOf } from "../src/dialects.js";
-import { begin, count, duration, e2e, generated, grouped, rate, speed, ttft, ttftAnswer } from "../src/timing.js";
+import { DIALECTS, choose, dialectOf } from "../src/dialects.js";
+import { begin, count, duration, e2e, estimate, generated, grouped, rate, speed, ttft, ttftAnswer } from "../src/timing.js";
 
 test("the metrics are DESIGN section 7's", () => {
   const marks = begin(1000);
@@ -74,6 +74,24 @@ test("requests are in each vendor's words", () => {
   expect(dialectOf(undefined).name).toBe("openai.chat");
   expect(dialectOf("anthropic").path).toBe("/v1/messages");
   expect(dialectOf("gemini").name).toBe("openai.chat");
+});
+
+test.each([
+  ["sim/gpt-4o", ["openai.chat", "anthropic"], "openai.chat"],
+  ["sim/claude-sonnet-4-5", ["openai.chat", "anthropic"], "anthropic"],
+  ["router/claude", ["openai.chat"], "openai.chat"], // where that allows it
+  ["up/m", ["anthropic"], "anthropic"],
+  ["up/m", ["anthropic", "openai.chat"], "anthropic"],
+  ["up/m", ["unheard.of", "anthropic"], "anthropic"],
+  ["up/claude", [], "openai.chat"],
+  ["up/claude", undefined, "openai.chat"],
+])("%s, which speaks %j, is asked in %s", (model, listed, wanted) => {
+  expect(choose(model, listed).name).toBe(wanted);
+});
+
+test("without a list, what its upstream took before", () => {
+  expect(choose("up/m", undefined, "anthropic").name).toBe("anthropic");
+  expect(choose("up/m", ["openai.chat"], "anthropic").name).toBe("openai.chat");
 });
 
 test("whole answers are read", () => {
