@@ -68,7 +68,8 @@ def test_a_name_is_served(named: Any, name: str, served: str) -> None:
         assert (stream.status, stream.text) == (200, "one")
         assert relay.streams[0].model == served
         model = await client.get(f"/v1/models/{name}").whole()
-        assert model.json == {"id": name, "object": "model", "created": 0, "owned_by": served.partition("/")[0]}
+        owner, dialects = served.partition("/")[0], ["openai.chat"]
+        assert model.json == {"id": name, "object": "model", "created": 0, "owned_by": owner, "dialects": dialects}
 
     named(main)
 
@@ -110,6 +111,33 @@ def test_the_list_has_every_name_that_can_be_used(named: Any) -> None:
         assert {model["object"] for model in models["data"]} == {"model"}
 
     named(main)
+
+
+def test_the_list_says_what_each_may_be_asked_in() -> None:
+    both, one = ["openai.chat", "anthropic"], ["anthropic"]
+    settings = Settings(
+        upstreams={
+            "two": UpstreamSettings(base_url="http://127.0.0.1:1/v1", dialect=both, models=["m"]),
+            "one": UpstreamSettings(base_url="http://127.0.0.1:1", dialect="anthropic", models=["c", "d"]),
+        },
+        models={
+            "first": ModelSettings(route=["one/c", "one/d"]),
+            "bare": ModelSettings(route=["m"]),
+            "one/c": ModelSettings(),
+            "later": ModelSettings(route=["unheard-of"]),  # its upstream's list may not be there yet
+        },
+    )
+
+    async def main() -> None:
+        async with serving(settings) as relay:
+            client = await relay.connect()
+            listed = (await client.get("/v1/models").whole()).json["data"]
+            assert {model["id"]: model["dialects"] for model in listed} == {
+                "first": one, "bare": both, "one/c": one, "later": [], "two/m": both, "one/d": one,
+            }  # fmt: skip
+            assert (await client.get("/v1/models/two/m").whole()).json["dialects"] == both
+
+    run_in("uvloop", main)
 
 
 @pytest.mark.parametrize(

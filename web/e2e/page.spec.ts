@@ -191,3 +191,45 @@ test("curl gets text where a browser gets the page", async ({ world }) => {
   expect(text).toContain("POST /v1/chat/completions");
   expect(text).toContain("in a browser: the playground");
 });
+
+test("a narrow window scrolls down only", async ({ playground, page }) => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  const wide = (): Promise<string[]> =>
+    page.evaluate(() => {
+      const root = document.documentElement;
+      if (root.scrollWidth <= innerWidth) return [];
+      const beyond = [...document.querySelectorAll("#app *")].filter((each) => each.getBoundingClientRect().right > innerWidth);
+      return [`${root.scrollWidth} px`, ...beyond.map((each) => `${each.tagName} ${each.className}`)];
+    });
+  expect(await wide()).toEqual([]);
+  const [title, themes] = await Promise.all([page.locator(".top h1").boundingBox(), page.locator(".themes").boundingBox()]);
+  const beside = (themes?.x ?? 0) - ((title?.x ?? 0) + (title?.width ?? 0));
+  const below = (themes?.y ?? 0) - ((title?.y ?? 0) + (title?.height ?? 0));
+  expect(Math.max(beside, below)).toBeGreaterThanOrEqual(6);
+  await playground.ask("some Python code", { model: "sim/instant", mode: "both" });
+  await playground.phase("done");
+  await playground.phase("done", "whole");
+  expect(await wide()).toEqual([]);
+});
+
+test("an answer in one piece opens at its top, a stream ends at its end", async ({ playground, page }) => {
+  await page.setViewportSize({ width: 1360, height: 500 });
+  await playground.knobs({ tokens: 1500, ttftMs: 20, intervalMs: 0 });
+  await playground.ask("Tell me of the sea.", { mode: "both" });
+  await playground.phase("done");
+  await playground.phase("done", "whole");
+  const scroll = (way: "stream" | "whole") =>
+    playground.lane(way).locator(".scroll").evaluate((box) => ({ top: box.scrollTop, more: box.scrollHeight - box.clientHeight }));
+  await expect.poll(async () => (await scroll("stream")).top).toBeGreaterThan(100);
+  await expect.poll(async () => (await scroll("whole")).more).toBeGreaterThan(100);
+  expect((await scroll("whole")).top).toBe(0);
+});
+
+test("code keeps its lines: a block scrolls sideways", async ({ playground }) => {
+  await playground.ask("some Python code", { model: "sim/instant" });
+  await playground.phase("done");
+  const block = playground.answer().locator(".block").first();
+  await expect(block.locator(".line").first()).toHaveCSS("white-space", "pre");
+  await expect(block).toHaveCSS("overflow-x", "auto");
+  expect(await playground.text()).toBe(await playground.truth());
+});

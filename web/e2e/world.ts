@@ -68,7 +68,8 @@ export const test = base.extend<Fixtures, { world: World; anthropic: boolean }>(
           upstream("sim", "openai.chat", `${simulator}/v1`) +
             upstream("scripted", "openai.chat", `${await scripted.listen()}/v1`) +
             'models = ["thinker"]\n' +
-            (anthropic ? `${upstream("claude", "anthropic", simulator)}models = ["claude-sonnet-4-5"]\n` : ""),
+            (anthropic ? `${upstream("claude", "anthropic", simulator)}models = ["claude-sonnet-4-5"]\n` : "") +
+            (anthropic ? `[upstreams.two]\ndialect = ["openai.chat", "anthropic"]\nbase_url = "${simulator}/v1"\nmodels = ["claude-sonnet-4-5"]\n` : ""),
         );
         const url = await start(processes, ["-m", "tokenwire", "serve", "--config", config, "--port", "0"]);
         const stats = async (): Promise<Stats> => (await (await fetch(`${simulator}/stats`)).json()) as Stats;

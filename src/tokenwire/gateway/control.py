@@ -67,14 +67,19 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         """What this caller may use, in OpenAI's shape; in Anthropic's with an ``anthropic-version`` header."""
-        names = gateway.directory.names()
-        return anthropic_models(names, request.query_params) if _is_anthropic(request) else openai_models(names)
+        directory = gateway.directory
+        names = directory.names()
+        if _is_anthropic(request):
+            return anthropic_models(names, request.query_params)
+        return openai_models({name: directory.dialects(name) for name in names})
 
     @app.get("/v1/models/{name:path}")
     async def model(request: Request, name: str) -> dict[str, Any]:
         """One model, in the same shapes; 404 with candidates."""
         target = gateway.directory.resolve(name)
-        return anthropic_model(name) if _is_anthropic(request) else openai_model(name, target.upstream.name)
+        if _is_anthropic(request):
+            return anthropic_model(name)
+        return openai_model(name, gateway.directory.dialects(name), target.upstream.name)
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:

@@ -126,6 +126,18 @@ class Directory:
             names += [f"{upstream}/{model}" for model in models]
         return list(dict.fromkeys(names))
 
+    def dialects(self, name: str) -> list[str]:
+        """What requests for that model may be written in, as its upstream has them; for an alias, its first target's.
+
+        Empty while no upstream is known to serve it: its list may be late.
+        """
+        alias = self._settings.models.get(name)
+        try:
+            target = self._find(alias.route[0] if alias is not None and alias.route else name)
+        except RequestRefused:
+            return []
+        return list(target.upstream.providers)
+
     async def run(self, on_change: Callable[[], None] | None = None) -> None:
         """Fetch the lists now and again, until cancelled."""
         while True:

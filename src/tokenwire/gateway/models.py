@@ -13,16 +13,19 @@ _MOST: Final = 1000
 _UNKNOWN_DATE: Final = "1970-01-01T00:00:00Z"
 
 
-def openai_model(name: str, owner: str | None = None) -> dict[str, Any]:
-    """One model; its *owner* is the upstream, known by the name if that begins with it."""
+def openai_model(name: str, dialects: Sequence[str], owner: str | None = None) -> dict[str, Any]:
+    """One model; its *owner* is the upstream, known by the name if that begins with it.
+
+    *dialects*: what requests for it may be written in, which OpenAI's shape has no member for; clients ignore others.
+    """
     if owner is None:
         owner = name.partition("/")[0] if "/" in name else "tokenwire"
-    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner, "dialects": list(dialects)}
 
 
-def openai_models(names: Sequence[str]) -> dict[str, Any]:
-    """All of them."""
-    return {"object": "list", "data": [openai_model(name) for name in names]}
+def openai_models(models: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """All of them: their names, and the dialects of each."""
+    return {"object": "list", "data": [openai_model(name, dialects) for name, dialects in models.items()]}
 
 
 def anthropic_model(name: str) -> dict[str, Any]:

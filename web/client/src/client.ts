@@ -43,8 +43,8 @@ export interface Described {
 export interface Model {
   id: string;
   owned_by: string;
-  /** What requests for it are written in, where the relay says. */
-  dialect?: string;
+  /** What requests for it may be written in, the provider's own first; empty where the relay cannot tell yet. */
+  dialects?: string[];
 }
 
 export interface Ticket {

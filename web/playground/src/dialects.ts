@@ -116,6 +116,16 @@ export function dialectOf(name: string | undefined): Dialect {
   return DIALECTS.find((each) => each.name === name) ?? (DIALECTS[0] as Dialect);
 }
 
+/**
+ * What a model is asked in. Of the dialects that the relay lists for it, Anthropic's for Anthropic's models, whose
+ * thinking only that can ask for; else the first. Without a list, the one that its upstream took before.
+ */
+export function choose(model: string, listed: readonly string[] = [], taken?: string): Dialect {
+  const spoken = listed.filter((name) => DIALECTS.some((each) => each.name === name));
+  if (spoken.includes("anthropic") && (/claude/i.test(model) || !spoken.includes("openai.chat"))) return dialectOf("anthropic");
+  return dialectOf(spoken[0] ?? taken);
+}
+
 function dig(value: unknown, ...path: (string | number)[]): unknown {
   for (const step of path) {
     if (typeof step === "number") value = Array.isArray(value) ? value[step] : undefined;

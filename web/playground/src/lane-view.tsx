@@ -66,20 +66,24 @@ function Ink(props: { writer: Typewriter; class: string; test: string }): JSX.El
   return <div ref={(host) => writer.attach(host)} class={props.class} data-test={props.test} />;
 }
 
-/** The part that scrolls: pinned to its end until the reader scrolls up, and again once they are back. */
+/**
+ * The part that scrolls. A stream is pinned to its end until the reader scrolls up, and again once they are back; an
+ * answer in one piece is read from its top.
+ */
 function Scroll({ lane, name, children }: { lane: Lane; name: string; children: ComponentChildren }): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
+  const grows = lane.way === "stream";
   const pinned = useRef(true);
   useEffect(() => {
     const follow = (): void => {
       const element = box.current;
-      if (element && pinned.current) element.scrollTop = element.scrollHeight;
+      if (element && grows && pinned.current) element.scrollTop = element.scrollHeight;
     };
     lane.text.onDrawn = lane.thinking.onDrawn = follow;
     return () => {
       lane.text.onDrawn = lane.thinking.onDrawn = () => undefined;
     };
-  }, [lane]);
+  }, [lane, grows]);
   // Only a gesture releases the pin: our own scrolling makes scroll events, too.
   const gesture = (): void => {
     requestAnimationFrame(() => {

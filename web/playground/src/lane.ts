@@ -1,7 +1,7 @@
 import { Answer, type Failure, type Platform, type SavedAnswer, type ToolCall, randomKey } from "@tokenwire/client";
 import { computed, signal } from "@preact/signals";
 import type { Ask } from "./dialects.js";
-import { type Marks, begin, count, duration, e2e, grouped, rate, speed, ttft } from "./timing.js";
+import { type Marks, begin, count, duration, e2e, estimate, grouped, rate, speed, ttft } from "./timing.js";
 import { Typewriter, frames } from "./typewriter.js";
 
 export type Phase = "idle" | "waiting" | "thinking" | "answering" | "calling" | "done" | "stopped" | "failed" | "lost";
@@ -26,6 +26,7 @@ export interface SavedLane {
   way: Way;
   ask: Ask;
   key: string;
+  dialect: string | null;
   id: string | null;
   phase: Phase;
   answer: SavedAnswer;
@@ -41,6 +42,8 @@ export class Lane {
   id: string | null = null;
   /** Of the start: asked again under it, the relay starts nothing twice. */
   key = randomKey();
+  /** What it is asked in, chosen once: the key holds for that one. */
+  dialect: string | null = null;
   stopping = false;
   answer = new Answer();
   marks: Marks;
@@ -79,7 +82,8 @@ export class Lane {
     const lane = new Lane(saved.way, saved.ask, platform);
     lane.id = saved.id;
     lane.key = saved.key;
-    lane.marks = saved.marks;
+    lane.dialect = saved.dialect ?? null;
+    lane.marks = { ...begin(saved.marks.sent), ...saved.marks }; // an older page kept other ones
     lane.phase.value = saved.phase;
     lane.failure.value = saved.failure;
     lane.verdict.value = saved.verdict;
@@ -89,11 +93,12 @@ export class Lane {
   }
 
   save(): SavedLane {
-    const { way, ask, key, id, marks } = this;
+    const { way, ask, key, dialect, id, marks } = this;
     return {
       way,
       ask,
       key,
+      dialect,
       id,
       marks,
       answer: this.answer.save(),
@@ -127,9 +132,9 @@ export class Lane {
     const live = this.live.value;
     this.ttft.value = duration(ttft(marks));
     this.wait.value = ttft(marks);
-    this.rate.value = this.way === "whole" ? "–" : speed(rate(marks));
-    this.tokens.value = n === 0 && estimated ? "–" : `${estimated && !(this.way === "whole") ? "≈ " : ""}${grouped(n)}`;
-    if (this.way === "whole" && estimated) this.tokens.value = "–";
+    const [about, perSecond] = [estimated ? "≈ " : "", rate(marks)];
+    this.rate.value = this.way === "whole" || perSecond === null ? "–" : about + speed(perSecond);
+    this.tokens.value = estimated && (n === 0 || this.way === "whole") ? "–" : about + grouped(n);
     const span = live ? this.#platform.now() - marks.sent : (e2e(marks) ?? (marks.ended === null ? null : marks.ended - marks.sent));
     this.total.value = duration(span);
     this.span.value = span ?? 0;
@@ -157,6 +162,13 @@ export class Lane {
       this.card(call);
       this.cards.value.at(-1)?.ink.write(call.arguments);
     }
+  }
+
+  /** Estimate again from all of the answer: what was counted one by one was replaced. */
+  recount(): void {
+    const { text, refusal, reasoning, calls } = this.answer;
+    this.marks.estimate = estimate(text) + estimate(refusal) + estimate(reasoning);
+    for (const call of calls) this.marks.estimate += estimate(call.arguments);
   }
 
   card(call: ToolCall): void {

@@ -1,13 +1,13 @@
 import { type Client, HttpError, TokenwireError, type Answer, type Failure, type Read } from "@tokenwire/client";
-import { DIALECTS, type Dialect, dialectOf } from "./dialects.js";
+import { DIALECTS, type Dialect, choose, dialectOf } from "./dialects.js";
 import type { Lane } from "./lane.js";
 import { generated, grouped } from "./timing.js";
 
 /** What a lane needs while it runs. */
 export interface Surroundings {
   client: Client;
-  /** The dialect that the relay lists for a model, if it does. */
-  listed(model: string): string | undefined;
+  /** The dialects that the relay lists for a model, if it does. */
+  listed(model: string): readonly string[] | undefined;
   /** Something worth keeping changed. */
   changed(): void;
 }
@@ -18,6 +18,7 @@ const learned = new Map<string, string>();
 /** Stream: start, then follow. Two requests, so that a reload, or a lost line, goes on where it was. */
 export async function stream(lane: Lane, { client, listed, changed }: Surroundings, signal: AbortSignal): Promise<void> {
   lane.sent();
+  settle(lane, listed);
   changed();
   await follow(lane, { client, listed, changed }, signal);
 }
@@ -135,10 +136,12 @@ function show(lane: Lane, event: Read): void {
       break;
     case "reset":
       lane.take(answer);
+      lane.recount();
       break;
     case "snapshot":
       generated(marks, event.at, event.data.text, true);
       lane.take(answer);
+      lane.recount();
       break;
     default:
       break;
@@ -181,10 +184,18 @@ function failureOf(error: unknown): Failure {
   return { code: error.code, message, retryable: error.retryable, ...status };
 }
 
-/** In the dialect that the relay lists, or that worked last; if the upstream speaks another one, in that. */
+/** Choose what the lane is asked in. Not again after a reload: under another key the model would run twice. */
+function settle(lane: Lane, listed: Surroundings["listed"]): Dialect {
+  const { model } = lane.ask;
+  lane.dialect ??= choose(model, listed(model), learned.get(upstreamOf(lane))).name;
+  return dialectOf(lane.dialect);
+}
+
+const upstreamOf = (lane: Lane): string => lane.ask.model.split("/")[0] ?? "";
+
+/** In the lane's dialect; if the upstream speaks another one, which the list did not say, in that. */
 async function inItsDialect<T>(lane: Lane, listed: Surroundings["listed"], ask: (dialect: Dialect) => Promise<T>): Promise<T> {
-  const upstream = lane.ask.model.split("/")[0] ?? "";
-  const first = dialectOf(listed(lane.ask.model) ?? learned.get(upstream));
+  const first = settle(lane, listed);
   try {
     return await ask(first);
   } catch (error) {
@@ -192,7 +203,8 @@ async function inItsDialect<T>(lane: Lane, listed: Surroundings["listed"], ask: 
     const other = DIALECTS.find((each) => each !== first);
     if (other === undefined) throw error;
     const answer = await ask(other);
-    learned.set(upstream, other.name);
+    lane.dialect = other.name;
+    learned.set(upstreamOf(lane), other.name);
     return answer;
   }
 }

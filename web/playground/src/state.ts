@@ -35,7 +35,7 @@ const aborts = new Map<Lane, AbortController>();
 
 const around: Surroundings = {
   client,
-  listed: (name) => models.value.find((each) => each.id === name)?.dialect,
+  listed: (name) => models.value.find((each) => each.id === name)?.dialects,
   changed: () => keeper.changed(save),
 };
 

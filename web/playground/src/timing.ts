@@ -13,8 +13,8 @@ export interface Marks {
   firstText: number | null;
   /** a_last */
   last: number | null;
-  /** Generated events so far. */
-  events: number;
+  /** Tokens so far, by the text: an event may carry several. */
+  estimate: number;
   /** The end of the answer. */
   ended: number | null;
   /** N, once the provider told. */
@@ -22,7 +22,7 @@ export interface Marks {
 }
 
 export function begin(sent: number): Marks {
-  return { sent, first: null, firstText: null, last: null, events: 0, ended: null, tokens: null };
+  return { sent, first: null, firstText: null, last: null, estimate: 0, ended: null, tokens: null };
 }
 
 /** A generated event, read at *at*. An empty one is none. */
@@ -31,7 +31,7 @@ export function generated(marks: Marks, at: number, text: string, isText: boolea
   marks.first ??= at;
   if (isText) marks.firstText ??= at;
   marks.last = at;
-  marks.events += 1;
+  marks.estimate += estimate(text);
 }
 
 /** TTFT = a_1 − q */
@@ -49,9 +49,33 @@ export function e2e(marks: Marks): number | null {
   return marks.last === null ? null : marks.last - marks.sent;
 }
 
-/** N by usage; until then an estimate, one for each event, and marked so. */
+/** N by usage; until then an estimate by the text, and marked so. Any text at all is one token. */
 export function count(marks: Marks): { n: number; estimated: boolean } {
-  return marks.tokens === null ? { n: marks.events, estimated: true } : { n: marks.tokens, estimated: false };
+  if (marks.tokens !== null) return { n: marks.tokens, estimated: false };
+  return { n: marks.first === null ? 0 : Math.max(1, Math.round(marks.estimate)), estimated: true };
+}
+
+/**
+ * About how many tokens *text* is, by the rule of src/tokenwire/measure/tokens.py: for each kind of character, how many
+ * of them make a token. Adds up over the parts of a text, so that a delta costs its own length.
+ */
+export function estimate(text: string): number {
+  let [prose, digits, other, two, three, halves] = [0, 0, 0, 0, 0, 0];
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit >= 0x80) {
+      if (unit < 0x800) two++;
+      else if (unit >= 0xd800 && unit < 0xe000) halves++;
+      else three++;
+    } else if ((unit >= 97 && unit <= 122) || (unit >= 65 && unit <= 90) || unit === 32 || unit === 9 || unit === 10 || unit === 13) {
+      prose++;
+    } else if (unit >= 48 && unit <= 57) {
+      digits++;
+    } else {
+      other++;
+    }
+  }
+  return prose / 4.4 + digits / 2.5 + other / 2 + two / 2.5 + three / 1.2 + halves / 2 / 0.5;
 }
 
 /** Tokens per second = (N − 1) / (a_last − a_1), the inverse of TPOT. */

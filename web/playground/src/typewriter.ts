@@ -34,7 +34,7 @@ const BEGINNING = 12;
 /**
  * Text that only grows, into a host element. Each line is an element of its own with one text node; the open one is
  * appended to (`Text.appendData`), closed ones are never touched. So a frame costs what it adds, however long the text
- * is, and `host.textContent` is exactly the text.
+ * is, and `host.textContent` is exactly the text. Lines of code share a block, which scrolls sideways as one.
  */
 export class Typewriter {
   #queue = "";
@@ -42,6 +42,7 @@ export class Typewriter {
   #line: Text | null = null;
   #begun = "";
   #code = false;
+  #block: HTMLElement | null = null;
   /** Called in the frame, after text was drawn. */
   onDrawn: () => void = () => undefined;
 
@@ -67,6 +68,7 @@ export class Typewriter {
     this.#line = null;
     this.#begun = "";
     this.#code = false;
+    this.#block = null;
     this.#host?.replaceChildren();
   }
 
@@ -90,12 +92,21 @@ export class Typewriter {
       element.className = this.#code ? "line code" : "line";
       this.#line = element.appendChild(document.createTextNode(piece));
       this.#begun = "";
-      host.appendChild(element);
+      (this.#code ? this.#blockIn(host) : host).appendChild(element);
     } else {
       this.#line.appendData(piece);
     }
     if (this.#begun.length < BEGINNING || last) this.#look(piece, last);
     if (last) this.#line = null;
+  }
+
+  #blockIn(host: HTMLElement): HTMLElement {
+    if (this.#block === null) {
+      this.#block = document.createElement("div");
+      this.#block.className = "block";
+      host.appendChild(this.#block);
+    }
+    return this.#block;
   }
 
   #look(piece: string, last: boolean): void {
@@ -105,7 +116,10 @@ export class Typewriter {
     const fence = FENCE.test(this.#begun);
     if (this.#code || fence) {
       if (fence) element.classList.add("code", "fence");
-      if (fence && last) this.#code = !this.#code;
+      if (fence && last) {
+        this.#code = !this.#code;
+        this.#block = null;
+      }
       return;
     }
     for (const [pattern, look] of LOOKS) if (pattern.test(this.#begun)) element.classList.add(look);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { DIALECTS, dialectOf } from "../src/dialects.js";
-import { begin, count, duration, e2e, generated, grouped, rate, speed, ttft, ttftAnswer } from "../src/timing.js";
+import { DIALECTS, choose, dialectOf } from "../src/dialects.js";
+import { begin, count, duration, e2e, estimate, generated, grouped, rate, speed, ttft, ttftAnswer } from "../src/timing.js";
 
 test("the metrics are DESIGN section 7's", () => {
   const marks = begin(1000);
@@ -11,11 +11,32 @@ test("the metrics are DESIGN section 7's", () => {
   generated(marks, 1900, "Hi", true);
   generated(marks, 2400, "!", true);
   expect([ttft(marks), ttftAnswer(marks), e2e(marks)]).toEqual([400, 900, 1400]);
-  expect(count(marks)).toEqual({ n: 3, estimated: true });
-  expect(rate(marks)).toBe(2); // (3 − 1) / 1 s
+  expect(count(marks)).toEqual({ n: 1, estimated: true }); // four letters, and a mark
+  generated(marks, 2400, "a word".repeat(5), true);
+  expect(count(marks)).toEqual({ n: 8, estimated: true });
+  expect(rate(marks)).toBe(7); // (8 − 1) / 1 s
   marks.tokens = 11;
   expect(count(marks)).toEqual({ n: 11, estimated: false });
   expect(rate(marks)).toBe(10);
+});
+
+// The figures are tokenwire.measure.tokens.count's.
+test.each([
+  ["Hello, wide world 2024!\n", 6.690909090909],
+  ["Grüße, мир", 3.409090909091],
+  ["海は広い 🌊", 5.560606060606],
+  ['{"a": [1, 23]}', 5.881818181818],
+  ["", 0],
+])("%j is about %s tokens, however it is cut", (text, wanted) => {
+  expect(estimate(text)).toBeCloseTo(wanted, 9);
+  expect(text.split("").reduce((sum, part) => sum + estimate(part), 0)).toBeCloseTo(wanted, 9);
+});
+
+test("nothing is no token, and anything is one", () => {
+  const marks = begin(0);
+  expect(count(marks)).toEqual({ n: 0, estimated: true });
+  generated(marks, 1, "a", true);
+  expect(count(marks)).toEqual({ n: 1, estimated: true });
 });
 
 test("one event has no rate", () => {
@@ -53,6 +74,24 @@ test("requests are in each vendor's words", () => {
   expect(dialectOf(undefined).name).toBe("openai.chat");
   expect(dialectOf("anthropic").path).toBe("/v1/messages");
   expect(dialectOf("gemini").name).toBe("openai.chat");
+});
+
+test.each([
+  ["sim/gpt-4o", ["openai.chat", "anthropic"], "openai.chat"],
+  ["sim/claude-sonnet-4-5", ["openai.chat", "anthropic"], "anthropic"],
+  ["router/claude", ["openai.chat"], "openai.chat"], // where that allows it
+  ["up/m", ["anthropic"], "anthropic"],
+  ["up/m", ["anthropic", "openai.chat"], "anthropic"],
+  ["up/m", ["unheard.of", "anthropic"], "anthropic"],
+  ["up/claude", [], "openai.chat"],
+  ["up/claude", undefined, "openai.chat"],
+])("%s, which speaks %j, is asked in %s", (model, listed, wanted) => {
+  expect(choose(model, listed).name).toBe(wanted);
+});
+
+test("without a list, what its upstream took before", () => {
+  expect(choose("up/m", undefined, "anthropic").name).toBe("anthropic");
+  expect(choose("up/m", ["openai.chat"], "anthropic").name).toBe("openai.chat");
 });
 
 test("whole answers are read", () => {

@@ -11,13 +11,13 @@ beforeEach(() => {
 const json = (value: unknown, status = 200): Reply => ({ status, headers: { "content-type": "application/json" }, body: JSON.stringify(value) });
 const unsupported = json({ error: { code: "unsupported_dialect", message: "speaks anthropic" } }, 400);
 
-function scene(replies: Reply[], model = "up/claude") {
+function scene(replies: Reply[], model = "up/claude", dialects?: string[]) {
   const world = new FakeWorld();
   world.replies = replies;
   const client = new Client({ platform: world.platform });
   const lane = new Lane("stream", { model, prompt: "hi", tools: false, think: false }, world.platform);
   let changes = 0;
-  const around = { client, listed: () => undefined, changed: () => void changes++ };
+  const around = { client, listed: () => dialects, changed: () => void changes++ };
   return { world, lane, around, abort: new AbortController() };
 }
 
@@ -40,6 +40,29 @@ test("an upstream that speaks another dialect is asked in that, and remembered",
   expect(again.world.requests[0]?.url).toBe("/v1/messages");
   expect(again.world.headers(0)["anthropic-version"]).toBeDefined();
   expect(again.lane.answer.text).toBe("all");
+});
+
+test("a model is asked at once in what the list says, and to think first", async () => {
+  const started = json({ id: "st_1", state: "connecting", events: "/e" }, 201);
+  const { world, lane, around, abort } = scene([started, { chunks: [STARTED, await done("", 1, 2)] }], "sim/claude", ["openai.chat", "anthropic"]);
+  lane.ask = { ...lane.ask, think: true };
+  void stream(lane, around, abort.signal);
+  await world.run(() => !lane.live.value);
+  expect(world.requests.map(({ url }) => url)).toEqual(["/v1/streams", "/v1/streams/st_1/events"]);
+  expect(JSON.parse(String(world.requests[0]?.init.body))).toMatchObject({
+    dialect: "anthropic",
+    request: { thinking: { type: "enabled", budget_tokens: 1024 } },
+  });
+});
+
+test("a reload asks in the same dialect, though the list has not come yet", async () => {
+  const { world, lane, around, abort } = scene([], "sim/claude", ["openai.chat", "anthropic"]);
+  void stream(lane, around, abort.signal);
+  const old = Lane.from(JSON.parse(JSON.stringify(lane.save())) as ReturnType<Lane["save"]>, world.platform);
+  const after = scene([json({ id: "st_1", state: "streaming", events: "/e" }, 201), { chunks: [STARTED, await done("", 1, 2)] }], "sim/claude");
+  void resume(old, after.around, after.abort.signal);
+  await after.world.run(() => !old.live.value);
+  expect(after.world.headers(0)["idempotency-key"]).toBe(`${lane.key}anthropic`);
 });
 
 test("a lane that is saved before its start was answered starts under the same key", async () => {
