@@ -28,7 +28,10 @@ class Answer(NamedTuple):
 
 
 def run_check(environ: Mapping[str, str], config: Path | None) -> int:
-    """Print a table; 0 if every upstream answered, 1 if not, or if *config* has none. Raises ``ConfigError`` for settings that cannot work."""
+    """Print a table; 0 if every upstream answered, 1 if not, or if *config* has none.
+
+    Raises ``ConfigError`` for settings that cannot work.
+    """
     settings = load(config, environ) if config is not None else from_environment(environ, None)
     answers = asyncio.run(_ask(settings))
     table = Table(
