@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 from rich.console import Console
 
 from tokenwire.cli.chat_loop import Chat
@@ -18,6 +19,7 @@ from tokenwire.cli.chat_prompt import Prompt
 from tokenwire.cli.chat_relay import own_relay
 from tokenwire.cli.chat_requests import Conversation
 from tokenwire.cli.chat_screen import Plain, Screen, Terminal
+from tokenwire.cli.chat_text import Mended, lenient
 from tokenwire.client import Client, Retry
 from tokenwire.errors import ConfigError, RelayError, RelayUnreachable, StreamNotFound
 
@@ -65,10 +67,13 @@ def run_chat(environ: Mapping[str, str], wishes: Wishes) -> int:
 
 
 def _chat(environ: Mapping[str, str], wishes: Wishes, stack: ExitStack) -> int:
+    lenient()
+    mended = Mended()
+    wishes = replace(wishes, **{name: mended(wish) for name, wish in asdict(wishes).items() if isinstance(wish, str)})
     alone = wishes.prompt is not None or not sys.stdin.isatty()
     question = None
     if alone and wishes.resume is None:
-        question = _question(wishes.prompt)  # before anything is started for it
+        question = mended(_question(wishes.prompt))  # before anything is started for it
     screen = _screen(alone)
     runner = stack.enter_context(asyncio.Runner())
     client = _client(environ, wishes, runner, screen, stack)
@@ -85,7 +90,7 @@ def _chat(environ: Mapping[str, str], wishes: Wishes, stack: ExitStack) -> int:
         screen.line("note", f"what you ask now goes to {model}, with this answer but without what was said before it")
     else:
         screen.line("note", f"{model} at {client.url}; /help says what can be done here")
-    return chat.loop(Prompt())
+    return chat.loop(Prompt(mended))
 
 
 async def _close(client: Client) -> None:

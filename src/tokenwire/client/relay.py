@@ -40,7 +40,7 @@ class Client:
     Attributes:
         mismatches: streams that were followed to their end, and were not what the relay said it had sent.
 
-    Raises ``ConfigError`` for a URL that is none.
+    Raises ``ConfigError`` for a URL that is none, or a key that is no printable ASCII.
     """
 
     def __init__(
