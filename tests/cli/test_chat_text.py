@@ -50,6 +50,7 @@ def test_a_key_that_no_field_can_hold_is_refused(
     tokenwire: Callable[..., Any], chat_relay: Running, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    monkeypatch.setenv("TOKENWIRE_KEY", "")
     ended = tokenwire("chat", "sim/echo", "-p", "x", "--url", chat_relay.url, f"--key={key}")
     if not key:
         assert ended.code == 0, "an empty one is none"

@@ -43,6 +43,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     url: str | None = None
     key: str | None = None
     thinking: bool = True
+    think: bool = False
 
 
 def run_chat(environ: Mapping[str, str], wishes: Wishes) -> int:
@@ -78,8 +79,9 @@ def _chat(environ: Mapping[str, str], wishes: Wishes, stack: ExitStack) -> int:
     runner = stack.enter_context(asyncio.Runner())
     client = _client(environ, wishes, runner, screen, stack)
     stack.callback(lambda: runner.run(_close(client)))
-    model = _model(wishes, runner, client, screen)
-    talk = Conversation(model, session=f"chat-{secrets.token_hex(8)}")
+    talk = Conversation(wishes.model or "", session=f"chat-{secrets.token_hex(8)}")
+    talk.think = wishes.think
+    talk.model = model = _model(wishes, runner, client, screen, talk)
     chat = Chat(runner, client, talk, screen, thinking=wishes.thinking)
     if question is not None:
         return _status(chat.ask(question))
@@ -123,7 +125,7 @@ def _client(
     named = wishes.url or environ.get("TOKENWIRE_URL")
 
     async def reach(url: str) -> Client:
-        client = Client(url, key=wishes.key or environ.get("TOKENWIRE_KEY"), retry=RETRY)
+        client = Client(url, key=wishes.key or environ.get("TOKENWIRE_KEY") or None, retry=RETRY)
         try:
             await client.ping()
         except RelayError:
@@ -145,8 +147,11 @@ def _client(
     return runner.run(reach(url))
 
 
-def _model(wishes: Wishes, runner: asyncio.Runner, client: Client, screen: Screen) -> str:
-    """The model that was named; that of the stream which is resumed; or the first that there is, said aloud."""
+def _model(wishes: Wishes, runner: asyncio.Runner, client: Client, screen: Screen, talk: Conversation) -> str:
+    """The model that was named; that of the stream which is resumed; or the first that there is, said aloud.
+
+    *talk* is told what is listed, if the relay was asked.
+    """
     if wishes.resume is not None:
         model = runner.run(client.look(wishes.resume)).get("model")
         return wishes.model or (model if isinstance(model, str) else "")
@@ -155,9 +160,10 @@ def _model(wishes: Wishes, runner: asyncio.Runner, client: Client, screen: Scree
 
     async def first() -> str | None:
         deadline = client.clock.now_ns() + MODELS_SECONDS * 1e9
-        while not (names := await client.models()) and client.clock.now_ns() < deadline:
+        while not (listed := await client.dialects()) and client.clock.now_ns() < deadline:
             await client.sleep(_AGAIN_SECONDS)
-        return names[0] if names else None
+        talk.dialects |= listed
+        return next(iter(listed), None)
 
     name = runner.run(first())
     if name is None:
