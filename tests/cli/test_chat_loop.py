@@ -107,6 +107,7 @@ def test_questions_are_asked_and_commands_are_not() -> None:
         (GONE, "/models", "the relay at http://x cannot be reached: connect failed"),
         ([], "/system  Be brief. ", "the system prompt is set"),
         ([], "/system", "there is no system prompt"),
+        ([], "/think", "models are asked to think"),
         ([], "/new", "the conversation is forgotten"),
         ([], "/hlep", "no command /hlep; did you mean /help?"),
         ([], "/xyz", "no command /xyz; /help lists them"),

@@ -142,6 +142,34 @@ def test_check_without_upstreams_says_what_to_do(tokenwire: Command) -> None:
     assert "no upstreams: set OPENAI_API_KEY" in ended.out
 
 
+def test_check_of_a_file_without_upstreams_says_that_it_has_none(tokenwire: Command, config: Command) -> None:
+    path = config("[server]\nport = 9000\n")
+    ended = tokenwire("check", "--config", path)
+    assert ended.code == 1
+    assert f"{path} configures no upstream" in ended.out
+    assert "OPENAI_API_KEY" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("dialect", "end", "hinted"),
+    [
+        ('["openai.chat", "anthropic"]', "", True),
+        ('["openai.chat", "anthropic"]', "/v1", False),
+        ('"openai.chat"', "", False),
+    ],
+)
+def test_check_hints_at_the_v1_of_two_dialects(
+    tokenwire: Command, config: Command, monkeypatch: pytest.MonkeyPatch, dialect: str, end: str, hinted: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with upstream(answer(b'{"error":{"message":"nothing here"}}', status=404)) as url:
+        base = url.removesuffix("/v1") + "/a-long-way-to-the-provider" + end
+        ended = tokenwire("check", "--config", config(f'[upstreams.one]\nbase_url = "{base}"\ndialect = {dialect}\n'))
+    assert ended.code == 1
+    assert "…" not in ended.out, "an address that is cut is none"
+    assert (f"one: the base_url of an upstream of several dialects ends in /v1: {base}/v1\n" in ended.out) == hinted
+
+
 def test_brackets_are_printed_and_no_markup(tokenwire: Command, config: Command) -> None:
     ended = tokenwire("check", "--config", config('[upstreams.one]\nbase_url = "http://[fe80::1]:1/v1"\n'))
     assert "http://[fe80::1]:1/v1" in ended.out

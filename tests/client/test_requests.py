@@ -13,6 +13,7 @@ from tokenwire.client import Client, Retry
 from tokenwire.client.backoff import Backoff
 from tokenwire.client.refusals import retry_after
 from tokenwire.errors import ConfigError, RelayRefused, RelayUnreachable, StreamNotFound
+from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.native_frames import refused
 from tokenwire.testing.relay import serving, settings_for, streamed
@@ -96,6 +97,24 @@ def test_what_may_pass_is_asked_again_when_the_relay_says(play: Play, status: in
 
     models = answer(b'{"object":"list","data":[{"id":"a"},{"id":"b"}]}')
     assert play(main, [REQUEST, no, REQUEST, models]) == ["a", "b"]
+
+
+def test_models_and_the_dialects_in_which_they_may_be_asked(play: Play) -> None:
+    listed = b'{"data":[{"id":"a","dialects":["anthropic","openai.chat"]},{"id":"b"},{"id":"c","dialects":null}]}'
+
+    async def main(scene: Any) -> Any:
+        return await scene.client.dialects(), await scene.client.models()
+
+    dialects, models = play(main, [REQUEST, answer(listed), REQUEST, answer(listed)])
+    assert dialects == {"a": ["anthropic", "openai.chat"], "b": [], "c": []}
+    assert models == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("key", ["a\nb", "", "ké"])
+def test_a_key_that_no_field_can_hold(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"key: .* printable ASCII") as caught:
+        Client("http://127.0.0.1:1", key=key, clock=ManualClock())
+    assert "a\nb" not in str(caught.value)
 
 
 def test_three_times_and_no_more(play: Play) -> None:

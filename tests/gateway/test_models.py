@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tokenwire.errors import RequestRefused
+from tokenwire.errors import RequestRefused, UnknownModel
 from tokenwire.gateway import directory
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import ModelSettings, ServerSettings, Settings, UpstreamSettings
@@ -98,6 +98,27 @@ def test_a_name_that_cannot_be_served_names_the_candidates(
         assert relay.streams == []
 
     named(main)
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates"),
+    [
+        ("zzzzzzzzzzzz", [f"sim/m{number}" for number in range(8)]),
+        ("ault-429", [f"sim/m{number}" for number in range(8)]),
+        ("fault-42", ["sim/fault-429"]),
+    ],
+)
+def test_few_candidates_are_named_and_a_fault_only_to_whom_asks_for_one(name: str, candidates: list[str]) -> None:
+    models = ["fault-429", *(f"m{number}" for number in range(20))]
+
+    async def main() -> None:
+        settings = Settings(upstreams={"sim": UpstreamSettings(base_url="http://127.0.0.1:1", models=models)})
+        async with serving(settings) as relay:
+            with pytest.raises(UnknownModel) as caught:
+                relay.gateway.directory.resolve(name)
+            assert list(caught.value.candidates) == candidates
+
+    run_in("uvloop", main)
 
 
 def test_the_list_has_every_name_that_can_be_used(named: Any) -> None:

@@ -47,11 +47,12 @@ def chat(
     ] = None,
     key: Annotated[str | None, typer.Option(help="Its key; or TOKENWIRE_KEY.")] = None,
     thinking: Annotated[bool, typer.Option(help="Show what the model thinks, dimmed.")] = True,
+    think: Annotated[bool, typer.Option("--think", help="Ask for thinking: many models think only then.")] = False,
 ) -> None:
     """Talk to a model: text as it comes, time to first token, tokens/s and cost. Ctrl-C stops the answer."""
     from tokenwire.cli.chatting import Wishes, run_chat
 
-    wishes = Wishes(model=model, prompt=prompt, resume=resume, url=url, key=key, thinking=thinking)
+    wishes = Wishes(model=model, prompt=prompt, resume=resume, url=url, key=key, thinking=thinking, think=think)
     raise typer.Exit(run_chat(os.environ, wishes))
 
 

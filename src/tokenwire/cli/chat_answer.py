@@ -249,7 +249,7 @@ class Showing:
         if isinstance(update, Failed):
             advice = "trying again may help" if update.retryable else "trying again will not help"
             status = "" if update.upstream_status is None else f" (status {update.upstream_status})"
-            self._screen.line("error", f"{update.code}{status}: {update.message}; {advice}")
+            self._screen.line("error", f"{update.code}{status}: {_clauses(update.message, advice)}")
         elif isinstance(update, Dropped):
             self._trouble = f"connection lost ({update.cause}); trying again"
             self._draw()
@@ -266,6 +266,14 @@ class Showing:
             known = (update.data.get(name) for name in ("url", "title", "document_title"))
             if source := next((text for text in known if isinstance(text, str) and text), None):
                 self._sources[source] = None
+
+
+def _clauses(message: str, advice: str) -> str:
+    """*advice* behind a provider's *message*, which may be a sentence."""
+    message = message.rstrip()
+    if message.endswith(("!", "?", "…", "...")):
+        return f"{message} {advice.capitalize()}"
+    return f"{message.removesuffix('.')}; {advice}"
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

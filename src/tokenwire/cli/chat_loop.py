@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HELP: Final = f"""\
 /model NAME    ask NAME from now on; the conversation stays
 /models        what there is to ask
+/think         ask for thinking from now on; again: no more
 /system TEXT   a system prompt from now on; without TEXT there is none any more
 /new           forget the conversation
 /quit          leave (or Ctrl-D)
@@ -29,7 +30,7 @@ HELP: Final = f"""\
 //…            a question that begins with a slash
 Ctrl-C stops an answer, and the model with it; a second one leaves."""
 
-COMMANDS: Final = ("/help", "/model", "/models", "/new", "/quit", "/exit", "/system")
+COMMANDS: Final = ("/help", "/model", "/models", "/new", "/quit", "/exit", "/system", "/think")
 
 
 class Chat:
@@ -89,7 +90,9 @@ class Chat:
 
     def models(self) -> list[str]:
         """What there is to ask. Raises ``RelayError``."""
-        return self._runner.run(self._client.models())
+        listed = self._runner.run(self._client.dialects())
+        self._talk.dialects |= listed
+        return list(listed)
 
     def _run(self, stream: str | None) -> Outcome:
         interrupts = Interrupts()
@@ -126,6 +129,9 @@ class Chat:
         elif name == "/system":
             self._talk.system = rest or None
             say("note", "the system prompt is set" if rest else "there is no system prompt")
+        elif name == "/think":
+            self._talk.think = not self._talk.think
+            say("note", "models are asked to think" if self._talk.think else "models are not asked to think any more")
         elif name == "/new":
             self._talk.turns.clear()
             say("note", "the conversation is forgotten")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 try:
     import readline
@@ -24,9 +24,10 @@ class Cleared(Exception):
 
 
 class Prompt:
-    """Reads questions from standard input. *mark* is shown before each."""
+    """Reads questions from standard input. *mended* makes text of them; *mark* is shown before each."""
 
-    def __init__(self, mark: str = "> ") -> None:
+    def __init__(self, mended: Callable[[str], str] = str, mark: str = "> ") -> None:
+        self._mended = mended
         self._mark = mark
         self._both = sys.stdin.isatty() and sys.stdout.isatty()
 
@@ -35,9 +36,11 @@ class Prompt:
         while True:
             try:
                 line = self._line(self._mark)
-                if line is None or not line.lstrip().startswith(FENCE):
-                    return line
-                return self._fenced(line.lstrip().removeprefix(FENCE))
+                if line is None:
+                    return None
+                if not line.lstrip().startswith(FENCE):
+                    return self._mended(line)
+                return self._mended(self._fenced(line.lstrip().removeprefix(FENCE)))
             except Cleared:
                 print(file=sys.stdout if self._both else sys.stderr)
 
@@ -73,14 +76,19 @@ def _interrupted(number: int, frame: Any) -> None:
 
 @contextmanager
 def unechoed() -> Iterator[None]:
-    """While an answer comes, what is typed must not appear in it; it is there for the next prompt."""
+    """While an answer comes, what is typed must not appear in it; it is there for the next prompt.
+
+    Ctrl-D too: readline takes over a terminal that holds it as a key, not as the end of a line that it never saw.
+    """
     if not sys.stdin.isatty():
         yield
         return
     import termios
 
     before = termios.tcgetattr(0)
-    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    edited = readline is not None and sys.stdout.isatty()  # as `input` decides it
+    hidden = termios.ECHO | (termios.ICANON if edited else 0)
+    quiet = [*before[:3], before[3] & ~hidden, *before[4:]]
     termios.tcsetattr(0, termios.TCSADRAIN, quiet)
     try:
         yield

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from tokenwire.errors import RelayRefused
+from tokenwire.errors import RelayError, RelayRefused
 
 if TYPE_CHECKING:
     from tokenwire.client import Client
 
 #: Anthropic wants a bound; every model of the last years can write so much.
 ANTHROPIC_MAX_TOKENS: Final = 8192
+#: Of thinking, where it is asked for: it counts against the bound, which grows by as much.
+ANTHROPIC_THINKING_TOKENS: Final = 4096
+OPENAI_EFFORT: Final = "medium"
 # An answer that was resumed stands without its question, and Anthropic refuses a conversation that begins so.
 _ELSEWHERE: Final = "(asked elsewhere)"
 
@@ -29,6 +33,8 @@ class Conversation:
         model: as the relay lists it.
         system: the system prompt; None for none.
         session: told to the relay with every stream of it.
+        think: ask for thinking, of models that think only then.
+        dialects: in which each model may be asked, as the relay lists it; none where it does not tell.
     """
 
     def __init__(self, model: str, session: str) -> None:
@@ -36,6 +42,8 @@ class Conversation:
         self.system: str | None = None
         self.session = session
         self.turns: list[Turn] = []
+        self.think = False
+        self.dialects: dict[str, list[str]] = {}
         self._spoken: dict[str, str] = {}  # model -> the dialect that worked
 
     async def start(self, client: Client) -> str:
@@ -43,7 +51,7 @@ class Conversation:
 
         A relay that cannot translate to what the model's provider speaks answers 400 and names it: then that is used.
         """
-        dialect = self._spoken.get(self.model, next(iter(BODIES)))
+        dialect = self._spoken.get(self.model) or await self._dialect(client)
         tried: set[str] = set()
         while True:
             tried.add(dialect)
@@ -55,13 +63,25 @@ class Conversation:
                     raise
                 dialect = others[0]
             else:
-                self._spoken[self.model] = dialect
+                if len(tried) > 1 or self.model in self.dialects:  # else it is a guess, and the list may come yet
+                    self._spoken[self.model] = dialect
                 return stream
+
+    async def _dialect(self, client: Client) -> str:
+        """The one to try first. Claude's own tells more of it than a translation: the relay is asked whether it may."""
+        claude = "claude" in self.model.lower()
+        if claude and self.model not in self.dialects:
+            with suppress(RelayError):  # it will be said with the question itself
+                self.dialects |= await client.dialects()
+        listed = self.dialects.get(self.model, [])
+        ours = [name for name in listed if name in BODIES] or list(BODIES)
+        return "anthropic" if claude and "anthropic" in listed else ours[0]
 
 
 def openai_chat(talk: Conversation) -> dict[str, Any]:
     system = [] if talk.system is None else [{"role": "system", "content": talk.system}]
-    return {"model": talk.model, "messages": [*system, *_messages(talk.turns)], "stream": True}
+    body = {"model": talk.model, "messages": [*system, *_messages(talk.turns)], "stream": True}
+    return {**body, "reasoning_effort": OPENAI_EFFORT} if talk.think else body
 
 
 def anthropic(talk: Conversation) -> dict[str, Any]:
@@ -69,6 +89,9 @@ def anthropic(talk: Conversation) -> dict[str, Any]:
     if turns and turns[0].role == "assistant":
         turns = [Turn("user", _ELSEWHERE), *turns]
     body = {"model": talk.model, "max_tokens": ANTHROPIC_MAX_TOKENS, "messages": _messages(turns), "stream": True}
+    if talk.think:
+        body["max_tokens"] = ANTHROPIC_MAX_TOKENS + ANTHROPIC_THINKING_TOKENS
+        body["thinking"] = {"type": "enabled", "budget_tokens": ANTHROPIC_THINKING_TOKENS}
     return body if talk.system is None else {**body, "system": talk.system}
 
 

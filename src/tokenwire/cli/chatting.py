@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 from rich.console import Console
 
 from tokenwire.cli.chat_loop import Chat
@@ -18,6 +19,7 @@ from tokenwire.cli.chat_prompt import Prompt
 from tokenwire.cli.chat_relay import own_relay
 from tokenwire.cli.chat_requests import Conversation
 from tokenwire.cli.chat_screen import Plain, Screen, Terminal
+from tokenwire.cli.chat_text import Mended, lenient
 from tokenwire.client import Client, Retry
 from tokenwire.errors import ConfigError, RelayError, RelayUnreachable, StreamNotFound
 
@@ -41,6 +43,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     url: str | None = None
     key: str | None = None
     thinking: bool = True
+    think: bool = False
 
 
 def run_chat(environ: Mapping[str, str], wishes: Wishes) -> int:
@@ -65,16 +68,20 @@ def run_chat(environ: Mapping[str, str], wishes: Wishes) -> int:
 
 
 def _chat(environ: Mapping[str, str], wishes: Wishes, stack: ExitStack) -> int:
+    lenient()
+    mended = Mended()
+    wishes = replace(wishes, **{name: mended(wish) for name, wish in asdict(wishes).items() if isinstance(wish, str)})
     alone = wishes.prompt is not None or not sys.stdin.isatty()
     question = None
     if alone and wishes.resume is None:
-        question = _question(wishes.prompt)  # before anything is started for it
+        question = mended(_question(wishes.prompt))  # before anything is started for it
     screen = _screen(alone)
     runner = stack.enter_context(asyncio.Runner())
     client = _client(environ, wishes, runner, screen, stack)
     stack.callback(lambda: runner.run(_close(client)))
-    model = _model(wishes, runner, client, screen)
-    talk = Conversation(model, session=f"chat-{secrets.token_hex(8)}")
+    talk = Conversation(wishes.model or "", session=f"chat-{secrets.token_hex(8)}")
+    talk.think = wishes.think
+    talk.model = model = _model(wishes, runner, client, screen, talk)
     chat = Chat(runner, client, talk, screen, thinking=wishes.thinking)
     if question is not None:
         return _status(chat.ask(question))
@@ -85,7 +92,7 @@ def _chat(environ: Mapping[str, str], wishes: Wishes, stack: ExitStack) -> int:
         screen.line("note", f"what you ask now goes to {model}, with this answer but without what was said before it")
     else:
         screen.line("note", f"{model} at {client.url}; /help says what can be done here")
-    return chat.loop(Prompt())
+    return chat.loop(Prompt(mended))
 
 
 async def _close(client: Client) -> None:
@@ -118,7 +125,7 @@ def _client(
     named = wishes.url or environ.get("TOKENWIRE_URL")
 
     async def reach(url: str) -> Client:
-        client = Client(url, key=wishes.key or environ.get("TOKENWIRE_KEY"), retry=RETRY)
+        client = Client(url, key=wishes.key or environ.get("TOKENWIRE_KEY") or None, retry=RETRY)
         try:
             await client.ping()
         except RelayError:
@@ -140,8 +147,11 @@ def _client(
     return runner.run(reach(url))
 
 
-def _model(wishes: Wishes, runner: asyncio.Runner, client: Client, screen: Screen) -> str:
-    """The model that was named; that of the stream which is resumed; or the first that there is, said aloud."""
+def _model(wishes: Wishes, runner: asyncio.Runner, client: Client, screen: Screen, talk: Conversation) -> str:
+    """The model that was named; that of the stream which is resumed; or the first that there is, said aloud.
+
+    *talk* is told what is listed, if the relay was asked.
+    """
     if wishes.resume is not None:
         model = runner.run(client.look(wishes.resume)).get("model")
         return wishes.model or (model if isinstance(model, str) else "")
@@ -150,9 +160,10 @@ def _model(wishes: Wishes, runner: asyncio.Runner, client: Client, screen: Scree
 
     async def first() -> str | None:
         deadline = client.clock.now_ns() + MODELS_SECONDS * 1e9
-        while not (names := await client.models()) and client.clock.now_ns() < deadline:
+        while not (listed := await client.dialects()) and client.clock.now_ns() < deadline:
             await client.sleep(_AGAIN_SECONDS)
-        return names[0] if names else None
+        talk.dialects |= listed
+        return next(iter(listed), None)
 
     name = runner.run(first())
     if name is None:

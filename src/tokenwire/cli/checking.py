@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from tokenwire.engine.clock import LoopClock
 from tokenwire.errors import TokenwireError, UpstreamStatus
@@ -18,22 +19,44 @@ from tokenwire.gateway.upstreams import Upstream, list_models
 from tokenwire.upstream.pool import Pool
 
 
+class Answer(NamedTuple):
+    """What an upstream said. *hint*: what most likely mends it."""
+
+    ok: bool
+    said: str
+    hint: str = ""
+
+
 def run_check(environ: Mapping[str, str], config: Path | None) -> int:
-    """Print a table; 0 if every upstream answered, 1 if not. Raises ``ConfigError`` for settings that cannot work."""
+    """Print a table; 0 if every upstream answered, 1 if not, or if *config* has none.
+
+    Raises ``ConfigError`` for settings that cannot work.
+    """
     settings = load(config, environ) if config is not None else from_environment(environ, None)
     answers = asyncio.run(_ask(settings))
-    table = Table("upstream", "dialect", "base_url", "answer")
+    table = Table(
+        "upstream", "dialect", Column("base_url", overflow="fold"), "answer"
+    )  # an address that is cut is none
     for name, upstream in settings.upstreams.items():
-        table.add_row(name, ", ".join(upstream.dialects), escape(upstream.base_url), escape(answers[name][1]))
+        table.add_row(name, ", ".join(upstream.dialects), escape(upstream.base_url), escape(answers[name].said))
     console = Console()
-    console.print(
-        table if settings.upstreams else "no upstreams: set OPENAI_API_KEY or the like, or write a tokenwire.toml"
-    )
+    if settings.upstreams:
+        console.print(table)
+        for name, answer in answers.items():
+            if answer.hint:
+                console.print(escape(f"{name}: {answer.hint}"), soft_wrap=True)
+    elif config is None:
+        console.print("no upstreams: set OPENAI_API_KEY or the like, or write a tokenwire.toml")
+    else:
+        console.print(
+            escape(f"{config} configures no upstream: add an [upstreams.NAME] with its base_url"), soft_wrap=True
+        )
     console.print(f"listens on {settings.server.host}:{settings.server.port}, store {settings.store.url}")
-    return 0 if all(ok for ok, _ in answers.values()) else 1
+    nobody = config is not None and not settings.upstreams
+    return 0 if all(answer.ok for answer in answers.values()) and not nobody else 1
 
 
-async def _ask(settings: Settings) -> dict[str, tuple[bool, str]]:
+async def _ask(settings: Settings) -> dict[str, Answer]:
     pool = Pool(LoopClock().now_ns)
     directory = Directory(settings, pool)
     try:
@@ -44,15 +67,23 @@ async def _ask(settings: Settings) -> dict[str, tuple[bool, str]]:
         pool.close()
 
 
-async def _answer(pool: Pool, upstream: Upstream) -> tuple[bool, str]:
+async def _answer(pool: Pool, upstream: Upstream) -> Answer:
     configured = upstream.settings.models
     try:
         models = await list_models(pool, upstream)
     except UpstreamStatus as error:
         if configured is not None and error.status in (404, 405):  # serve does not ask it for a list either
-            return True, f"ok, {len(configured)} models configured"
+            return Answer(True, f"ok, {len(configured)} models configured")
         said = upstream.first.dialect.describe_error(error.body, error.status or 502).message
-        return False, f"status {error.status}: {said}"
+        return Answer(False, f"status {error.status}: {said}", _hint(upstream, error.status))
     except TokenwireError as error:
-        return False, str(error)
-    return True, f"ok, {len(models)} models"
+        return Answer(False, str(error))
+    return Answer(True, f"ok, {len(models)} models")
+
+
+def _hint(upstream: Upstream, status: int | None) -> str:
+    """What is most likely wrong with an address that has no list of models."""
+    several, url = len(upstream.settings.dialects) > 1, upstream.settings.base_url.rstrip("/")
+    if status != 404 or not several or url.endswith("/v1"):
+        return ""
+    return f"the base_url of an upstream of several dialects ends in /v1: {url}/v1"

@@ -6,10 +6,11 @@ One request at a time per connection; a kept connection that turns out to be clo
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tokenwire.errors import ConnectFailed, EventTooLarge, RelayUnreachable, RemoteProtocolError
+from tokenwire.errors import ConfigError, ConnectFailed, EventTooLarge, RelayUnreachable, RemoteProtocolError
 from tokenwire.upstream.pool import Pool, parse_base_url
 from tokenwire.upstream.request import Request
 from tokenwire.wire import sse
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 MAX_BODY = 8 * 1024 * 1024
 #: Events that wait for their reader, bytes: above it the socket is read no more until they are taken.
 MAX_WAITING = 256 * 1024
+
+# As the settings want an upstream's.
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 Fields = list[tuple[str, str]]
 
@@ -202,10 +206,12 @@ def stream_path(stream: str) -> str:
 class Http:
     """Requests to the relay at *url* (``http://HOST:PORT``, with a path if it stands behind one).
 
-    Raises ``ConfigError`` for a URL that is none.
+    Raises ``ConfigError`` for a URL that is none, and for a key that no header field can hold.
     """
 
     def __init__(self, url: str, *, key: str | None, clock: Clock, connect_timeout: float) -> None:
+        if key is not None and not _KEY.fullmatch(key):  # it is not repeated: it is a secret
+            raise ConfigError("the relay's key must be printable ASCII without blanks and line ends", where="key")
         self.url = url.rstrip("/")
         self._origin, self._path = parse_base_url(self.url)
         self._fields: Fields = [("accept-encoding", "identity"), ("user-agent", "tokenwire-client")]

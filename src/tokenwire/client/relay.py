@@ -40,7 +40,7 @@ class Client:
     Attributes:
         mismatches: streams that were followed to their end, and were not what the relay said it had sent.
 
-    Raises ``ConfigError`` for a URL that is none.
+    Raises ``ConfigError`` for a URL that is none, or a key that is no printable ASCII.
     """
 
     def __init__(
@@ -74,10 +74,14 @@ class Client:
 
     async def models(self) -> list[str]:
         """The names of the models that this caller may use. Raises ``RelayUnreachable``, ``RelayRefused``."""
+        return list(await self.dialects())
+
+    async def dialects(self) -> dict[str, list[str]]:
+        """The same names, and in which dialects each may be asked: none where the relay does not tell."""
         answer = await self._ask("GET", "/v1/models")
         try:
-            return [model["id"] for model in answer["data"]]
-        except (KeyError, TypeError) as error:
+            return {model["id"]: list(model.get("dialects") or ()) for model in answer["data"]}
+        except (AttributeError, KeyError, TypeError) as error:
             raise self._no_relay("its list of models is none") from error
 
     async def start(

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 #: Lists change by the week; a failed fetch is tried again sooner.
 REFRESH_SECONDS = 600.0
 RETRY_SECONDS = 15.0
+#: So many names an error holds: of those near to the one asked for, and of any where none is near.
+NEAR_NAMES = 5
+MOST_NAMES = 8
 #: A vendor's usual prefixes, for a bare name that no list holds (a list may be missing or late).
 PREFIXES = {
     "openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"),
@@ -95,9 +98,10 @@ class Directory:
                 f"several upstreams serve {name!r}; say which: {candidates}",
                 param="model",
             )
-        known = self.names()
-        near = difflib.get_close_matches(name, known, 5, 0.4)
-        raise UnknownModel(name, near or known[:20])
+        # The simulator's faults are names like others, but nobody means one who does not say so.
+        known = [each for each in self.names() if "/fault-" not in each or "fault" in name]
+        near = difflib.get_close_matches(name, known, NEAR_NAMES, 0.4)
+        raise UnknownModel(name, near or known[:MOST_NAMES])
 
     def default(self) -> str:
         """The model of a request that names none: the setting, else the first alias, else the first listed model.
