@@ -10,12 +10,12 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame
 from tokenwire.dialects.deltas import Delta
+from tokenwire.engine.folded import CHECKPOINT
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.engine.log import RUN
 from tokenwire.engine.reader import Reader
 from tokenwire.engine.stream import Stream
-from tokenwire.engine.view import CHECKPOINT
 from tokenwire.errors import NotResumable
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.sinks import ScriptedSink

@@ -16,9 +16,10 @@ from tokenwire.dialects.deltas import Failed, Terminal
 from tokenwire.engine.ids import EventId
 
 if TYPE_CHECKING:
+    from tokenwire.engine.folded import Fold
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
-    from tokenwire.engine.view import Fold, View
+    from tokenwire.engine.view import View
 
 log = logging.getLogger(__name__)
 

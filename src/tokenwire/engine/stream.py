@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tokenwire.dialects.deltas import Failed, TerminalState
 from tokenwire.engine.bound import Bounded
+from tokenwire.engine.folded import FoldedView
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.leaving import Leaving
 from tokenwire.engine.log import LEARN, RUN, Attempt
@@ -19,7 +20,7 @@ from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.routing import Routing
 from tokenwire.engine.states import MOVES, Policy, Source, State
 from tokenwire.engine.trial import Attempts, Trial
-from tokenwire.engine.view import FoldedView, RawView, View
+from tokenwire.engine.view import RawView, View
 from tokenwire.engine.watch import Watch
 from tokenwire.errors import LocalProtocolError, StreamClosed
 

@@ -1,8 +1,6 @@
 """Views: what a log looks like in one dialect, shared by all readers of that dialect.
 
-``RawView`` is the dialect that the provider spoke: the log's own bytes. ``FoldedView`` is any other: entries decoded
-and encoded again, once for all live readers; a reader that is behind folds privately from the nearest checkpoint, so
-that no resume decodes a whole log.
+``RawView`` is the dialect that the provider spoke: the log's own bytes. Any other is a ``folded.FoldedView``.
 """
 
 from __future__ import annotations
@@ -11,8 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tokenwire import dialects
-from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame, Mark
+from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.engine.ids import EventId
 from tokenwire.errors import NotResumable
 from tokenwire.wire import sse
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
 
 log = logging.getLogger(__name__)
-
-#: Entries between two checkpoints of a fold. A resume decodes at most this many before it goes on.
-CHECKPOINT = 256
 
 
 class View:
@@ -228,172 +222,6 @@ class RawView(View):
             return b""
         frames = self.stream.encoder(self.dialect).close(terminal)
         return encode(frames, EventId(held.epoch, held.last) if self.ids else None)
-
-
-class Fold:
-    """Decoder and encoder at one position of a log: entry by entry, to frames of another dialect."""
-
-    __slots__ = ("_stream", "decoder", "encoder", "ids", "seq")
-
-    def __init__(self, stream: Stream, decoder: Decoder, encoder: Encoder, ids: bool, seq: int = 0) -> None:
-        self._stream = stream
-        self.decoder = decoder
-        self.encoder = encoder
-        self.ids = ids
-        self.seq = seq
-
-    def copy(self) -> Fold:
-        return Fold(self._stream, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
-
-    def next_frames(self) -> int:
-        """How many frames the next entry gives. This fold is of no use afterwards."""
-        held = self._stream.log
-        if self.seq < held.last_frame:
-            return len(self._fold(held.after(self.seq, 1)[0]))
-        return len(self._close()) if held.terminal is not None else 0
-
-    def feed(self, frame: bytes, skip: int = 0) -> bytes:
-        """Fold the next entry; its bytes, less its first *skip* frames."""
-        frames = self._fold(frame)
-        return encode(frames[skip:], EventId(self._stream.log.epoch, self.seq) if self.ids else None, skip)
-
-    def close(self, skip: int = 0) -> bytes:
-        """The terminal entry's frames, less the first *skip* of them."""
-        frames = self._close()
-        return encode(frames[skip:], EventId(self._stream.log.epoch, self.seq) if self.ids else None, skip)
-
-    def _fold(self, frame: bytes) -> list[Frame]:
-        held = self._stream.log
-        seq = self.seq + 1
-        attempt = held.attempt_at(seq)
-        if attempt.unary:
-            deltas = dialects.get(attempt.dialect).decode_response(frame)
-        elif held.done_seq is not None and seq > held.done_seq:
-            deltas = []
-        else:
-            deltas = [delta for event in parse(frame) for delta in self.decoder.feed(event)]
-        frames = [out for delta in deltas for out in self.encoder.feed(delta)]
-        self.seq = seq
-        return frames
-
-    def _close(self) -> list[Frame]:
-        held = self._stream.log
-        terminal = self._stream.settled
-        assert terminal is not None
-        frames: list[Frame] = []
-        if terminal.state == "completed" and not held.attempts[-1].unary:
-            frames = [out for delta in self.decoder.close() for out in self.encoder.feed(delta)]
-        frames += self.encoder.close(terminal)
-        self.seq += 1
-        return frames
-
-
-class FoldedView(View):
-    """The log in another dialect than it was written in."""
-
-    __slots__ = ("_checkpoints", "_shared", "_told")
-
-    folded = True
-
-    def __init__(self, stream: Stream, dialect: Dialect, *, ids: bool) -> None:
-        super().__init__(stream, dialect, ids=ids)
-        start = Fold(stream, stream.decoder(), stream.encoder(dialect), ids)
-        self._shared: Fold | None = None
-        self._checkpoints = [start]
-        self._told = 0
-
-    def renamed(self) -> None:
-        stream = self.stream
-        self._checkpoints = [Fold(stream, stream.decoder(), stream.encoder(self.dialect), self.ids)]
-        if self._shared is not None:
-            self._shared = self._checkpoints[0].copy()
-        for reader in stream.readers:
-            if reader.view is self:
-                reader.fold = None
-
-    def join(self, reader: Reader) -> None:
-        fold = reader.fold
-        assert fold is not None
-        if self._shared is None or self._shared.seq < fold.seq:
-            self._shared = fold
-        reader.fold = None
-        super().join(reader)
-
-    def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
-        fold = self._shared
-        if not self.live or fold is None:
-            self._shared = None  # nobody stands at the end: whoever arrives there next brings a fold
-            return
-        data = b"".join([self._step(fold, frame) for frame in frames])
-        if data:
-            self._told = first_seq + len(frames) - 1
-            self.deliver(data, None, self._told)
-
-    def read(self, reader: Reader, limit: int) -> tuple[bytes, EventId, bool]:
-        held = self.stream.log
-        cursor = reader.cursor
-        fold = reader.fold
-        if fold is None or fold.seq != cursor.seq:
-            fold = reader.fold = self._fold_at(cursor.seq)
-        parts: list[bytes] = []
-        size = 0
-        skip = cursor.frames
-        while size < limit and fold.seq < held.last_frame:
-            for frame in held.after(fold.seq, 64):
-                data = self._step(fold, frame, skip)
-                skip = 0
-                parts.append(data)
-                size += len(data)
-                if size >= limit:
-                    break
-        over = held.terminal is not None and fold.seq == held.last_frame
-        if over and cursor.seq < held.last:
-            parts.append(fold.close(skip))
-        return b"".join(parts), EventId(held.epoch, max(fold.seq, cursor.seq)), over
-
-    def told(self) -> int:
-        return self._told
-
-    def ending(self) -> bytes:
-        assert self._shared is not None  # live readers stand on it
-        return self._shared.close()
-
-    def over_at(self, cursor: EventId) -> bool:
-        held = self.stream.log
-        return held.terminal is not None and cursor.seq >= held.last
-
-    def had(self, reader: Reader) -> int:
-        return self._checkpoint(super().had(reader)).seq
-
-    def position(self, event_id: EventId) -> EventId:
-        held = self.stream.log
-        seq = super().position(event_id).seq
-        if held.first > 1 and not any(held.first - 1 <= point.seq <= seq for point in self._checkpoints):
-            raise self.stream.trimmed()  # the entries are there, but not the state in which to fold them
-        if event_id.frames and event_id.frames >= self._fold_at(seq).next_frames():
-            raise NotResumable(
-                409, "discontinuous", f"entry {seq + 1} has no frame {event_id.frames} in {self.dialect.name}"
-            )
-        return event_id
-
-    def _step(self, fold: Fold, frame: bytes, skip: int = 0) -> bytes:
-        data = fold.feed(frame, skip)
-        if fold.seq % CHECKPOINT == 0 and fold.seq > self._checkpoints[-1].seq:
-            self._checkpoints.append(fold.copy())
-        return data
-
-    def _fold_at(self, seq: int) -> Fold:
-        """A private fold after entry *seq*, from the nearest checkpoint before it."""
-        held = self.stream.log
-        fold = self._checkpoint(seq).copy()
-        while fold.seq < min(seq, held.last_frame):
-            for frame in held.after(fold.seq, seq - fold.seq):
-                self._step(fold, frame)
-        return fold
-
-    def _checkpoint(self, seq: int) -> Fold:
-        """The newest checkpoint at or before entry *seq*: from there a fold can be had again."""
-        return self._checkpoints[min(seq // CHECKPOINT, len(self._checkpoints) - 1)]
 
 
 def parse(frame: bytes) -> list[sse.Event]:
