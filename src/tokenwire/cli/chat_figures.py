@@ -50,7 +50,7 @@ class Figures:
         elif isinstance(update, Usage) and update.output is not None:
             self._counted = update.output
             self._events = self._bytes = 0
-            self._exact = True
+            self._exact = not update.estimated
 
     def ended(self, answer: Answer) -> None:
         """The stream is over: its usage, if there is one, is the last word."""
@@ -60,7 +60,7 @@ class Figures:
         if answer.usage is not None and answer.usage.output is not None:
             self._counted = answer.usage.output
             self._events = self._bytes = 0
-            self._exact = not answer.estimated
+            self._exact = not answer.usage.estimated
 
     @property
     def tokens(self) -> int:

@@ -28,17 +28,6 @@ class _Reset(Struct):
     earliest: str | None = None
 
 
-class _Cost(Struct):
-    cost_usd: float | None = None
-    estimated: bool | None = None
-
-
-class _Bill(Struct):
-    """Where the figures of usage stand in a snapshot and in ``done``."""
-
-    usage: _Cost | None = None
-
-
 class _Snapshot(Struct):
     events: int | None = None
 
@@ -66,15 +55,11 @@ class Answer:
 
     Attributes:
         transcript: everything that was said, all choices of it.
-        cost_usd: what the relay says it cost, as yet; None while it did not say.
-        estimated: the usage is the relay's estimate, for the provider did not tell.
         done: how it ended; None while it has not.
     """
 
     def __init__(self, *, from_start: bool = True) -> None:
         self.transcript = Transcript()
-        self.cost_usd: float | None = None
-        self.estimated = False
         self.done: Done | None = None
         self._decoder = Decoder()
         self._events: int | None = 0 if from_start else None
@@ -97,8 +82,13 @@ class Answer:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens, cumulative; None while nobody told."""
+        """Tokens, cumulative, and whether they are the relay's estimate; None while nobody told."""
         return self.transcript.usage
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the relay says it cost, as yet; None while it did not say."""
+        return None if self.usage is None else self.usage.cost_usd
 
     def feed(self, event: Event) -> list[Update]:
         """Fold one event in; what it means."""
@@ -124,8 +114,6 @@ class Answer:
                 continue  # native events have names: this is none of ours
             self.transcript.apply(delta)
             updates.append(delta)
-        if kind in ("usage", "snapshot", "done"):
-            self._bill(event.data, nested=kind != "usage")
         if kind == "done":
             updates += self._end(event.data)
         return updates
@@ -135,12 +123,6 @@ class Answer:
         self._decoder = Decoder()
         self._events = events
         self._whole_text = False
-
-    def _bill(self, data: str, *, nested: bool) -> None:
-        said = (_read(data, _Bill) or _Bill()).usage if nested else _read(data, _Cost)
-        if said is not None:
-            self.cost_usd = self.cost_usd if said.cost_usd is None else said.cost_usd
-            self.estimated = self.estimated if said.estimated is None else said.estimated
 
     def _end(self, data: str) -> list[Update]:
         said = _read(data, _Done)
