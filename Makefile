@@ -41,7 +41,7 @@ run: setup ## the relay with the simulator and the page, on http://127.0.0.1:878
 	$(BIN)/tokenwire serve
 
 test: setup page ## all tests, with coverage
-	@./.ci/system-programs nginx caddy chromium
+	@./.ci/system-programs nginx caddy chromium curl gcc
 	./.ci/node-packages
 	./.ci/tests
 	@$(MAKE) --no-print-directory test-web

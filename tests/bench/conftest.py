@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import programs as programs_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,21 +34,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     try:
         return build(tmp_path_factory.mktemp("wire"))
     except MissingProgramError as missing:
-        _missing(str(missing))
-        raise
-
-
-def _missing(why: str) -> None:
-    """Skip on a machine that lacks a program; fail where it must be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(why)
-    pytest.skip(why)
+        programs_.missing(str(missing))
 
 
 @pytest.fixture
 def missing_here() -> Callable[[str], None]:
     """For tests that need a program of the machine: call it with the name of what is missing."""
-    return _missing
+    return programs_.missing
 
 
 @pytest.fixture

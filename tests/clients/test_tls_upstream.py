@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any
 import openai
 import pytest
 import trustme
+from tests.programs import running_nginx
 
 from tokenwire.testing.processes import Running, running_relay, wait_for
 from tokenwire.testing.proxy import ForwardProxy
@@ -22,18 +21,6 @@ from tokenwire.testing.proxy import ForwardProxy
 Stats = Callable[[], dict[str, int]]
 
 NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr error;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     ssl_certificate {folder}/server.pem;
     ssl_certificate_key {folder}/server.pem;
     ssl_client_certificate {folder}/ca.pem;
@@ -49,7 +36,6 @@ http {{
         ssl_verify_client on;
         location / {{ proxy_pass http://127.0.0.1:{simulator}; }}
     }}
-}}
 """
 
 CONFIG = """
@@ -87,13 +73,9 @@ models = []
 def secured(
     simulator: Running,
     reserved_port: Callable[[], int],
-    missing: Callable[[str], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Running]:
     """The relay."""
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
-    if nginx is None:
-        missing("no nginx: install the Debian package nginx")
     folder = tmp_path_factory.mktemp("tls")
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -101,19 +83,13 @@ def secured(
     ca.issue_cert("relay@client.test").private_key_and_cert_chain_pem.write_to_path(str(folder / "client.pem"))
     places: dict[str, Any] = {"folder": folder, "open": reserved_port(), "closed": reserved_port()}
     places["simulator"] = simulator.port
-    (folder / "nginx.conf").write_text(NGINX.format(**places), "utf-8")
-    command = [str(nginx), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    try:
-        with running_relay(CONFIG.format(**places), folder) as relay:
-            # Its list comes by TLS, too: that it is there says that nginx is.
-            with client(relay) as sdk:
-                wait_for(lambda: process.poll() is not None or lists(sdk))
-            assert process.poll() is None, process.communicate()[1].decode()
-            yield relay
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    with (
+        running_nginx(folder, NGINX.format(**places), places["open"]),
+        running_relay(CONFIG.format(**places), folder) as relay,
+        client(relay) as sdk,
+    ):
+        wait_for(lambda: lists(sdk))
+        yield relay
 
 
 def lists(sdk: openai.OpenAI) -> bool:

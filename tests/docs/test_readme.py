@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from tokenwire.gateway.settings import from_mapping
 
@@ -57,10 +57,7 @@ def test_the_sdk_block_prints_an_answer(relay: str) -> None:
 
 
 def test_the_curl_block_starts_follows_and_resumes(relay: str) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        assert os.environ.get("CI") != "true", "curl is missing"
-        pytest.skip("curl is missing (Debian package curl)")
+    programs.program("curl")
     start, _, rest = at("curl", relay).partition("# {")
     begun = json.loads(subprocess.run(["sh", "-c", start], capture_output=True, check=True).stdout)
     follow, resume = [line.replace("st_…", begun["id"]) for line in rest.splitlines() if line.startswith("curl")]
@@ -72,9 +69,7 @@ def test_the_curl_block_starts_follows_and_resumes(relay: str) -> None:
 
 
 def test_the_plain_block_prints_text_and_its_end(relay: str) -> None:
-    if shutil.which("curl") is None:
-        assert os.environ.get("CI") != "true", "curl is missing"
-        pytest.skip("curl is missing (Debian package curl)")
+    programs.program("curl")
     said = subprocess.run(["sh", "-c", at("plain", relay)], capture_output=True, check=True).stdout.decode()
     *events, end = [line.removeprefix("data: ") for line in said.split("\n\n")[:-1]]
     assert len("".join(json.loads(event)["text"] for event in events).split()) > 20

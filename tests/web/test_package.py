@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from tokenwire.gateway.page import BUILT
 
@@ -22,10 +22,7 @@ BUDGET = 60_000
 @pytest.fixture
 def built() -> Path:
     if not (BUILT / "index.html").is_file():
-        problem = "the page is not built (make page)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(problem)
-        pytest.skip(problem)
+        programs.missing("the page is not built (make page)")
     return BUILT
 
 

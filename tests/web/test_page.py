@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import programs
 
 from tokenwire.gateway import page as page_module
 from tokenwire.gateway.app import Gateway
@@ -216,10 +216,7 @@ def test_a_gateway_reads_the_page_at_its_start() -> None:
 def built_page() -> Path:
     """The page as it was built here; a checkout may be without it."""
     if not (page_module.BUILT / "index.html").is_file():
-        problem = "the page is not built (make page)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(problem)
-        pytest.skip(problem)
+        programs.missing("the page is not built (make page)")
     return page_module.BUILT
 
 
