@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import select
-import socket
 import struct
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 
 from tokenwire.cli import main
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.processes import Running, running_relay, running_simulator, wait_for, without_proxies
 
 #: Variables that name upstreams: the tests' own environment must not.
@@ -159,9 +159,8 @@ def chat_relay(chat_config: str, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def nobody() -> Iterator[str]:
     """The URL of a port of this machine where nobody listens, and nobody else will."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+    with refusing_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

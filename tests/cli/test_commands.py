@@ -20,6 +20,7 @@ from tokenwire import __version__
 from tokenwire.cli.serving import check_workers
 from tokenwire.errors import ConfigError
 from tokenwire.testing.http_bytes import answer
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
 
 Command = Callable[..., Any]
@@ -119,9 +120,8 @@ def test_check_of_an_upstream_whose_models_are_configured(tokenwire: Command, co
 
 
 def test_check_of_an_upstream_that_is_not_there(tokenwire: Command, config: Command) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    ended = tokenwire("check", "--config", config(f'[upstreams.one]\nbase_url = "http://127.0.0.1:{port}/v1"\n'))
+    with refusing_port() as port:
+        ended = tokenwire("check", "--config", config(f'[upstreams.one]\nbase_url = "http://127.0.0.1:{port}/v1"\n'))
     assert ended.code == 1
     assert f"127.0.0.1:{port}: connect failed" in ended.out
 

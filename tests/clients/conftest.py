@@ -7,16 +7,17 @@ import inspect
 import json
 import operator
 import queue
-import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import openai
 import pytest
 from tests import programs
 
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.processes import Running, running_relay, running_simulator, wait_for, without_proxies
 from tokenwire.testing.upstream import Peer, ScriptedUpstream
 
@@ -75,17 +76,8 @@ def _no_proxies() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def reserved_port() -> Iterator[Callable[[], int]]:
     """A port that is ours and refuses connections; a server of this machine that sets SO_REUSEADDR may listen there."""
-    held: list[socket.socket] = []
-
-    def reserve() -> int:
-        held.append(socket.socket())
-        held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held[-1].bind(("127.0.0.1", 0))
-        return int(held[-1].getsockname()[1])
-
-    yield reserve
-    for each in held:
-        each.close()
+    with ExitStack() as held:
+        yield lambda: held.enter_context(refusing_port())
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from tests.programs import running_nginx
 
 from tokenwire.simulator import Simulator
 from tokenwire.simulator import serve as simulate
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.processes import wait_for
 from tokenwire.testing.relay import Edge, Relay, serving, settings_for
 from tokenwire.testing.rig import run_in
@@ -84,24 +85,18 @@ NGINX = """
 """
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 @pytest.fixture(scope="session")
 def asgi_server() -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[bytes], int]]]:
     """``with asgi_server(name, config_file) as (process, port)``: the relay under another server, as a process."""
 
     @contextmanager
     def running(name: str, config: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-        port = free_port()
-        command = [sys.executable, *(part.format(port=port) for part in COMMANDS[name])]
         path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         environ = {**os.environ, "PYTHONPATH": path, "RELAY_CONFIG": str(config)}
-        with _process(command, port, environ) as process:
-            yield process, port
+        with refusing_port() as port:
+            command = [sys.executable, *(part.format(port=port) for part in COMMANDS[name])]
+            with _process(command, port, environ) as process:
+                yield process, port
 
     return running
 
@@ -112,8 +107,7 @@ def nginx_before() -> Callable[..., AbstractContextManager[int]]:
 
     @contextmanager
     def running(relay: int, folder: Path) -> Iterator[int]:
-        port = free_port()
-        with running_nginx(folder, NGINX.format(relay=relay, port=port), port):
+        with refusing_port() as port, running_nginx(folder, NGINX.format(relay=relay, port=port), port):
             yield port
 
     return running

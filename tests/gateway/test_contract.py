@@ -18,6 +18,7 @@ import pytest
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.http_client import Client
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.processes import wait_for
 from tokenwire.testing.relay import STREAM_HEAD, chat, chunks, serving, settings_for, streamed
 from tokenwire.testing.rig import run_in, settle, until
@@ -39,16 +40,9 @@ Scenario: TypeAlias = Callable[[Connect, ScriptedUpstream], Awaitable[None]]
 Contract: TypeAlias = Callable[..., None]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 @contextmanager
-def process(name: str, upstream_port: int) -> Iterator[int]:
-    """The relay under the server *name* in a process of its own; its port."""
-    port = free_port()
+def process(name: str, port: int, upstream_port: int) -> Iterator[None]:
+    """The relay under the server *name* at *port*, in a process of its own."""
     environ = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -68,7 +62,7 @@ def process(name: str, upstream_port: int) -> Iterator[int]:
 
     try:
         wait_for(listens)
-        yield port
+        yield
     finally:
         server.terminate()
         try:
@@ -98,7 +92,6 @@ def contract(request: pytest.FixtureRequest) -> Iterator[Contract]:
                 await client.gone()
 
     if name in COMMANDS:
-        upstream_port = free_port()
 
         def outside(scenario: Scenario, *scripts: Sequence[Step]) -> None:
             async def main() -> None:
@@ -107,7 +100,7 @@ def contract(request: pytest.FixtureRequest) -> Iterator[Contract]:
 
             run_in("uvloop", main)
 
-        with process(name, upstream_port) as port:
+        with refusing_port() as upstream_port, refusing_port() as port, process(name, port, upstream_port):
             yield outside
         return
 

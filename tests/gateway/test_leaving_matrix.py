@@ -22,6 +22,7 @@ from tokenwire.testing import chat_frames as frames
 from tokenwire.testing import message_frames as messages
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.http_client import Client
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.processes import running_relay
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, serving
 from tokenwire.testing.rig import run_in, settle, until
@@ -152,11 +153,10 @@ def play(
         yield inside
         return
     folder = Path(tmp_path_factory.mktemp(name))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        upstream_port: int = listener.getsockname()[1]
-    config = CONFIG.format(upstream=upstream_port, silent=silent_port)
-    (folder / "relay.toml").write_text(config, "utf-8")
     with ExitStack() as stack:
+        upstream_port = stack.enter_context(refusing_port())
+        config = CONFIG.format(upstream=upstream_port, silent=silent_port)
+        (folder / "relay.toml").write_text(config, "utf-8")
         if name == "nginx":
             port = stack.enter_context(running_relay(config, folder)).port
             front = stack.enter_context(nginx_before(port, folder))

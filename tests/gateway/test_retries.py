@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from tokenwire.gateway.settings import (
 )
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.relay import STREAM_HEAD, Edge, Relay, chat, chunks, serving, started, streamed
 from tokenwire.testing.rig import run_in, settle, until
 from tokenwire.testing.upstream import CLOSE, FLUSHED, REQUEST, ScriptedUpstream, Step
@@ -40,11 +41,10 @@ BAD: list[list[Step]] = [
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that nobody listens on, and nobody will."""
+    with refusing_port() as port:
+        yield port
 
 
 @pytest.mark.parametrize("edge", ["tokenwire", "httptools", "h11"])

@@ -12,6 +12,7 @@ import pytest
 from tokenwire.engine.pacing import FRAME_SECONDS
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing.clock import ManualClock
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.rig import LOOPS, Asked, Rig, rigged, run_in, settle, until
 from tokenwire.testing.upstream import LAST_CHUNK, REQUEST, Peer, ScriptedUpstream, Step, head, http_chunk, in_turn
 
@@ -56,11 +57,10 @@ def silent_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that nobody listens on, and nobody will."""
+    with refusing_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from tokenwire.errors import ConnectFailed
+from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.rig import Rig, settle, until
 from tokenwire.testing.upstream import RESET, ScriptedUpstream
 
@@ -191,13 +192,29 @@ def test_a_connection_lost_before_we_hear_of_it_is_a_failure(run_once: Run) -> N
 # ---------------------------------------------------------------------- happy eyeballs (RFC 8305)
 
 
+@contextmanager
+def port_at_both(host: str, dead: str) -> Iterator[int]:
+    """One port that is ours at both addresses, whatever other processes hold at either."""
+    for _ in range(100):
+        with ExitStack() as stack:
+            port = stack.enter_context(refusing_port(host))
+            try:
+                stack.enter_context(refusing_port(dead, port))
+            except OSError:
+                continue
+            yield port
+            return
+    pytest.fail("no port is free at both addresses")
+
+
 def test_a_dead_first_address_costs_nothing(run: Run) -> None:
     async def main(rig: Rig) -> None:
-        async with ScriptedUpstream() as upstream:
-            resolving_to(("127.0.0.2", upstream.port), ("127.0.0.1", upstream.port))
-            connection = await rig.connect(f"http://provider.test:{upstream.port}")
-            assert connection.usable
-            connection.abort()
+        with refusing_port("127.0.0.2") as port:
+            async with ScriptedUpstream(port=port) as upstream:
+                resolving_to(("127.0.0.2", port), ("127.0.0.1", port))
+                connection = await rig.connect(f"http://provider.test:{port}")
+                assert (await upstream.peer()).transport.get_extra_info("sockname")[0] == "127.0.0.1"
+                connection.abort()
 
     run(main)
 
@@ -217,11 +234,13 @@ def test_a_silent_first_address_costs_a_quarter_of_a_second(run: Run, silent_por
 def test_one_dead_family_falls_back_to_the_other(run: Run) -> None:
     async def main(rig: Rig) -> None:
         for host, dead in (("127.0.0.1", "::1"), ("::1", "127.0.0.1")):
-            async with ScriptedUpstream(host=host) as upstream:
-                resolving_to((dead, upstream.port), (host, upstream.port))
-                connection = await rig.connect(f"http://provider.test:{upstream.port}")
-                assert (await upstream.peer()).transport.get_extra_info("sockname")[0] == host
-                connection.abort()
+            # The port is held at the dead address too: another test process may listen at it on that family.
+            with port_at_both(host, dead) as port:
+                async with ScriptedUpstream(host=host, port=port) as upstream:
+                    resolving_to((dead, port), (host, port))
+                    connection = await rig.connect(f"http://provider.test:{port}")
+                    assert (await upstream.peer()).transport.get_extra_info("sockname")[0] == host
+                    connection.abort()
 
     run(main)
 
