@@ -12,7 +12,7 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect, Encoder, encode_frames
 from tokenwire.dialects.deltas import Delta, Failed, Terminal
-from tokenwire.dialects.openai_chat import Decoder
+from tokenwire.dialects.openai_chat.dialect import Decoder
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 

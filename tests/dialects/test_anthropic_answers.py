@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tokenwire.dialects.anthropic import DIALECT
-from tokenwire.dialects.anthropic_request import parse_count, parse_request, rewrite
+from tokenwire.dialects.anthropic.dialect import DIALECT
+from tokenwire.dialects.anthropic.request import parse_count, parse_request, rewrite
 from tokenwire.dialects.deltas import (
     Citation,
     Delta,

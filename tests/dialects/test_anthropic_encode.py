@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenwire.dialects.anthropic import DIALECT, Encoder
-from tokenwire.dialects.anthropic_encode import citation_object
+from tokenwire.dialects.anthropic.dialect import DIALECT, Encoder
+from tokenwire.dialects.anthropic.encode import citation_object
 from tokenwire.dialects.base import encode_frames
 from tokenwire.dialects.deltas import (
     Citation,

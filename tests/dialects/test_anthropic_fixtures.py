@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
-from tokenwire.dialects.anthropic import DIALECT, Decoder
+from tokenwire.dialects.anthropic.dialect import DIALECT, Decoder
 from tokenwire.dialects.base import Dialect, encode_frames
 from tokenwire.dialects.deltas import Delta, Opaque, Started, Usage
 from tokenwire.dialects.transcript import Transcript

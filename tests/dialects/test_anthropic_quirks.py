@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenwire.dialects.anthropic import Decoder
+from tokenwire.dialects.anthropic.dialect import Decoder
 from tokenwire.dialects.deltas import (
     Delta,
     Failed,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenwire.dialects.anthropic import DIALECT, Decoder, look, scan
+from tokenwire.dialects.anthropic.dialect import DIALECT, Decoder, look, scan
 from tokenwire.dialects.base import Mark
 from tokenwire.testing import message_frames as m
 

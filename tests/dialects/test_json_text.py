@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tokenwire.dialects.deltas import Delta, Failed, Finished, Opaque, Started, TextDelta, ToolCallDelta
 from tokenwire.dialects.json_text import Balance, loads, mend, scrub, scrub_fields, whole
-from tokenwire.dialects.openai_chat import Decoder
+from tokenwire.dialects.openai_chat.dialect import Decoder
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 
@@ -192,8 +192,8 @@ chunks = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(json_values | chunks, st.sampled_from(["message", "error", "ping"])), max_size=4))
 def test_feed_never_raises_on_any_json_and_what_it_gives_can_be_written(values: list[tuple[Any, str]]) -> None:
-    from tokenwire.dialects.native_encode import Encoder as Native
-    from tokenwire.dialects.openai_chat_encode import Encoder
+    from tokenwire.dialects.native.encode import Encoder as Native
+    from tokenwire.dialects.openai_chat.encode import Encoder
 
     decoder, fold, chat, native = Decoder(), Transcript(), Encoder("st_1", 1.0, "m"), Native("st_1", 1.0, "m")
     deltas: list[Delta] = []

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenwire.dialects import openai_chat
 from tokenwire.dialects.base import Dialect, Frame, Mark, encode_frames
 from tokenwire.dialects.deltas import (
     Citation,
@@ -33,7 +32,8 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
-from tokenwire.dialects.native import DIALECT, Decoder, Encoder, describe_error, error_body, notice, reset, scan
+from tokenwire.dialects.native.dialect import DIALECT, Decoder, Encoder, describe_error, error_body, notice, reset, scan
+from tokenwire.dialects.openai_chat import dialect as openai_chat
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.errors import LocalProtocolError
 from tokenwire.wire import sse

@@ -28,7 +28,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )  # fmt: skip
-from tokenwire.dialects.openai_chat import Encoder, fold_response
+from tokenwire.dialects.openai_chat.dialect import Encoder, fold_response
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.errors import LocalProtocolError
 

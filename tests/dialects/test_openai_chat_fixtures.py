@@ -10,7 +10,7 @@ import pytest
 
 from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.deltas import Delta
-from tokenwire.dialects.openai_chat import DIALECT, Decoder
+from tokenwire.dialects.openai_chat.dialect import DIALECT, Decoder
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 

@@ -22,7 +22,7 @@ from tokenwire.dialects.deltas import (
     TextDelta,
     Usage,
 )
-from tokenwire.dialects.openai_chat import DIALECT, Decoder, decode_response
+from tokenwire.dialects.openai_chat.dialect import DIALECT, Decoder, decode_response
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 

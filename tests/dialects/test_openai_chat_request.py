@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenwire.dialects.openai_chat_request import parse_request, rewrite
+from tokenwire.dialects.openai_chat.request import parse_request, rewrite
 from tokenwire.errors import RequestRefused
 
 BODY: dict[str, Any] = {"model": "gpt", "messages": []}

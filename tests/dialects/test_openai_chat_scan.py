@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Failed, Finished, Usage
-from tokenwire.dialects.openai_chat import Decoder, look, scan
+from tokenwire.dialects.openai_chat.dialect import Decoder, look, scan
 from tokenwire.wire import sse
 from tokenwire.wire.frames import Cutter
 
@@ -218,5 +218,5 @@ def test_scan_takes_any_bytes(data: bytes) -> None:
 
 def test_scan_gets_by_without_the_decoder_for_plain_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """The price of the hot path, without a clock: what is plain is never decoded in full."""
-    monkeypatch.setattr("tokenwire.dialects.openai_chat.look", lambda frame, decoder: pytest.fail("decoded"))
+    monkeypatch.setattr("tokenwire.dialects.openai_chat.dialect.look", lambda frame, decoder: pytest.fail("decoded"))
     assert scan(PLAIN % b"Hello") == Mark.PLAIN

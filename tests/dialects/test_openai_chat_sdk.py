@@ -25,7 +25,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )  # fmt: skip
-from tokenwire.dialects.openai_chat import DIALECT, Encoder, fold_response
+from tokenwire.dialects.openai_chat.dialect import DIALECT, Encoder, fold_response
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.dialects.deltas import Failed
-from tokenwire.dialects.openai_errors import EXCERPT, describe_error, error_body, error_object
+from tokenwire.dialects.openai_chat.errors import EXCERPT, describe_error, error_body, error_object
 
 M = "it broke"
 

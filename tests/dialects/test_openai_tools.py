@@ -20,7 +20,7 @@ from tokenwire.dialects.deltas import (
     ToolCallEnded,
     ToolCallStarted,
 )
-from tokenwire.dialects.openai_chat import Decoder
+from tokenwire.dialects.openai_chat.dialect import Decoder
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tokenwire.dialects.deltas import Usage
-from tokenwire.dialects.openai_usage import read_usage, usage_object
+from tokenwire.dialects.openai_chat.usage import read_usage, usage_object
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenwire import dialects
-from tokenwire.dialects import plain
 from tokenwire.dialects.base import encode_frames
 from tokenwire.dialects.deltas import (
     Delta,
@@ -25,6 +24,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
+from tokenwire.dialects.plain import dialect as plain
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.errors import LocalProtocolError
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tokenwire.dialects.openai_chat_request import parse_request
-from tokenwire.dialects.plain_request import MAX_TOKENS, Question, Turn, choose, in_words_of, parse_question
+from tokenwire.dialects.openai_chat.request import parse_request
+from tokenwire.dialects.plain.request import MAX_TOKENS, Question, Turn, choose, in_words_of, parse_question
 from tokenwire.errors import RequestRefused
 
 WHOLE = Question("now", "m", "Be brief.", [Turn("user", "a"), Turn("assistant", "b"), Turn("system", "Hush.")])

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenwire.dialects import openai_chat
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
+from tokenwire.dialects.openai_chat import dialect as openai_chat
 from tokenwire.engine.log import AGAIN, LEARN, OVERHEAD, RUN, Attempt, Log, LogStatistics
 from tokenwire.errors import StreamClosed
 from tokenwire.testing import chat_frames as chat

@@ -11,7 +11,7 @@ import pytest
 
 from tokenwire.simulator.texts import pick
 from tokenwire.simulator.tokens import pieces
-from tokenwire.simulator.vendors.anthropic_thinking import genuine, genuine_redacted
+from tokenwire.simulator.vendors.anthropic.thinking import genuine, genuine_redacted
 
 Message = Callable[..., dict[str, Any]]
 Tell = Callable[..., Any]
@@ -136,7 +136,7 @@ def test_a_call_that_was_cut_has_what_was_whole(whole: Any) -> None:
 
 
 def test_values_come_in_bursts_unless_wanted_eagerly(tell: Tell, message: Message) -> None:
-    from tokenwire.simulator.vendors.anthropic_blocks import bursts_of
+    from tokenwire.simulator.vendors.anthropic.blocks import bursts_of
 
     value = {"a": [1, 2], "b": {"c": "ż"}}
     assert ["".join(burst) for burst in bursts_of(value)] == ['{"a": [1, 2]', ', "b": {"c": "ż"}}']

@@ -200,7 +200,7 @@ def test_the_same_seed_gives_the_same_bytes(tell: Tell, message: Message) -> Non
 
 
 def test_long_waits_are_filled_with_pings(monkeypatch: pytest.MonkeyPatch, tell: Tell, message: Message) -> None:
-    monkeypatch.setattr("tokenwire.simulator.vendors.anthropic_stream.PING_SECONDS", 0.01)
+    monkeypatch.setattr("tokenwire.simulator.vendors.anthropic.stream.PING_SECONDS", 0.01)
     wire = tell(message("hi", model="echo"), {"x-sim-interval-ms": "35", "x-sim-tokens": "3", "x-sim-group": "1"})
     kinds = [event["type"] for event in wire.messages]
     assert kinds.count("ping") == 1 + 2 * 3

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenwire.dialects.deltas import Failed
-from tokenwire.dialects.openai_errors import describe_error
+from tokenwire.dialects.openai_chat.errors import describe_error
 from tokenwire.upstream.retry import Retry, elsewhere, retries, retry_after
 
 NOW = 1_763_600_000.0

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tokenwire.client.updates import Done, Notice, Reset, Update
 from tokenwire.dialects.deltas import Opaque, TerminalState, Usage
-from tokenwire.dialects.native_decode import Decoder
+from tokenwire.dialects.native.decode import Decoder
 from tokenwire.dialects.transcript import ToolCall, Transcript, merge_usage
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tokenwire.client.http import stream_path
 from tokenwire.client.refusals import refusal, retry_after
 from tokenwire.client.updates import Dropped, Resumed
 from tokenwire.dialects.deltas import Failed
-from tokenwire.dialects.native_decode import Decoder
+from tokenwire.dialects.native.decode import Decoder
 from tokenwire.errors import RelayUnreachable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenwire.dialects.native import describe_error
+from tokenwire.dialects.native.dialect import describe_error
 from tokenwire.errors import CursorLost, RelayRefused, StreamNotFound, StreamOver
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from tokenwire.errors import RequestRefused
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
 
-#: Name on the outside -> module of this package with a ``DIALECT``.
+#: Name on the outside -> package here; its module ``dialect`` has a ``DIALECT``.
 _MODULES: Final[dict[str, str]] = {
     "anthropic": "anthropic",
     "native": "native",
@@ -35,5 +35,5 @@ def get(name: str) -> Dialect:
     if module is None:
         known = ", ".join(names())
         raise RequestRefused(400, "unknown_dialect", f"no dialect {name!r}; there are {known}", param="dialect")
-    dialect: Dialect = import_module(f"tokenwire.dialects.{module}").DIALECT
+    dialect: Dialect = import_module(f"tokenwire.dialects.{module}.dialect").DIALECT
     return dialect

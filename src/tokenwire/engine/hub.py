@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tokenwire.dialects import native_encode as native
 from tokenwire.dialects.base import Dialect
+from tokenwire.dialects.native import encode as native
 from tokenwire.engine.clock import Clock
 from tokenwire.engine.record import SAMPLE, StreamStatistics
 from tokenwire.engine.states import Policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tokenwire import dialects
-from tokenwire.dialects.anthropic_request import parse_count, rewrite
+from tokenwire.dialects.anthropic.request import parse_count, rewrite
 from tokenwire.dialects.deltas import Failed
 from tokenwire.errors import RemoteProtocolError, RequestRefused, UpstreamError, UpstreamStatus
 from tokenwire.gateway import guard

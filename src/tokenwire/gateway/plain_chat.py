@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tokenwire.dialects.plain import DIALECT
-from tokenwire.dialects.plain_request import Question, checked, choose, in_words_of, parse_question
+from tokenwire.dialects.plain.dialect import DIALECT
+from tokenwire.dialects.plain.request import Question, checked, choose, in_words_of, parse_question
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.gateway import generate, guard, respond

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenwire import dialects
-from tokenwire.dialects.native_encode import usage_fields
+from tokenwire.dialects.native.encode import usage_fields
 from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from tokenwire.dialects import anthropic_request, openai_chat_request
+from tokenwire.dialects.anthropic import request as anthropic_request
+from tokenwire.dialects.openai_chat import request as openai_chat_request
 from tokenwire.dialects.request_body import GenerateRequest
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tokenwire.dialects import native
 from tokenwire.dialects.base import Frame
 from tokenwire.dialects.deltas import (
     Delta,
@@ -22,6 +21,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
+from tokenwire.dialects.native import dialect as native
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head, http_chunk
 from tokenwire.wire import sse

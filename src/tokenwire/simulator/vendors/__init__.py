@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tokenwire.simulator.vendors import anthropic_errors, openai_errors
-from tokenwire.simulator.vendors.anthropic_messages import refusal as anthropic_refusal
-from tokenwire.simulator.vendors.anthropic_messages import route as anthropic_route
-from tokenwire.simulator.vendors.openai_chat import not_found
-from tokenwire.simulator.vendors.openai_chat import refusal as openai_refusal
-from tokenwire.simulator.vendors.openai_chat import route as openai_chat_route
+from tokenwire.simulator.vendors.anthropic import errors as anthropic_errors
+from tokenwire.simulator.vendors.anthropic.messages import refusal as anthropic_refusal
+from tokenwire.simulator.vendors.anthropic.messages import route as anthropic_route
+from tokenwire.simulator.vendors.openai import errors as openai_errors
+from tokenwire.simulator.vendors.openai.chat import not_found
+from tokenwire.simulator.vendors.openai.chat import refusal as openai_refusal
+from tokenwire.simulator.vendors.openai.chat import route as openai_chat_route
 
 if TYPE_CHECKING:
     from tokenwire.simulator.exchange import Context, Reply, Request, Vendor

@@ -20,7 +20,7 @@ from tokenwire.simulator.schema import SchemaError, UnsatisfiableError
 from tokenwire.simulator.tokens import split_surrogates
 from tokenwire.simulator.vendors.common import UnknownModelError, Voice, bent_reply, instead, plan_for
 from tokenwire.simulator.vendors.json_bytes import to_json
-from tokenwire.simulator.vendors.openai_errors import (
+from tokenwire.simulator.vendors.openai.errors import (
     ApiError,
     flaky,
     invalid,
@@ -28,8 +28,8 @@ from tokenwire.simulator.vendors.openai_errors import (
     rate_limited,
     server_error,
 )
-from tokenwire.simulator.vendors.openai_requests import ChatRequest, ask_of, parse
-from tokenwire.simulator.vendors.openai_stream import Play, headers
+from tokenwire.simulator.vendors.openai.requests import ChatRequest, ask_of, parse
+from tokenwire.simulator.vendors.openai.stream import Play, headers
 
 # `created` of a seeded answer, which must not depend on the clock.
 _SEEDED_EPOCH = 1_790_000_000

@@ -14,8 +14,8 @@ import msgspec
 from tokenwire.dialects.base import Dialect, Mark
 from tokenwire.dialects.deltas import Failed
 from tokenwire.dialects.json_text import loads, scrub, whole
-from tokenwire.dialects.native_decode import Decoder, read_failure
-from tokenwire.dialects.native_encode import NAME, Encoder, error_fields, notice, reset
+from tokenwire.dialects.native.decode import Decoder, read_failure
+from tokenwire.dialects.native.encode import NAME, Encoder, error_fields, notice, reset
 from tokenwire.errors import LocalProtocolError
 from tokenwire.wire import sse
 

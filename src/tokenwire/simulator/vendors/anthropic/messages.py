@@ -15,8 +15,8 @@ from tokenwire.simulator.exchange import Context, Handler, Reply, Request, plain
 from tokenwire.simulator.faults import NO_FAULT
 from tokenwire.simulator.knobs import read_knobs
 from tokenwire.simulator.tokens import split_surrogates
-from tokenwire.simulator.vendors.anthropic_blocks import Text
-from tokenwire.simulator.vendors.anthropic_errors import (
+from tokenwire.simulator.vendors.anthropic.blocks import Text
+from tokenwire.simulator.vendors.anthropic.errors import (
     ApiError,
     flaky,
     invalid,
@@ -24,13 +24,13 @@ from tokenwire.simulator.vendors.anthropic_errors import (
     rate_limited,
     server_error,
 )
-from tokenwire.simulator.vendors.anthropic_ids import new_request_id
-from tokenwire.simulator.vendors.anthropic_models import model, page
-from tokenwire.simulator.vendors.anthropic_prompt import input_usage
-from tokenwire.simulator.vendors.anthropic_requests import MessagesRequest, PromptRequest, parse
-from tokenwire.simulator.vendors.anthropic_rules import check
-from tokenwire.simulator.vendors.anthropic_stream import Play, headers
-from tokenwire.simulator.vendors.anthropic_turn import turn_for
+from tokenwire.simulator.vendors.anthropic.ids import new_request_id
+from tokenwire.simulator.vendors.anthropic.models import model, page
+from tokenwire.simulator.vendors.anthropic.prompt import input_usage
+from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest, PromptRequest, parse
+from tokenwire.simulator.vendors.anthropic.rules import check
+from tokenwire.simulator.vendors.anthropic.stream import Play, headers
+from tokenwire.simulator.vendors.anthropic.turn import turn_for
 from tokenwire.simulator.vendors.common import UnknownModelError, Voice, bent_reply, instead, plan_for
 from tokenwire.simulator.vendors.json_bytes import to_json
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from tokenwire.simulator.answer import Choice
 from tokenwire.simulator.exchange import Frame, Mark, Request, head
 from tokenwire.simulator.latency import SNAPSHOTS
-from tokenwire.simulator.vendors.openai_chunks import DONE, ChunkWriter, usage_of, whole
-from tokenwire.simulator.vendors.openai_requests import ChatRequest
+from tokenwire.simulator.vendors.openai.chunks import DONE, ChunkWriter, usage_of, whole
+from tokenwire.simulator.vendors.openai.requests import ChatRequest
 
 # The head comes this share of the way to the first token. Arbitrary, but it must be before: OpenAI's head and
 # opening event arrive a moment earlier than the first token, and a client's time to first byte differs from

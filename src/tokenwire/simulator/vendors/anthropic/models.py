@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from tokenwire.simulator.faults import FAULTS, MODEL_PREFIX
 from tokenwire.simulator.latency import PROFILES, SNAPSHOTS
-from tokenwire.simulator.vendors.anthropic_errors import ApiError, invalid
+from tokenwire.simulator.vendors.anthropic.errors import ApiError, invalid
 
 _CREATED = "2026-02-17T00:00:00Z"
 _DEFAULT_LIMIT = 20

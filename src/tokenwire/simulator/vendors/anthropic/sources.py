@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tokenwire.simulator.vendors.anthropic_requests import Block, PromptRequest
-from tokenwire.simulator.vendors.anthropic_rules import cites
+from tokenwire.simulator.vendors.anthropic.requests import Block, PromptRequest
+from tokenwire.simulator.vendors.anthropic.rules import cites
 
 #: At most so many sources are cited in one answer.
 MOST_CITED = 3

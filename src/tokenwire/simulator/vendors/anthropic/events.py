@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from tokenwire.simulator.vendors.anthropic_blocks import Block, Text, Thinking, ToolUse, Turn
-from tokenwire.simulator.vendors.anthropic_ids import new_id
-from tokenwire.simulator.vendors.anthropic_prompt import InputUsage
+from tokenwire.simulator.vendors.anthropic.blocks import Block, Text, Thinking, ToolUse, Turn
+from tokenwire.simulator.vendors.anthropic.ids import new_id
+from tokenwire.simulator.vendors.anthropic.prompt import InputUsage
 from tokenwire.simulator.vendors.json_bytes import json_string, to_json
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tokenwire.dialects.openai_chat_decode import Decoder
-from tokenwire.dialects.openai_chat_encode import url_citation, word_of
-from tokenwire.dialects.openai_usage import usage_object
+from tokenwire.dialects.openai_chat.decode import Decoder
+from tokenwire.dialects.openai_chat.encode import url_citation, word_of
+from tokenwire.dialects.openai_chat.usage import usage_object
 from tokenwire.wire.sse import Event
 
 if TYPE_CHECKING:

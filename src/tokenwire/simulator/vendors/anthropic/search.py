@@ -10,8 +10,8 @@ from typing import Any
 
 from tokenwire.simulator.texts import pick
 from tokenwire.simulator.tools import subjects
-from tokenwire.simulator.vendors.anthropic_requests import MessagesRequest, ToolEntry
-from tokenwire.simulator.vendors.anthropic_sources import Citation, fitting, spoken
+from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest, ToolEntry
+from tokenwire.simulator.vendors.anthropic.sources import Citation, fitting, spoken
 
 _RESULTS = 3
 _HOSTS = ("example.com", "example.org", "example.net")

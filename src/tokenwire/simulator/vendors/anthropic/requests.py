@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from tokenwire.simulator.vendors.anthropic_errors import ApiError, invalid
+from tokenwire.simulator.vendors.anthropic.errors import ApiError, invalid
 
 Block = dict[str, Any]
 

@@ -27,9 +27,9 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
-from tokenwire.dialects.openai_chat_choice import NAME
-from tokenwire.dialects.openai_errors import error_object
-from tokenwire.dialects.openai_usage import usage_object
+from tokenwire.dialects.openai_chat.choice import NAME
+from tokenwire.dialects.openai_chat.errors import error_object
+from tokenwire.dialects.openai_chat.usage import usage_object
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.errors import LocalProtocolError
 

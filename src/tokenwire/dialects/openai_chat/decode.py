@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tokenwire.dialects.deltas import Failed, Finished, Opaque, Started, Usage
 from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, whole
 from tokenwire.dialects.numbering import Ids
-from tokenwire.dialects.openai_chat_choice import NAME, ChoiceDecoder
-from tokenwire.dialects.openai_errors import describe_text, failed, find_error
-from tokenwire.dialects.openai_usage import read_usage
+from tokenwire.dialects.openai_chat.choice import NAME, ChoiceDecoder
+from tokenwire.dialects.openai_chat.errors import describe_text, failed, find_error
+from tokenwire.dialects.openai_chat.usage import read_usage
 from tokenwire.errors import TruncatedStream
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenwire.dialects.anthropic_blocks import NAME, Block
-from tokenwire.dialects.anthropic_usage import merge, read_usage
+from tokenwire.dialects.anthropic.blocks import NAME, Block
+from tokenwire.dialects.anthropic.usage import merge, read_usage
 from tokenwire.dialects.deltas import Failed, Finished, Opaque, Started
 from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, whole
 from tokenwire.dialects.numbering import Ids
-from tokenwire.dialects.openai_errors import describe_text, failed, find_error
+from tokenwire.dialects.openai_chat.errors import describe_text, failed, find_error
 from tokenwire.errors import TruncatedStream
 
 if TYPE_CHECKING:

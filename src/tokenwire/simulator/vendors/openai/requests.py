@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from tokenwire.simulator.answer import ANY_OBJECT, Ask
 from tokenwire.simulator.tokens import count
 from tokenwire.simulator.tools import Tool
-from tokenwire.simulator.vendors.openai_errors import ApiError, invalid
+from tokenwire.simulator.vendors.openai.errors import ApiError, invalid
 
 # What OpenAI's own templates add to each message and each answer (roles and separators), in tokens.
 _PER_MESSAGE = 4

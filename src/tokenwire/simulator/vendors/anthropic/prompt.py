@@ -10,7 +10,7 @@ import msgspec
 from tokenwire.simulator.answer import Ask
 from tokenwire.simulator.tokens import count
 from tokenwire.simulator.tools import Tool
-from tokenwire.simulator.vendors.anthropic_requests import Block, MessagesRequest, PromptRequest, ToolEntry
+from tokenwire.simulator.vendors.anthropic.requests import Block, MessagesRequest, PromptRequest, ToolEntry
 
 # What templates add to each message and each request (roles and separators), in tokens.
 _PER_MESSAGE = 4

@@ -31,7 +31,7 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.json_text import loads, scrub, whole
-from tokenwire.dialects.native_encode import NAME
+from tokenwire.dialects.native.encode import NAME
 from tokenwire.errors import TruncatedStream
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import msgspec
 from tokenwire.dialects.base import Dialect, Mark
 from tokenwire.dialects.deltas import GENERATED, Delta, Failed, Logprobs, Started, Usage
 from tokenwire.dialects.json_text import loads
-from tokenwire.dialects.openai_chat_choice import NAME
-from tokenwire.dialects.openai_chat_decode import Decoder
-from tokenwire.dialects.openai_chat_encode import Encoder
-from tokenwire.dialects.openai_chat_response import decode_response, fold_response
-from tokenwire.dialects.openai_errors import describe_error, error_body
+from tokenwire.dialects.openai_chat.choice import NAME
+from tokenwire.dialects.openai_chat.decode import Decoder
+from tokenwire.dialects.openai_chat.encode import Encoder
+from tokenwire.dialects.openai_chat.errors import describe_error, error_body
+from tokenwire.dialects.openai_chat.response import decode_response, fold_response
 from tokenwire.wire import sse
 
 __all__ = ["DIALECT", "NAME", "Decoder", "Encoder", "decode_response", "fold_response", "scan"]

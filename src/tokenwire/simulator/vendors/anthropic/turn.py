@@ -10,14 +10,14 @@ from tokenwire.simulator.answer import Ask, Choice, answer
 from tokenwire.simulator.knobs import Knobs
 from tokenwire.simulator.schema import SchemaError, UnsatisfiableError
 from tokenwire.simulator.tokens import pieces
-from tokenwire.simulator.vendors.anthropic_blocks import Block, Given, Text, Thinking, ToolUse, Turn, bursts_of
-from tokenwire.simulator.vendors.anthropic_errors import invalid
-from tokenwire.simulator.vendors.anthropic_ids import new_id
-from tokenwire.simulator.vendors.anthropic_prompt import ask_of, tokens_of
-from tokenwire.simulator.vendors.anthropic_requests import MessagesRequest
-from tokenwire.simulator.vendors.anthropic_search import search, search_tool, searches
-from tokenwire.simulator.vendors.anthropic_sources import Citation, citations_of
-from tokenwire.simulator.vendors.anthropic_thinking import redact, sign, thoughts
+from tokenwire.simulator.vendors.anthropic.blocks import Block, Given, Text, Thinking, ToolUse, Turn, bursts_of
+from tokenwire.simulator.vendors.anthropic.errors import invalid
+from tokenwire.simulator.vendors.anthropic.ids import new_id
+from tokenwire.simulator.vendors.anthropic.prompt import ask_of, tokens_of
+from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest
+from tokenwire.simulator.vendors.anthropic.search import search, search_tool, searches
+from tokenwire.simulator.vendors.anthropic.sources import Citation, citations_of
+from tokenwire.simulator.vendors.anthropic.thinking import redact, sign, thoughts
 
 #: How Anthropic lets people provoke a refusal and redacted thinking; the real words go on after this.
 MAGIC_REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from tokenwire.simulator.exchange import Frame, Mark, Request, head
 from tokenwire.simulator.fault_scene import Says
 from tokenwire.simulator.latency import SNAPSHOTS
-from tokenwire.simulator.vendors.anthropic_blocks import Block, Given, Text, Thinking, ToolUse, Turn
-from tokenwire.simulator.vendors.anthropic_errors import overloaded, rate_limited, server_error
-from tokenwire.simulator.vendors.anthropic_events import PING, EventWriter
-from tokenwire.simulator.vendors.anthropic_ids import new_request_id
-from tokenwire.simulator.vendors.anthropic_prompt import InputUsage
-from tokenwire.simulator.vendors.anthropic_requests import MessagesRequest
+from tokenwire.simulator.vendors.anthropic.blocks import Block, Given, Text, Thinking, ToolUse, Turn
+from tokenwire.simulator.vendors.anthropic.errors import overloaded, rate_limited, server_error
+from tokenwire.simulator.vendors.anthropic.events import PING, EventWriter
+from tokenwire.simulator.vendors.anthropic.ids import new_request_id
+from tokenwire.simulator.vendors.anthropic.prompt import InputUsage
+from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest
 
 # The head and message_start come this share of the way to the first token, as on the OpenAI side.
 _HEAD_SHARE = 0.8

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tokenwire.dialects.deltas import Failed
-from tokenwire.dialects.openai_errors import STATUS_OF_WORD
+from tokenwire.dialects.openai_chat.errors import STATUS_OF_WORD
 
 _TYPE_OF_STATUS: Final[dict[int, str]] = {
     401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from tokenwire.dialects.anthropic_blocks import NAME
-from tokenwire.dialects.anthropic_decode import Decoder
-from tokenwire.dialects.anthropic_encode import Encoder
-from tokenwire.dialects.anthropic_errors import error_body, is_error_object
-from tokenwire.dialects.anthropic_response import decode_response, fold_response
+from tokenwire.dialects.anthropic.blocks import NAME
+from tokenwire.dialects.anthropic.decode import Decoder
+from tokenwire.dialects.anthropic.encode import Encoder
+from tokenwire.dialects.anthropic.errors import error_body, is_error_object
+from tokenwire.dialects.anthropic.response import decode_response, fold_response
 from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.dialects.deltas import GENERATED, Delta, Failed, Started
 from tokenwire.dialects.json_text import loads
-from tokenwire.dialects.openai_errors import describe_error
+from tokenwire.dialects.openai_chat.errors import describe_error
 from tokenwire.wire import sse
 from tokenwire.wire.envelope import PADDING
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tokenwire.dialects.anthropic_decode import Decoder
-from tokenwire.dialects.anthropic_encode import citation_object, message_object, word_of
-from tokenwire.dialects.anthropic_usage import usage_object
+from tokenwire.dialects.anthropic.decode import Decoder
+from tokenwire.dialects.anthropic.encode import citation_object, message_object, word_of
+from tokenwire.dialects.anthropic.usage import usage_object
 from tokenwire.dialects.json_text import loads
-from tokenwire.dialects.openai_errors import describe_error
+from tokenwire.dialects.openai_chat.errors import describe_error
 from tokenwire.wire.sse import Event
 
 if TYPE_CHECKING:

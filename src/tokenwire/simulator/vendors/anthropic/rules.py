@@ -6,9 +6,9 @@ results, thinking that was altered.
 
 from __future__ import annotations
 
-from tokenwire.simulator.vendors.anthropic_errors import invalid
-from tokenwire.simulator.vendors.anthropic_requests import Block, Message, MessagesRequest, PromptRequest
-from tokenwire.simulator.vendors.anthropic_thinking import genuine, genuine_redacted
+from tokenwire.simulator.vendors.anthropic.errors import invalid
+from tokenwire.simulator.vendors.anthropic.requests import Block, Message, MessagesRequest, PromptRequest
+from tokenwire.simulator.vendors.anthropic.thinking import genuine, genuine_redacted
 
 #: Block type -> what it must have beside its type. Other types are accepted as they are: the set is open.
 _NEEDS: dict[str, tuple[str, ...]] = {

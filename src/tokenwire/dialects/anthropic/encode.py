@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tokenwire.dialects.anthropic_blocks import NAME
-from tokenwire.dialects.anthropic_decode import REASONS
-from tokenwire.dialects.anthropic_errors import error_data
-from tokenwire.dialects.anthropic_usage import usage_object
-from tokenwire.dialects.anthropic_writer import Writer
+from tokenwire.dialects.anthropic.blocks import NAME
+from tokenwire.dialects.anthropic.decode import REASONS
+from tokenwire.dialects.anthropic.errors import error_data
+from tokenwire.dialects.anthropic.usage import usage_object
+from tokenwire.dialects.anthropic.writer import Writer
 from tokenwire.dialects.base import Frame
 from tokenwire.dialects.deltas import (
     Citation,

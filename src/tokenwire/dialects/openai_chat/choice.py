@@ -16,8 +16,8 @@ from tokenwire.dialects.deltas import (
 )
 from tokenwire.dialects.json_text import NOTHING, mend
 from tokenwire.dialects.numbering import Blocks, Ids
-from tokenwire.dialects.openai_parts import content_parts, reasoning_details
-from tokenwire.dialects.openai_tools import End, Entry, ToolCalls
+from tokenwire.dialects.openai_chat.parts import content_parts, reasoning_details
+from tokenwire.dialects.openai_chat.tools import End, Entry, ToolCalls
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, FinishReason

@@ -1,0 +1,1 @@
+"""Anthropic's Messages: ``dialect`` is the record, the other files its work."""

@@ -1,0 +1,1 @@
+"""Anthropic's API, as the simulator serves it: ``messages`` has the routes."""

@@ -1,0 +1,1 @@
+"""OpenAI's API, as the simulator serves it: ``chat`` has the routes."""
