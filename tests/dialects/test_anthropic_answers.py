@@ -93,7 +93,7 @@ def test_a_whole_answer_is_the_deltas_of_a_stream() -> None:
     assert DIALECT.decode_response(json.dumps(WHOLE).encode()) == [
         Started("msg_1", "claude"),
         ReasoningDelta("hm", 0, 0),
-        ReasoningSignature("sig", 0, 0),
+        ReasoningSignature("sig", 0, 0, "anthropic"),
         Opaque("anthropic", start, "content_block_start"),
         Opaque("anthropic", {"type": "content_block_stop", "index": 1}, "content_block_stop"),
         TextDelta("Hello", 0, 2),

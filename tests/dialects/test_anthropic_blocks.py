@@ -71,7 +71,8 @@ def test_blocks_may_be_whole_at_their_start(deltas_of: Read) -> None:
         m.block(1, "thinking", thinking="b", signature="c"), m.end(1), *END,
     )  # fmt: skip
     assert deltas[2:6] == [
-        TextDelta("a", 0, 0), Citation(source, 0, 0), ReasoningDelta("b", 0, 1), ReasoningSignature("c", 0, 1)
+        TextDelta("a", 0, 0), Citation(source, 0, 0), ReasoningDelta("b", 0, 1),
+        ReasoningSignature("c", 0, 1, "anthropic"),
     ]  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def test_a_message_that_starts_with_a_content_loses_none(deltas_of: Read) -> Non
 
 def test_thoughts_that_are_not_shown_have_a_signature_all_the_same(deltas_of: Read) -> None:
     deltas = deltas_of(m.start(), m.block(0, "thinking"), m.delta("signature_delta", signature="sig"), m.end(), *END)
-    assert kinds(deltas, ReasoningDelta, ReasoningSignature) == [ReasoningSignature("sig", 0, 0)]
+    assert kinds(deltas, ReasoningDelta, ReasoningSignature) == [ReasoningSignature("sig", 0, 0, "anthropic")]
 
 
 def test_an_estimate_beside_a_thought_is_no_thought(deltas_of: Read) -> None:

@@ -115,7 +115,7 @@ def test_q16_the_same_thought_in_two_fields_is_taken_once(feed: Feed, chunk: Chu
 def test_q16_three_fields_one_of_them_a_list(feed: Feed, chunk: Chunk) -> None:
     details = [{"type": "reasoning.text", "text": "Hm", "signature": "S", "index": 0}]
     deltas = said(feed(chunk({"reasoning_content": "", "reasoning": "Hm", "reasoning_details": details}), "[DONE]"))
-    assert deltas[:-1] == [ReasoningDelta("Hm"), ReasoningSignature("S")]
+    assert deltas[:-1] == [ReasoningDelta("Hm"), ReasoningSignature("S", dialect="openai.chat")]
 
 
 def test_reasoning_that_is_only_in_the_details(feed: Feed, chunk: Chunk) -> None:
@@ -131,7 +131,7 @@ def test_reasoning_that_is_only_in_the_details(feed: Feed, chunk: Chunk) -> None
 def test_litellm_thinking_blocks_bring_the_signature(feed: Feed, chunk: Chunk) -> None:
     block = {"type": "thinking", "thinking": "Hm", "signature": "S"}
     deltas = said(feed(chunk({"reasoning_content": "Hm", "thinking_blocks": [block]}), "[DONE]"))
-    assert deltas[:-1] == [ReasoningDelta("Hm"), ReasoningSignature("S")]
+    assert deltas[:-1] == [ReasoningDelta("Hm"), ReasoningSignature("S", dialect="openai.chat")]
 
 
 def test_one_detail_that_is_no_list(feed: Feed, chunk: Chunk) -> None:
@@ -143,14 +143,15 @@ def test_a_late_signature_belongs_to_the_thought_and_opens_nothing(feed: Feed, c
     detail = {"reasoning_details": [{"type": "reasoning.text", "signature": "S"}]}
     deltas = said(feed(chunk({"reasoning": "Hm"}), chunk({"content": "a"}), chunk(detail), chunk({"content": "b"})))
     assert deltas[:4] == [
-        ReasoningDelta("Hm"), TextDelta("a", block=1), ReasoningSignature("S"), TextDelta("b", block=1),
+        ReasoningDelta("Hm"), TextDelta("a", block=1), ReasoningSignature("S", dialect="openai.chat"),
+        TextDelta("b", block=1),
     ]  # fmt: skip
 
 
 def test_a_signature_without_thought_has_a_block_of_its_own(feed: Feed, chunk: Chunk) -> None:
     detail = {"reasoning_details": [{"type": "reasoning.text", "signature": "S"}]}
     deltas = said(feed(chunk(detail), chunk({"content": "a"}), "[DONE]"))
-    assert deltas[:2] == [ReasoningSignature("S"), TextDelta("a", block=1)]
+    assert deltas[:2] == [ReasoningSignature("S", dialect="openai.chat"), TextDelta("a", block=1)]
 
 
 def test_runs_of_one_kind_are_blocks(feed: Feed, chunk: Chunk) -> None:

@@ -62,7 +62,7 @@ def test_everything_has_its_place(fold: Fold) -> None:
 
 
 def test_segments_keep_the_order_of_arrival(fold: Fold) -> None:
-    assert [(kind, block, text) for kind, block, text in fold(EVERYTHING).choice().segments()] == [
+    assert [(kind, block, text) for kind, block, text, _ in fold(EVERYTHING).choice().segments()] == [
         ("reasoning", 0, "Hm"), ("signature", 0, "S"), ("signature", 0, "T"), ("text", 1, "ab"), ("tool_call", 2, ""),
         ("text", 3, "c"), ("refusal", 4, "No."),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from tokenwire.errors import RequestRefused
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
+    from tokenwire.dialects.prompt.fit import Prompts
 
 #: Name on the outside -> package here; its module ``dialect`` has a ``DIALECT``.
 _MODULES: Final[dict[str, str]] = {
@@ -37,3 +38,11 @@ def get(name: str) -> Dialect:
         raise RequestRefused(400, "unknown_dialect", f"no dialect {name!r}; there are {known}", param="dialect")
     dialect: Dialect = import_module(f"tokenwire.dialects.{module}.dialect").DIALECT
     return dialect
+
+
+@cache
+def prompts(name: str) -> Prompts:
+    """How requests in the dialect *name* are read and written. Raises as ``get`` does."""
+    get(name)
+    found: Prompts = import_module(f"tokenwire.dialects.{_MODULES[name]}.prompt").PROMPTS
+    return found

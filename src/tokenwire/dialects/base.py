@@ -5,14 +5,21 @@ A dialect file is pure: it maps events to deltas and back, and never buffers lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from tokenwire.dialects.deltas import Delta, Failed, Terminal
+    from tokenwire.dialects.deltas import Delta, Failed, FinishReason, Terminal
     from tokenwire.dialects.transcript import Transcript
     from tokenwire.wire.sse import Event
+
+
+#: What of an answer not every dialect can tell. ``signature``: of a thought; ``call signature``: of a call.
+Aspect: TypeAlias = Literal[
+    "several answers", "reasoning", "signature", "call signature", "refusal", "citations", "logprobs", "usage",
+    "cached input", "cache writes", "reasoning tokens",
+]  # fmt: skip
 
 
 class Frame(NamedTuple):
@@ -69,9 +76,14 @@ class Dialect:
     """One wire dialect.
 
     Attributes:
-        framing: ``sse`` or ``ndjson``.
-        ids: whether stock clients bear ``id:`` lines on the dialect's own POST route.
-        heartbeat: bytes for an idle reader where ids are off (where they are on, ``: hb`` and ONE newline).
+        framing: ``sse``; ``ndjson``, each frame's data a line; or ``raw``, each frame's data as it is.
+        ids: whether stock clients bear ``id:`` lines on the dialect's own POST route; None: never, wherever (Gemini).
+        heartbeat: bytes for an idle reader where ids are off (where they are on, ``: hb`` and ONE newline); b"" where
+            stock clients bear none.
+        headers: of a streaming answer, beside those that all have.
+        loses: what this dialect has no words for -> what becomes of it. docs/translation.md lists it, and tests that
+            compare an answer with its translation leave out what stands here, and nothing else.
+        reasons: what a reason to finish becomes on its way through this dialect, where not itself.
         holes: paths of JSON strings (or whole numbers) that vary from frame to frame and mean nothing else, the
             important ones first: four count (envelopes). ``("padding",)`` is the spaces before the last brace.
         scan: a cheap look at one whole frame (bytes through the blank line); never raises.
@@ -91,10 +103,13 @@ class Dialect:
     """
 
     name: str
-    framing: Literal["sse", "ndjson"]
+    framing: Literal["sse", "ndjson", "raw"]
     content_type: str
-    ids: bool
+    ids: bool | None
     heartbeat: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    loses: Mapping[Aspect, str] = field(default_factory=dict)
+    reasons: Mapping[FinishReason, FinishReason] = field(default_factory=dict)
     holes: tuple[tuple[str | int, ...], ...]
     decoder: Callable[[], Decoder]
     encoder: Callable[[str, float, str], Encoder]

@@ -51,11 +51,13 @@ class ReasoningDelta(Struct, frozen=True):
 
 
 class ReasoningSignature(Struct, frozen=True):
-    """Opaque proof of a reasoning block, to be sent back unchanged on the next turn."""
+    """Opaque proof of a block, to be sent back unchanged on the next turn: of a thought, or of a call (Gemini signs
+    those), by the block that it names. ``dialect``: the name of the one whose vendor made it (``signatures``)."""
 
     signature: str
     choice: int = 0
     block: int = 0
+    dialect: str = ""
 
 
 class RefusalDelta(Struct, frozen=True):

@@ -99,7 +99,7 @@ class Transcript:
         elif isinstance(delta, RefusalDelta):
             self._at(delta.choice).say("refusal", delta.block, delta.text)
         elif isinstance(delta, ReasoningSignature):
-            self._at(delta.choice).say("signature", delta.block, delta.signature)
+            self._at(delta.choice).say("signature", delta.block, delta.signature, delta.dialect)
         elif isinstance(delta, Citation):
             self._at(delta.choice).cite(delta)
         else:

@@ -28,11 +28,13 @@ Kind: TypeAlias = Literal["text", "reasoning", "refusal", "signature", "tool_cal
 
 
 class Segment(NamedTuple):
-    """A closed run: its kind, its block and its text (empty for the place of a tool call)."""
+    """A closed run: its kind, its block and its text (empty for the place of a tool call). ``dialect``: whose vendor
+    made it, of a signature."""
 
     kind: Kind
     block: int
     text: str
+    dialect: str = ""
 
 
 class ToolCall:
@@ -67,8 +69,8 @@ class Choice:
     """
 
     __slots__ = (
-        "_citations", "_closed", "_logprobs", "_open", "_open_block", "_open_kind", "_refusal_logprobs", "index",
-        "native_reason", "reason", "started", "tool_calls",
+        "_citations", "_closed", "_logprobs", "_open", "_open_block", "_open_dialect", "_open_kind",
+        "_refusal_logprobs", "index", "native_reason", "reason", "started", "tool_calls",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -81,6 +83,7 @@ class Choice:
         self._open = Text()
         self._open_kind: Kind | None = None
         self._open_block = 0
+        self._open_dialect = ""
         self._citations: Pieces[Citation] = Pieces()
         self._logprobs: Pieces[Any] = Pieces()
         self._refusal_logprobs: Pieces[Any] = Pieces()
@@ -117,20 +120,21 @@ class Choice:
         """Everything said, in order of arrival; neighbours of one kind and block are one segment."""
         segments = self._closed.items()
         if self._open_kind is not None:
-            segments.append(Segment(self._open_kind, self._open_block, str(self._open)))
+            segments.append(self._segment(self._open_kind))
         return segments
 
-    def say(self, kind: Kind, block: int, text: str) -> None:
+    def say(self, kind: Kind, block: int, text: str, dialect: str = "") -> None:
         """Add *text* to the open segment, or begin one."""
         if kind != self._open_kind or block != self._open_block or kind == "signature":
             self.close_segment()
             self._open_kind = kind
             self._open_block = block
+            self._open_dialect = dialect
         self._open.append(text)
 
     def close_segment(self) -> None:
         if self._open_kind is not None:
-            self._closed.append(Segment(self._open_kind, self._open_block, str(self._open)))
+            self._closed.append(self._segment(self._open_kind))
             self._open = Text()
             self._open_kind = None
 
@@ -152,7 +156,7 @@ class Choice:
     def deltas(self) -> Iterator[Delta]:
         """The fewest deltas, in a legal order, that fold to this choice (opaque ones are not kept)."""
         index = self.index
-        for kind, block, text in self.segments():
+        for kind, block, text, dialect in self.segments():
             if kind == "text":
                 yield TextDelta(text, index, block)
             elif kind == "reasoning":
@@ -160,7 +164,7 @@ class Choice:
             elif kind == "refusal":
                 yield RefusalDelta(text, index, block)
             elif kind == "signature":
-                yield ReasoningSignature(text, index, block)
+                yield ReasoningSignature(text, index, block, dialect)
             else:
                 call = self.tool_calls[block]
                 yield ToolCallStarted(call.id, call.name, index, block)
@@ -183,9 +187,13 @@ class Choice:
         twin._closed = self._closed.copy()
         twin._open = self._open.copy()
         twin._open_kind, twin._open_block = self._open_kind, self._open_block
+        twin._open_dialect = self._open_dialect
         twin._logprobs = self._logprobs.copy()
         twin._refusal_logprobs = self._refusal_logprobs.copy()
         return twin
+
+    def _segment(self, kind: Kind) -> Segment:
+        return Segment(kind, self._open_block, str(self._open), self._open_dialect)
 
     def _joined(self, kind: Kind) -> str:
         return "".join([segment.text for segment in self.segments() if segment.kind == kind])

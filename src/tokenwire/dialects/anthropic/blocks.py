@@ -124,7 +124,7 @@ class Block:
         elif member == "thinking":
             out.append(ReasoningDelta(value, 0, self.number))
         elif member == "signature":
-            out.append(ReasoningSignature(value, 0, self.number))
+            out.append(ReasoningSignature(value, 0, self.number, NAME))
         else:
             assert self._balance is not None
             self._balance.feed(value)

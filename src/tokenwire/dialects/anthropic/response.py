@@ -71,7 +71,7 @@ def _content(choice: Choice) -> list[dict[str, Any]]:
     """Its blocks, citations with the text that they belong to, a signature with its thought."""
     cited = choice.citations
     content: list[dict[str, Any]] = []
-    for kind, block, text in choice.segments():
+    for kind, block, text, _ in choice.segments():
         last = content[-1] if content else {}
         if kind == "signature":
             if last.get("type") != "thinking" and last.get("type") != "text":

@@ -60,6 +60,7 @@ class _Said(Struct):
 
 class _Signature(Struct):
     signature: str
+    dialect: str = ""
     choice: int = 0
     block: int = 0
 
@@ -250,7 +251,9 @@ _READERS: Final[dict[str, Callable[[str], list[Delta]]]] = {
     "text": _reader(_Said, lambda it: [TextDelta(it.t, it.choice, it.block)]),
     "reasoning": _reader(_Said, lambda it: [ReasoningDelta(it.t, it.choice, it.block)]),
     "refusal": _reader(_Said, lambda it: [RefusalDelta(it.t, it.choice, it.block)]),
-    "reasoning_signature": _reader(_Signature, lambda it: [ReasoningSignature(it.signature, it.choice, it.block)]),
+    "reasoning_signature": _reader(
+        _Signature, lambda it: [ReasoningSignature(it.signature, it.choice, it.block, it.dialect)]
+    ),
     "tool_call": _reader(ToolCallStarted, lambda it: [it]),
     "tool_args": _reader(_Args, lambda it: [ToolCallDelta(it.json, it.choice, it.block)]),
     "tool_end": _reader(ToolCallEnded, lambda it: [it]),

@@ -150,7 +150,8 @@ class Encoder:
         if isinstance(delta, RefusalDelta):
             return self._event("refusal", {"t": delta.text}, delta.choice, delta.block)
         if isinstance(delta, ReasoningSignature):
-            return self._event("reasoning_signature", {"signature": delta.signature}, delta.choice, delta.block)
+            said = {"signature": delta.signature, **_known(dialect=delta.dialect or None)}
+            return self._event("reasoning_signature", said, delta.choice, delta.block)
         if isinstance(delta, Citation):
             return self._event("citation", {"source": delta.data}, delta.choice, delta.block)
         if isinstance(delta, Logprobs):

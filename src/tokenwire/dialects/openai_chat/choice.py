@@ -159,7 +159,7 @@ class ChoiceDecoder:
             if kind == "signature":
                 block = self._blocks.last.get("reasoning")
                 block = self._blocks.run("reasoning") if block is None else block
-                out.append(ReasoningSignature(value, self.index, block))
+                out.append(ReasoningSignature(value, self.index, block, NAME))
             elif kind == "citation":
                 self.cite(value, out)
             elif kind == "unknown":
