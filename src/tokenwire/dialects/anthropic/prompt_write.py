@@ -21,7 +21,7 @@ from tokenwire.dialects.prompt.vocabulary import Call, Media, Refused, Result, S
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tokenwire.dialects.prompt.vocabulary import Part, Prompt, Reasoning, Turn
+    from tokenwire.dialects.prompt.vocabulary import Part, Prompt, Reasoning, ToolChoice, Turn
 
 PICTURES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 #: Tokens: the smallest budget of thinking.
@@ -84,7 +84,8 @@ def _thinking(reasoning: Reasoning) -> dict[str, Any] | None:
 
 def _tools(prompt: Prompt) -> list[dict[str, Any]]:
     """The tools; if only some may be chosen, those."""
-    names = () if prompt.tool_choice is None else prompt.tool_choice.names
+    choice = prompt.tool_choice
+    names = () if choice is None or _forced(choice) else choice.names
     nothing = {"type": "object", "properties": {}}
     return [
         _known(
@@ -106,9 +107,14 @@ def _choice(prompt: Prompt) -> dict[str, Any] | None:
         return {"type": "auto", **single} if single else None
     if choice.mode == "none":
         return {"type": "none"}
-    if choice.mode == "required" and len(choice.names) == 1:
+    if _forced(choice):
         return {"type": "tool", "name": choice.names[0], **single}
     return {"type": "auto" if choice.mode == "auto" else "any", **single}
+
+
+def _forced(choice: ToolChoice) -> bool:
+    """Whether it is one tool that must be called."""
+    return choice.mode == "required" and len(choice.names) == 1
 
 
 def _messages(turns: list[Turn]) -> list[dict[str, Any]]:
