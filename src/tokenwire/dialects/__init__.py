@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Name on the outside -> package here; its module ``dialect`` has a ``DIALECT``.
 _MODULES: Final[dict[str, str]] = {
     "anthropic": "anthropic",
+    "gemini": "gemini",
     "native": "native",
     "ollama": "ollama",
     "ollama.generate": "ollama_generate",
