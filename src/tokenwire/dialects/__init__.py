@@ -17,6 +17,7 @@ _MODULES: Final[dict[str, str]] = {
     "anthropic": "anthropic",
     "native": "native",
     "openai.chat": "openai_chat",
+    "openai.responses": "openai_responses",
 }
 
 
