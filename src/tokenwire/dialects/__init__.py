@@ -20,6 +20,7 @@ _MODULES: Final[dict[str, str]] = {
     "ollama": "ollama",
     "ollama.generate": "ollama_generate",
     "openai.chat": "openai_chat",
+    "openai.responses": "openai_responses",
 }
 
 #: Dialects that belong to one route: nobody outside asks for them by name.

@@ -66,11 +66,13 @@ class Choice:
     Attributes:
         tool_calls: by block, in order of first appearance.
         reason, native_reason: why it ended, or None while it has not.
+        told: how many deltas of text, thought, refusal, signature and call it is made of; ``scored``: and of
+            log-probabilities for text. For dialects that number their events.
     """
 
     __slots__ = (
         "_citations", "_closed", "_logprobs", "_open", "_open_block", "_open_dialect", "_open_kind",
-        "_refusal_logprobs", "index", "native_reason", "reason", "started", "tool_calls",
+        "_refusal_logprobs", "index", "native_reason", "reason", "scored", "started", "told", "tool_calls",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -79,6 +81,8 @@ class Choice:
         self.tool_calls: dict[int, ToolCall] = {}
         self.reason: FinishReason | None = None
         self.native_reason: str | None = None
+        self.told = 0
+        self.scored = 0
         self._closed: Pieces[Segment] = Pieces()
         self._open = Text()
         self._open_kind: Kind | None = None
@@ -125,6 +129,7 @@ class Choice:
 
     def say(self, kind: Kind, block: int, text: str, dialect: str = "") -> None:
         """Add *text* to the open segment, or begin one."""
+        self.told += 1
         if kind != self._open_kind or block != self._open_block or kind == "signature":
             self.close_segment()
             self._open_kind = kind
@@ -142,6 +147,7 @@ class Choice:
         self._citations.append(citation)
 
     def add_logprobs(self, delta: Logprobs) -> None:
+        self.scored += bool(delta.content)
         self._logprobs.extend(delta.content or [])
         self._refusal_logprobs.extend(delta.refusal or [])
 
@@ -184,6 +190,7 @@ class Choice:
         twin.tool_calls = {block: call.copy() for block, call in self.tool_calls.items()}
         twin._citations = self._citations.copy()
         twin.reason, twin.native_reason = self.reason, self.native_reason
+        twin.told, twin.scored = self.told, self.scored
         twin._closed = self._closed.copy()
         twin._open = self._open.copy()
         twin._open_kind, twin._open_block = self._open_kind, self._open_block

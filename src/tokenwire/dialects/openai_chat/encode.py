@@ -254,7 +254,7 @@ def word_of(reason: FinishReason, refused: bool) -> str | None:
 def url_citation(source: dict[str, Any]) -> dict[str, Any]:
     """*source* as an annotation: another dialect's object becomes a ``url_citation`` if it has an address."""
     url = source.get("url") or source.get("uri")
-    if source.get("type") == "url_citation" or not isinstance(url, str):
+    if "url_citation" in source or not isinstance(url, str):
         return source
     cited = {name: source[name] for name in ("title", "start_index", "end_index") if name in source}
     return {"type": "url_citation", "url_citation": {"url": url, **cited}}
