@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 #: Name on the outside -> package here; its module ``dialect`` has a ``DIALECT``.
 _MODULES: Final[dict[str, str]] = {
+    "agui": "agui",
     "anthropic": "anthropic",
     "native": "native",
     "openai.chat": "openai_chat",
+    "ui-messages": "ui_messages",
 }
 
 
