@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+
 import pytest
 from tests.dialects.client_dialects import body_of, deltas_of, fold_of, joined, read, recorded, said
 
-from tokenwire.dialects.deltas import Opaque
 from tokenwire.dialects.agui.dialect import DIALECT
+from tokenwire.dialects.deltas import Opaque
 from tokenwire.wire import sse
 
 CASES = recorded()
