@@ -12,7 +12,7 @@ def parse_request(body: bytes, *, model: str, stream: bool) -> GenerateRequest:
     Raises:
         RequestRefused: 400, naming the member and what was wrong with it.
     """
-    return GenerateRequest(model, stream, True, read_body(body, ("contents",), "contents"))
+    return GenerateRequest(model, stream, True, read_body(body, ("contents",), array="contents"))
 
 
 def rewrite(request: GenerateRequest, *, model: str, include_usage: bool = True) -> bytes:
