@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect, Frame
-from tokenwire.dialects.deltas import Delta, Failed, Terminal
+from tokenwire.dialects.deltas import Delta, Terminal
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import ndjson, sse
 

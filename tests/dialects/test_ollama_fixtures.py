@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-
 from tests.dialects.ollama_lines import (
     FIXTURES,
     GENERATE,
@@ -21,6 +20,7 @@ from tests.dialects.ollama_lines import (
     summary,
     written,
 )
+
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.deltas import Delta, Failed
@@ -96,7 +96,9 @@ def test_a_copied_decoder_goes_on_like_the_first(case: str) -> None:
     for line in recorded(case).decode().splitlines():
         abandoned, decoder = decoder, decoder.copy()
         deltas += decoder.feed(sse.Event(data=line))
-        abandoned.feed(sse.Event(data='{"message":{"content":"x","tool_calls":[{"function":{"name":"f"}}]},"done":true}'))
+        abandoned.feed(
+            sse.Event(data='{"message":{"content":"x","tool_calls":[{"function":{"name":"f"}}]},"done":true}')
+        )
     assert deltas + decoder.close() == deltas_of(recorded(case))
 
 

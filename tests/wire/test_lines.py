@@ -67,7 +67,9 @@ def test_recorded_bodies_keep_every_byte_wherever_they_are_cut(path: Path, end: 
 
 @settings(deadline=None)
 @given(
-    st.lists(st.sampled_from((b"{", b"}", b'{"a":1}', b"\n", b"\r", b" ", b"\xef\xbb\xbf", b"\xff", b'"x"', b"\xe2\x80"))),
+    st.lists(
+        st.sampled_from((b"{", b"}", b'{"a":1}', b"\n", b"\r", b" ", b"\xef\xbb\xbf", b"\xff", b'"x"', b"\xe2\x80"))
+    ),
     st.lists(st.integers(0, 60)),
 )
 def test_any_bytes_read_the_same_as_by_the_decoder(pieces: list[bytes], cuts: list[int]) -> None:
