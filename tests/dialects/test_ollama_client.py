@@ -69,6 +69,7 @@ def client() -> Iterator[Client]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     with ollama.Client(f"http://127.0.0.1:{server.server_address[1]}") as made:
+        assert isinstance(made, ollama.Client)
 
         def make(body: bytes, status: int = 200) -> ollama.Client:
             answer.update(body=body, status=status)

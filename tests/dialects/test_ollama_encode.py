@@ -149,6 +149,8 @@ def test_durations_are_what_is_known_and_no_more() -> None:
     assert {name: last[name] for name in last if name.endswith(("duration", "count"))} == {
         "total_duration": 1_000_000_000, "prompt_eval_count": 7, "eval_count": 8, "eval_duration": 750_000_000,
     }  # fmt: skip
+    known = Terminal("completed", e2e_ms=2.0)
+    assert lines_of([], terminal=known)[-1]["total_duration"] == 2_000_000
     own = Usage(7, 8, raw={"eval_count": 8, "prompt_eval_count": 7, "load_duration": 5})
     last = lines_of([own], terminal=Terminal("completed", ttft_ms=1.0, e2e_ms=2.0))[-1]
     assert "total_duration" not in last

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.dialects.ollama_lines import OLLAMA, as_generate, deltas_of, fold_of, recorded, text_line
+from tests.dialects.ollama_lines import GENERATE, OLLAMA, as_generate, deltas_of, fold_of, recorded, text_line
 
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import (
@@ -255,6 +255,26 @@ def test_the_look_at_a_line_finds_what_it_is(line: Any, mark: int) -> None:
     for end in (b"\n", b"\r\n"):
         assert OLLAMA.scan(frame + end) == mark
         assert OLLAMA.look(frame + end, OLLAMA.decoder())[0] == mark
+
+
+@pytest.mark.parametrize(
+    ("line", "mark"),
+    [
+        ({"response": "a", "done": False}, Mark.PLAIN),
+        ({"response": "", "thinking": "a"}, Mark.PLAIN),
+        ({"response": None, "thinking": "a"}, Mark.PLAIN),
+        ({"response": "", "tool_calls": [call()]}, Mark.NOTABLE),
+        ({"response": "", "done": True}, Mark.NOTABLE | Mark.DONE),
+        ({"response": "", "done": True, "context": [1]}, Mark.NOTABLE | Mark.DONE),
+        ({"error": "no"}, Mark.NOTABLE | Mark.ERROR),
+    ],
+)
+def test_the_look_at_a_line_of_generate_finds_what_it_is(line: Any, mark: int) -> None:
+    frame = json.dumps(line).encode() + b"\n"
+    assert GENERATE.scan(frame) == GENERATE.look(frame, GENERATE.decoder())[0] == mark
+    if mark == Mark.PLAIN and line["response"] is not None:
+        assert GENERATE.peek is not None
+        assert GENERATE.peek(frame) is None
 
 
 def test_the_record_says_what_the_engine_needs() -> None:
