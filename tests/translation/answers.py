@@ -184,10 +184,10 @@ def _of_choice(source: Choice, again: Choice, target: Dialect) -> list[str]:
         kept.append(("call signatures", signatures(source, of_calls=True), signatures(again, of_calls=True)))
     if "call ids" not in loses:
         ids = [[call.id for call in each.tool_calls.values() if call.ended] for each in (source, again)]
-        kept.append(("call ids", *ids))
+        kept.append(("call ids", ids[0], ids[1]))
     if "citations" not in loses:
         cited = [sorted(filter(None, (address(one.data) for one in each.citations))) for each in (source, again)]
-        kept.append(("citations", *cited))
+        kept.append(("citations", cited[0], cited[1]))
     if "logprobs" not in loses:
         kept.append(("logprobs", source.logprobs, again.logprobs))
     found = [f"{name}: {was!r} became {now!r}" for name, was, now in kept if was != now]
