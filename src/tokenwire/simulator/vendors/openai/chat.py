@@ -107,8 +107,7 @@ def _chat(request: Request, context: Context) -> Reply:
     metadata = {name.lower(): value for name, value in (wanted.metadata or {}).items()}
     try:
         knobs = read_knobs(request.headers, metadata)
-        if knobs.answer is not None:
-            raise ValueError(f"x-sim-answer: {knobs.answer} is an answer of /v1/messages only")
+        knobs.check_answer((), request.path)
         plan = plan_for(request, context, wanted.model, bool(wanted.stream), knobs)
     except UnknownModelError as error:
         raise _unknown_model(error) from None
