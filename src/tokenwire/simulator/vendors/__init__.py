@@ -15,6 +15,7 @@ from tokenwire.simulator.vendors.openai import errors as openai_errors
 from tokenwire.simulator.vendors.openai.chat import not_found
 from tokenwire.simulator.vendors.openai.chat import refusal as openai_refusal
 from tokenwire.simulator.vendors.openai.chat import route as openai_chat_route
+from tokenwire.simulator.vendors.openai_responses.responses import route as openai_responses_route
 
 if TYPE_CHECKING:
     from tokenwire.simulator.exchange import Context, Reply, Request, Vendor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["VENDORS", "not_found", "refusal"]
 
 #: Asked in this order; the first that knows the route answers. Anthropic comes first: it knows its own by a header.
-VENDORS: tuple[Vendor, ...] = (anthropic_route, gemini_route, openai_chat_route)
+VENDORS: tuple[Vendor, ...] = (anthropic_route, gemini_route, openai_responses_route, openai_chat_route)
 
 
 def refusal(request: Request, status: int, problem: str, context: Context) -> Reply:
