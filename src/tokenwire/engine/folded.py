@@ -74,8 +74,15 @@ class Fold:
         elif held.done_seq is not None and seq > held.done_seq:
             deltas = []
         else:
-            deltas = [delta for event in parse(frame, self._stream.dialect) for delta in self.decoder.feed(event)]
-        frames = [out for delta in deltas for out in self.encoder.feed(delta)]
+            events = parse(frame, self._stream.dialect)
+            if len(events) == 1:  # nearly always; and one delta, which gives one frame: no lists of lists
+                deltas = self.decoder.feed(events[0])
+            else:
+                deltas = [delta for event in events for delta in self.decoder.feed(event)]
+        if len(deltas) == 1:
+            frames = self.encoder.feed(deltas[0])
+        else:
+            frames = [out for delta in deltas for out in self.encoder.feed(delta)]
         self.seq = seq
         return frames
 

@@ -177,6 +177,8 @@ class Log:
 
     def attempt_at(self, seq: int) -> Attempt:
         """The attempt that entry *seq* belongs to."""
+        if (newest := self.attempts[-1]).first_seq <= seq:
+            return newest
         for attempt in reversed(self.attempts):
             if attempt.first_seq <= seq:
                 return attempt
