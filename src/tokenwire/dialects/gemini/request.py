@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenwire.dialects.request_body import GenerateRequest, read_body, write_body
+from tokenwire.dialects.request_body import GenerateRequest, read_body, refused, write_body
 
 
 def parse_request(body: bytes, *, model: str, stream: bool) -> GenerateRequest:
@@ -12,7 +12,10 @@ def parse_request(body: bytes, *, model: str, stream: bool) -> GenerateRequest:
     Raises:
         RequestRefused: 400, naming the member and what was wrong with it.
     """
-    return GenerateRequest(model, stream, True, read_body(body, ("contents",), "contents"))
+    fields = read_body(body, ("contents",))
+    if bytes(memoryview(fields["contents"])[:1]) != b"[":
+        raise refused("'contents' must be an array", "contents")
+    return GenerateRequest(model, stream, True, fields)
 
 
 def rewrite(request: GenerateRequest, *, model: str, include_usage: bool = True) -> bytes:
