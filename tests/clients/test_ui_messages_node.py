@@ -12,7 +12,6 @@ import pytest
 from tests.clients.bodies import Answer, serving, streamed
 from tests.dialects.client_dialects import body_of, deltas_of, fold_of, joined, recorded
 
-from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.ui_messages.dialect import VERSIONS
 
 SCRIPTS = Path(__file__).parent / "node"
