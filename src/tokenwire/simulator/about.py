@@ -12,6 +12,8 @@ POST /v1/chat/completions       OpenAI's Chat Completions, streaming or not
 POST /v1/messages               Anthropic's Messages, streaming or not (needs an anthropic-version header)
 POST /v1/messages/count_tokens
 GET  /v1/models[/ID]            Anthropic's shape with an anthropic-version header, else OpenAI's
+POST /api/chat, /api/generate   Ollama's, streaming unless told otherwise
+GET  /api/tags, /api/version    Ollama's models; POST /api/show tells of one
 GET  /stats, /healthz, /        counters; whether it is up; this text
 """
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from tokenwire.simulator.vendors.anthropic import errors as anthropic_errors
 from tokenwire.simulator.vendors.anthropic.messages import refusal as anthropic_refusal
 from tokenwire.simulator.vendors.anthropic.messages import route as anthropic_route
+from tokenwire.simulator.vendors.ollama import errors as ollama_errors
+from tokenwire.simulator.vendors.ollama.chat import refusal as ollama_refusal
+from tokenwire.simulator.vendors.ollama.chat import route as ollama_route
 from tokenwire.simulator.vendors.openai import errors as openai_errors
 from tokenwire.simulator.vendors.openai.chat import not_found
 from tokenwire.simulator.vendors.openai.chat import refusal as openai_refusal
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["VENDORS", "not_found", "refusal"]
 
 #: Asked in this order; the first that knows the route answers. Anthropic comes first: it knows its own by a header.
-VENDORS: tuple[Vendor, ...] = (anthropic_route, openai_chat_route)
+VENDORS: tuple[Vendor, ...] = (anthropic_route, ollama_route, openai_chat_route)
 
 
 def refusal(request: Request, status: int, problem: str, context: Context) -> Reply:
     """No to what could not be read as a request, in the words of whom it seems to be for."""
     if anthropic_route(request) is not None:
         return anthropic_refusal(request, anthropic_errors.ApiError(status, problem), context)
+    if ollama_route(request) is not None:
+        return ollama_refusal(request, ollama_errors.ApiError(status, problem))
     return openai_refusal(request, openai_errors.ApiError(status, problem), random.Random(context.seed))
