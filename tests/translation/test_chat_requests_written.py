@@ -54,7 +54,7 @@ def test_a_stream_tells_its_usage_and_defaults_are_not_said(write: Write) -> Non
 def test_texts_are_strings_unless_there_is_more(write: Write) -> None:
     said: list[Any] = [Said(text="a"), Said(text="b")]
     picture = Media(kind="image", data=PNG)
-    turns = [Turn(role=role, parts=[*said]) for role in ("system", "user", "assistant")]  # type: ignore[arg-type]
+    turns = [Turn(role=role, parts=[*said]) for role in ("system", "user", "assistant")]
     turns.append(Turn(role="user", parts=[*said, picture]))
     messages = write(NAME, Prompt(turns=turns))["messages"]
     assert [each["content"] for each in messages[:3]] == ["a\n\nb", "a\n\nb", "ab"]
