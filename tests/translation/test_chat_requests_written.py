@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from tests.translation.samples import PNG, WAV
 
+from tokenwire import dialects
+from tokenwire.dialects.prompt.fit import check
 from tokenwire.dialects.prompt.vocabulary import (
+    Call,
     Media,
+    Part,
     Prompt,
     Reasoning,
     Result,
@@ -19,6 +23,7 @@ from tokenwire.dialects.prompt.vocabulary import (
     ToolChoice,
     Turn,
 )
+from tokenwire.errors import RequestRefused
 
 Read = Callable[..., Prompt]
 Write = Callable[..., dict[str, Any]]
@@ -116,3 +121,34 @@ def test_long_users_and_foreign_tiers_are_noted(across: Across) -> None:
     assert body["user"] == hashlib.sha256(b"u" * 65).hexdigest()
     assert "service_tier" not in body
     assert [(note.where, note.fate) for note in notes] == [("metadata.user_id", "changed"), ("service_tier", "dropped")]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Media(kind="audio", data="AA", mime="audio/flac", where="w"),
+        Media(kind="audio", data="AA", where="w"),
+        Media(kind="file", file_id="file_1", vendor="anthropic", where="w"),
+        Result(call_id="c", parts=[Media(kind="audio", data="AA", mime="audio/flac", where="w")]),
+    ],
+)
+def test_media_that_no_server_takes_are_refused_by_name(part: Part) -> None:
+    prompts = dialects.prompts(NAME)
+    prompt = Prompt(turns=[Turn(role="user", parts=[part])])
+    with pytest.raises(RequestRefused) as caught:
+        check(prompt, prompts.table, NAME, prompts.limits(prompt))
+    assert caught.value.param == "w"
+
+
+def test_a_signature_that_is_not_geminis_is_left_out_with_a_note(write: Write) -> None:
+    call = Call(id="c", name="f", arguments="{}", signature="s", dialect="another", where="w")
+    prompt = Prompt(turns=[Turn(role="assistant", parts=[call])])
+    assert "extra_content" not in write(NAME, prompt)["messages"][0]["tool_calls"][0]
+    prompts = dialects.prompts(NAME)
+    assert [(it.where, it.fate) for it in check(prompt, prompts.table, NAME, prompts.limits(prompt))] == [
+        ("w", "dropped")
+    ]
+
+
+def test_an_answer_without_a_stream_says_nothing_of_one(write: Write) -> None:
+    assert "stream" not in write(NAME, Prompt(turns=[PROMPT], logprobs=2), stream=False)
