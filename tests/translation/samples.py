@@ -200,7 +200,8 @@ MEANING: dict[str, Callable[[Prompt], Any]] = {
         _media(piece) for each in parts(prompt, Result) for piece in each.parts if isinstance(piece, Media)
     ],
     "refusal": lambda prompt: [part.text for part in parts(prompt, Refused)],
-    "thought": lambda prompt: [(part.text, part.signature, part.dialect) for part in parts(prompt, Thought)],
+    # Not the signature: there are dialects whose own thoughts have none.
+    "thought": lambda prompt: [(part.text, part.dialect) for part in parts(prompt, Thought)],
     "foreign part": lambda prompt: [part.kind for part in parts(prompt, Foreign)],
     "tools": lambda prompt: [(each.name, each.description, each.parameters) for each in prompt.tools],
     "strict tools": lambda prompt: [(each.name, each.strict) for each in prompt.tools],

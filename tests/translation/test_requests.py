@@ -8,7 +8,6 @@ from msgspec import Raw
 from tests.translation.page import prompts
 from tests.translation.samples import WHERE, meaning, sample
 
-from tokenwire import dialects
 from tokenwire.dialects.prompt.fit import CARRIED, FEATURES, Feature, Prompts, check, features
 from tokenwire.dialects.prompt.vocabulary import Prompt
 from tokenwire.dialects.request_body import GenerateRequest
@@ -47,8 +46,6 @@ def test_what_a_table_says_of_a_feature_is_what_happens(name: str, feature: Feat
         assert (caught.value.status, caught.value.param) == (400, named)
         assert f"speaks {name}: {verdict.why}" in str(caught.value)
         return
-    if feature == "own thought" and "signature" in dialects.get(name).loses:  # then its thoughts have none
-        prompt.turns[1].parts[0].signature = None
     before = meaning(prompt, feature)
     again = prompts.read(written(prompt, prompts))
     notes = [note for note in check(prompt, prompts.table, name) if (note.where, note.why) == (named, verdict.why)]
