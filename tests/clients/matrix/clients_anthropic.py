@@ -131,7 +131,9 @@ def _input(usage: Any) -> int:
     return sum(count or 0 for count in counts)
 
 
+#: Not one of its kinds: the class is chosen by the HTTP status, and that was 200. ``type`` says what it is.
+ERRORS: Final = frozenset({"APIStatusError"})
 KINDS: Final = (
-    Kind("anthropic (Python), messages.create", "anthropic", Messages),
-    Kind("anthropic (Python), messages.stream", "anthropic", MessagesHelper, forms=("stream",)),
+    Kind("anthropic (Python), messages.create", "anthropic", Messages, ERRORS),
+    Kind("anthropic (Python), messages.stream", "anthropic", MessagesHelper, ERRORS, forms=("stream",)),
 )

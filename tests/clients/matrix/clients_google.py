@@ -87,4 +87,5 @@ def _fold(chunk: types.GenerateContentResponse, parts: list[types.Part], outcome
                 outcome.text += part.text or ""
 
 
-KINDS: Final = (Kind("google-genai (Python)", "gemini", Gemini),)
+ERRORS: Final = frozenset({"APIError", "ClientError", "ServerError"})
+KINDS: Final = (Kind("google-genai (Python)", "gemini", Gemini, ERRORS),)

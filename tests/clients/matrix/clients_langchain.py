@@ -155,8 +155,8 @@ def _ollama(url: str, model: str, task: Task) -> tuple[Any, Callable[[], object]
     return made, made._client._client.close
 
 
-def _kind(name: str, dialect: str, make: Make, **more: Any) -> Kind:
-    return Kind(f"LangChain {name}", dialect, lambda url: Chain(make, url), **more)
+def _kind(name: str, dialect: str, make: Make, errors: frozenset[str], **more: Any) -> Kind:
+    return Kind(f"LangChain {name}", dialect, lambda url: Chain(make, url), errors, **more)
 
 
 _CHAT_BLIND: Final = {
@@ -166,12 +166,12 @@ _CHAT_BLIND: Final = {
 _EXPLAINED: Final = {"refusal": "ChatAnthropic does not tell the explanation of a refusal"}
 
 KINDS: Final = (
-    _kind("ChatOpenAI", "openai.chat", _openai, blind=_CHAT_BLIND),
+    _kind("ChatOpenAI", "openai.chat", _openai, clients_openai.CHAT_ERRORS, blind=_CHAT_BLIND),
     _kind(
-        "ChatOpenAI, use_responses_api", "openai.responses", _responses,
+        "ChatOpenAI, use_responses_api", "openai.responses", _responses, frozenset({"APIError", "ValueError"}),
         misses=frozenset({("reasoning", "reasoning-text")}),
     ),
-    _kind("ChatAnthropic", "anthropic", _anthropic, blind=_EXPLAINED),
-    _kind("ChatGoogleGenerativeAI", "gemini", _google),
-    _kind("ChatOllama", "ollama", _ollama),
+    _kind("ChatAnthropic", "anthropic", _anthropic, clients_anthropic.ERRORS, blind=_EXPLAINED),
+    _kind("ChatGoogleGenerativeAI", "gemini", _google, frozenset({"GoogleAPIError"})),
+    _kind("ChatOllama", "ollama", _ollama, clients_ollama.ERRORS),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests import programs
+from tests.clients.matrix import clients_openai
 from tests.clients.matrix.driver import Kind
 from tests.clients.matrix.outcome import Outcome
 from tests.clients.matrix.tasks import Task
@@ -68,20 +69,35 @@ def _made(script: str, client: str, *arguments: str) -> Callable[[str], Node]:
     return lambda url: Node(script, client, url, *arguments)
 
 
+_API_ERROR: Final = frozenset({"APIError"})
 KINDS: Final = (
-    Kind("openai (npm), chat.completions.create", "openai.chat", _made("matrix-openai.mjs", "chat")),
-    Kind("openai (npm), chat.completions.stream and parse", "openai.chat", _made("matrix-openai.mjs", "chat-helper")),
-    Kind("openai (npm), responses.create", "openai.responses", _made("matrix-openai.mjs", "responses")),
+    Kind("openai (npm), chat.completions.create", "openai.chat", _made("matrix-openai.mjs", "chat"), _API_ERROR),
     Kind(
-        "openai (npm), responses.stream and parse", "openai.responses", _made("matrix-openai.mjs", "responses-helper")
+        "openai (npm), chat.completions.stream and parse", "openai.chat",
+        _made("matrix-openai.mjs", "chat-helper"), _API_ERROR,
     ),
-    Kind("@anthropic-ai/sdk, messages.create", "anthropic", _made("matrix-anthropic.mjs", "messages")),
     Kind(
-        "@anthropic-ai/sdk, messages.stream", "anthropic", _made("matrix-anthropic.mjs", "helper"), forms=("stream",)
+        "openai (npm), responses.create", "openai.responses",
+        _made("matrix-openai.mjs", "responses"), clients_openai.RESPONSE_ERRORS,
+    ),
+    Kind(
+        "openai (npm), responses.stream and parse", "openai.responses",
+        _made("matrix-openai.mjs", "responses-helper"), clients_openai.RESPONSE_ERRORS,
+    ),
+    Kind("@anthropic-ai/sdk, messages.create", "anthropic", _made("matrix-anthropic.mjs", "messages"), _API_ERROR),
+    Kind(
+        "@anthropic-ai/sdk, messages.stream", "anthropic",
+        _made("matrix-anthropic.mjs", "helper"), _API_ERROR, forms=("stream",),
     ),
     *(
-        Kind(f"AI SDK {version}, useChat", "ui-messages", _made("matrix-ai.mjs", "chat", f"ai{version}"), forms=("stream",))
+        Kind(
+            f"AI SDK {version}, useChat's transport", "ui-messages",
+            _made("matrix-ai.mjs", "chat", f"ai{version}"), frozenset({"error"}), forms=("stream",),
+        )
         for version in (5, 6, 7)
     ),
-    Kind("@ag-ui/client, HttpAgent", "agui", _made("matrix-agui.mjs", "agent"), forms=("stream",)),
-)
+    Kind(
+        "@ag-ui/client, HttpAgent", "agui",
+        _made("matrix-agui.mjs", "agent"), frozenset({"RUN_ERROR"}), forms=("stream",),
+    ),
+)  # fmt: skip

@@ -63,4 +63,5 @@ class Chat:
         return outcome
 
 
-KINDS: Final = (Kind("ollama (Python)", "ollama", Chat),)
+ERRORS: Final = frozenset({"ResponseError"})
+KINDS: Final = (Kind("ollama (Python)", "ollama", Chat, ERRORS),)

@@ -73,9 +73,7 @@ class Chat(_Openai):
             self._keep(self.client.chat.completions.create(**fields), outcome)
             return
         calls: dict[int, dict[str, Any]] = {}
-        for chunk in self.client.chat.completions.create(
-            **fields, stream=True, stream_options={"include_usage": True}
-        ):
+        for chunk in self.client.chat.completions.create(**fields, stream=True, stream_options={"include_usage": True}):
             if chunk.usage is not None:
                 outcome.usage = (chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
             for choice in chunk.choices:
@@ -103,9 +101,7 @@ class Chat(_Openai):
         outcome.reasoning = getattr(message, "reasoning_content", None) or ""
         outcome.refusal = message.refusal or ""
         outcome.finish = finish_of(choice.finish_reason, CHAT_WORDS)
-        outcome.calls = [
-            Call(call.function.name, parsed(call.function.arguments)) for call in message.tool_calls or ()
-        ]
+        outcome.calls = [Call(call.function.name, parsed(call.function.arguments)) for call in message.tool_calls or ()]
         if completion.usage is not None:
             outcome.usage = (completion.usage.prompt_tokens, completion.usage.completion_tokens)
         outcome.turn = message.to_dict()
@@ -239,9 +235,12 @@ def _given_back(item: Any) -> dict[str, Any]:
     return value
 
 
+CHAT_ERRORS: Final = frozenset({"APIError"})
+#: The SDK raises what an event says at its top, and yields an event that says so as any other.
+RESPONSE_ERRORS: Final = frozenset({"APIError", "error", "response.failed"})
 KINDS: Final = (
-    Kind("openai (Python), chat.completions.create", "openai.chat", Chat),
-    Kind("openai (Python), chat.completions.stream and parse", "openai.chat", ChatHelper),
-    Kind("openai (Python), responses.create", "openai.responses", Responses),
-    Kind("openai (Python), responses.stream and parse", "openai.responses", ResponsesHelper),
+    Kind("openai (Python), chat.completions.create", "openai.chat", Chat, CHAT_ERRORS),
+    Kind("openai (Python), chat.completions.stream and parse", "openai.chat", ChatHelper, CHAT_ERRORS),
+    Kind("openai (Python), responses.create", "openai.responses", Responses, RESPONSE_ERRORS),
+    Kind("openai (Python), responses.stream and parse", "openai.responses", ResponsesHelper, RESPONSE_ERRORS),
 )

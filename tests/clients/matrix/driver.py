@@ -1,7 +1,7 @@
 """What every driver of a client can do. ::
 
-    with closing(kind.make("http://127.0.0.1:8787")) as client:
-        client.ask(TEXT, "openai/gpt-4o")
+with closing(kind.make("http://127.0.0.1:8787")) as client:
+    client.ask(TEXT, "openai/gpt-4o")
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ class Kind(NamedTuple):
         make: address of the relay -> the client.
         blind: member of an outcome -> why this client does not tell it, whatever it is sent.
         misses: (member, recording) that it does not tell although others of its dialect do.
+        errors: how it tells an error in mid-stream: the exception's class, or the type of the event.
         forms: how it can ask: for a ``stream``, for the ``whole`` answer, or both.
     """
 
     name: str
     dialect: str
     make: Callable[[str], Client]
+    errors: frozenset[str]
     blind: Mapping[str, str] = {}
     misses: frozenset[tuple[str, str]] = frozenset()
     forms: tuple[str, ...] = ("stream", "whole")
