@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 _MODULES: Final[dict[str, str]] = {
     "anthropic": "anthropic",
     "native": "native",
+    "ollama": "ollama",
+    "ollama.generate": "ollama_generate",
     "openai.chat": "openai_chat",
 }
 
+#: Dialects that belong to one route: nobody outside asks for them by name.
+_PRIVATE: Final = frozenset({"ollama.generate"})
+
 
 def names() -> list[str]:
-    """The dialects that ``get`` knows, sorted."""
-    return sorted(_MODULES)
+    """The dialects that can be asked for, sorted. ``get`` knows the private ones as well."""
+    return sorted(_MODULES.keys() - _PRIVATE)
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Ollama's own dialect, NDJSON of ``POST /api/chat``: ``dialect`` has the record."""
