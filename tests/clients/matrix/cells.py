@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import msgspec
 from tests.clients.matrix.driver import Client, Kind
 from tests.clients.matrix.outcome import Outcome
 from tests.clients.matrix.said import VENDORS, recorded, say
@@ -18,18 +19,14 @@ from tests.clients.matrix.tasks import RESULTS, STRUCTURED, TEXT, THINKING, TOOL
 from tests.clients.matrix.world import UPSTREAMS, World
 
 from tokenwire import dialects
-from tokenwire.dialects.prompt.fit import Feature, Verdict
+from tokenwire.dialects.prompt.fit import check
+from tokenwire.dialects.request_body import GenerateRequest
+from tokenwire.errors import RequestRefused
 from tokenwire.simulator.texts import pick
 
 Scenario = Literal["text", "tools", "thinking", "structured output", "refusal", "usage", "whole", "error"]
 SCENARIOS: Final[tuple[Scenario, ...]] = Scenario.__args__  # type: ignore[attr-defined]
 
-#: What a scenario asks for that not every dialect has.
-_FEATURES: Final[dict[Task, tuple[Feature, ...]]] = {
-    TOOLS: ("tools", "call", "result"),
-    THINKING: ("effort", "thinking budget", "show thinking"),
-    STRUCTURED: ("json schema",),
-}
 #: After so many tokens the provider fails.
 _FAILS_AFTER: Final = 5
 
@@ -66,9 +63,10 @@ class Cell:
 class Matrix:
     """The cells, by client, dialect of the upstream and scenario; each is found out once."""
 
-    def __init__(self, world: World, client: Callable[[Kind], Client]) -> None:
+    def __init__(self, world: World, client: Callable[[Kind], Client], asked: Callable[[Kind, Task], bytes]) -> None:
         self._world = world
         self._client = client
+        self._asked = asked
         self._cells: dict[tuple[str, str, Scenario], Cell] = {}
         self._answers: dict[tuple[str, str, Task], Outcome] = {}
         self._said: dict[tuple[str, Task], Outcome] = {}
@@ -93,6 +91,26 @@ class Matrix:
             self._said[upstream, task] = say(self._world.simulator, upstream, task, "instant")
         return self._said[upstream, task]
 
+    def _refused(self, cell: Cell, kind: Kind, upstream: str, task: Task, outcome: Outcome) -> bool:
+        """Whether the relay declares that this cannot be asked, and the client was told so. What it declares to have
+        left out, or said in another way, is noted."""
+        if kind.dialect == upstream:
+            return False
+        body = self._asked(kind, task)
+        request = GenerateRequest("any", True, True, msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
+        prompt = dialects.prompts(kind.dialect).read(request)
+        try:
+            notes = check(prompt, dialects.prompts(upstream).table, upstream)
+        except RequestRefused as refusal:
+            cell.nothing(f"400: {refusal}")
+            cell.expect("status", outcome.error and outcome.error.status, 400)
+            if outcome.error is not None and str(refusal) not in outcome.error.message:
+                cell.faults.append(f"the error says {outcome.error.message!r}")
+            return True
+        for note in notes:
+            cell.note(str(note))
+        return False
+
     def text(self, kind: Kind, upstream: str, cell: Cell) -> Cell:
         outcome, said = self.answer(kind, upstream, TEXT), self.said(upstream, TEXT)
         return _compare(cell, kind, outcome, said)
@@ -109,7 +127,7 @@ class Matrix:
 
     def tools(self, kind: Kind, upstream: str, cell: Cell) -> Cell:
         outcome, said = self.answer(kind, upstream, TOOLS), self.said(upstream, TOOLS)
-        if _refused(cell, kind, upstream, TOOLS, outcome):
+        if self._refused(cell, kind, upstream, TOOLS, outcome):
             return cell
         assert len(said.calls) == len(RESULTS)
         _compare(cell, kind, outcome, said)
@@ -125,7 +143,7 @@ class Matrix:
 
     def thinking(self, kind: Kind, upstream: str, cell: Cell) -> Cell:
         outcome, said = self.answer(kind, upstream, THINKING), self.said(upstream, THINKING)
-        if _refused(cell, kind, upstream, THINKING, outcome):
+        if self._refused(cell, kind, upstream, THINKING, outcome):
             return cell
         _compare(cell, kind, outcome, said)
         if not said.reasoning:
@@ -134,7 +152,7 @@ class Matrix:
 
     def structured(self, kind: Kind, upstream: str, cell: Cell) -> Cell:
         outcome, said = self.answer(kind, upstream, STRUCTURED), self.said(upstream, STRUCTURED)
-        if _refused(cell, kind, upstream, STRUCTURED, outcome):
+        if self._refused(cell, kind, upstream, STRUCTURED, outcome):
             return cell
         assert json.loads(said.text)["query"] == STRUCTURED.prompt
         return _compare(cell, kind, outcome, said)
@@ -183,14 +201,22 @@ def _compare(cell: Cell, kind: Kind, outcome: Outcome, said: Outcome) -> Cell:
             cell.expect(aspect, seen, wanted)
     cell.expect("text", outcome.text, text)
     cell.expect("calls", outcome.calls, said.calls)
-    finish = said.finish
-    if finish is not None and outcome.finish != finish:
-        if "finish" in kind.blind:
-            cell.note(kind.blind["finish"])
-        elif outcome.finish != dialect.reasons.get(finish, finish):  # type: ignore[call-overload]
-            cell.expect("finish", outcome.finish, finish)
-        else:
-            cell.note(f"{finish} is {outcome.finish} in this dialect")
+    return _ended(cell, kind, outcome, said)
+
+
+def _ended(cell: Cell, kind: Kind, outcome: Outcome, said: Outcome) -> Cell:
+    if outcome.finish == said.finish:
+        return cell
+    if "finish" in kind.blind:
+        cell.note(kind.blind["finish"])
+        return cell
+    # Two vendors end a refusal with a plain "stop", and say with its words that it is one.
+    reasons = [said.finish, "refusal"] if said.refusal else [said.finish]
+    told = dialects.get(kind.dialect).reasons
+    if outcome.finish in [told.get(reason, reason) for reason in reasons]:  # type: ignore[call-overload]
+        cell.note(f"its end is “{outcome.finish}” here")
+    else:
+        cell.expect("finish", outcome.finish, said.finish)
     return cell
 
 
@@ -204,25 +230,6 @@ def _usage(cell: Cell, kind: Kind, outcome: Outcome, said: Outcome) -> Cell:
         return cell.nothing(kind.blind["usage"])
     cell.expect("usage", outcome.usage, said.usage)
     return cell
-
-
-def _refused(cell: Cell, kind: Kind, upstream: str, task: Task, outcome: Outcome) -> bool:
-    """Whether the upstream's table refuses what the scenario needs, and the client was told so."""
-    if kind.dialect == upstream:
-        return False
-    for feature in _FEATURES[task]:
-        verdict = _verdict(upstream, feature)
-        if verdict.fate == "refused" and outcome.error is not None and verdict.why in outcome.error.message:
-            cell.expect("status", outcome.error.status, 400)
-            cell.nothing(f"400: {verdict.why}")
-            return True
-        if verdict.fate in ("dropped", "changed"):
-            cell.note(verdict.why)
-    return False
-
-
-def _verdict(upstream: str, feature: Feature) -> Verdict:
-    return dialects.prompts(upstream).table.get(feature, Verdict("carried"))
 
 
 def _short(value: object) -> str:

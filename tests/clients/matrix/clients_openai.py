@@ -49,12 +49,12 @@ class Chat(_Openai):
     """``chat.completions.create``."""
 
     def follow(self, task: Task, model: str, first: Outcome, results: tuple[str, ...]) -> Outcome:
-        calls = first.turn["tool_calls"]
+        turn, calls = first.turn
         told = [
-            {"role": "tool", "tool_call_id": call["id"], "content": result}
+            {"role": "tool", "tool_call_id": call, "content": result}
             for call, result in zip(calls, results, strict=True)
         ]
-        return self._run([*self._opening(task), first.turn, *told], task, model)
+        return self._run([*self._opening(task), turn, *told], task, model)
 
     def _fields(self, turns: list[Any], task: Task, model: str) -> dict[str, Any]:
         fields: dict[str, Any] = {"model": model, "messages": turns}
@@ -91,7 +91,8 @@ class Chat(_Openai):
             {"id": call["id"], "type": "function", "function": {key: call[key] for key in ("name", "arguments")}}
             for call in calls.values()
         ]
-        outcome.turn = {"role": "assistant", "content": outcome.text or None, "tool_calls": made}
+        turn = {"role": "assistant", "content": outcome.text or None, "tool_calls": made}
+        outcome.turn = turn, [call["id"] for call in made]
 
     def _keep(self, completion: Any, outcome: Outcome) -> None:
         """A whole completion, or what the helper made of a stream."""
@@ -104,7 +105,7 @@ class Chat(_Openai):
         outcome.calls = [Call(call.function.name, parsed(call.function.arguments)) for call in message.tool_calls or ()]
         if completion.usage is not None:
             outcome.usage = (completion.usage.prompt_tokens, completion.usage.completion_tokens)
-        outcome.turn = message.to_dict()
+        outcome.turn = message, [call.id for call in message.tool_calls or ()]
 
 
 class ChatHelper(Chat):
@@ -132,7 +133,7 @@ class Responses(_Openai):
     """``responses.create``."""
 
     def follow(self, task: Task, model: str, first: Outcome, results: tuple[str, ...]) -> Outcome:
-        calls = [item["call_id"] for item in first.turn if item["type"] == "function_call"]
+        calls = [item.call_id for item in first.turn if item.type == "function_call"]
         told = [
             {"type": "function_call_output", "call_id": call, "output": result}
             for call, result in zip(calls, results, strict=True)
@@ -217,22 +218,13 @@ def _ended(response: Any, outcome: Outcome) -> None:
         outcome.error = Failure(f"response.{response.status}", response.error.message)
     calls = [item for item in response.output if item.type == "function_call"]
     outcome.calls = [Call(call.name, parsed(call.arguments)) for call in calls]
-    outcome.turn = [_given_back(item) for item in response.output]
+    outcome.turn = response.output
     if response.usage is not None:
         outcome.usage = (response.usage.input_tokens, response.usage.output_tokens)
     if response.incomplete_details is not None:
         outcome.finish = finish_of(response.incomplete_details.reason, RESPONSE_WORDS)
     elif response.status == "completed":
         outcome.finish = "tool_use" if calls else "stop"
-
-
-def _given_back(item: Any) -> dict[str, Any]:
-    """An item of the output as an item of the input: without what the helper parsed."""
-    value: dict[str, Any] = item.to_dict(mode="json")
-    value.pop("parsed_arguments", None)
-    for part in value.get("content") or ():
-        part.pop("parsed", None)
-    return value
 
 
 CHAT_ERRORS: Final = frozenset({"APIError"})

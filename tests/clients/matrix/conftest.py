@@ -9,8 +9,10 @@ from contextlib import ExitStack, closing
 import pytest
 from tests.clients.matrix.cells import Matrix
 from tests.clients.matrix.driver import Client, Kind
+from tests.clients.matrix.listening import Listening
 from tests.clients.matrix.player import playing
 from tests.clients.matrix.said import VENDORS
+from tests.clients.matrix.tasks import Task
 from tests.clients.matrix.world import UPSTREAMS, World
 
 from tokenwire.testing.processes import Running, running_relay
@@ -53,6 +55,13 @@ def client(world: World) -> Iterator[Callable[[Kind], Client]]:
 
 
 @pytest.fixture(scope="session")
-def matrix(world: World, client: Callable[[Kind], Client]) -> Matrix:
+def asked() -> Iterator[Callable[[Kind, Task], bytes]]:
+    """asked(kind, task) -> the body of the request that this client makes of the task."""
+    with Listening() as listening:
+        yield listening.body
+
+
+@pytest.fixture(scope="session")
+def matrix(world: World, client: Callable[[Kind], Client], asked: Callable[[Kind, Task], bytes]) -> Matrix:
     """The cells, each found out when it is first asked for."""
-    return Matrix(world, client)
+    return Matrix(world, client, asked)

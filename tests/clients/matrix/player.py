@@ -48,9 +48,12 @@ def recordings(dialect: str) -> list[str]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     extra: Mapping[str, tuple[str, bytes]] = {}
+    heard: list[bytes]
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        content = self.rfile.read(int(self.headers["content-length"]))
+        self.heard.append(content)
+        body = json.loads(content)
         path = self.path.partition("?")[0]
         if path in self.extra:
             content_type, content = self.extra[path]
@@ -79,9 +82,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def playing(extra: Mapping[str, tuple[str, bytes]] | None = None) -> Iterator[str]:
-    """The address of a running player. *extra*: path -> content type and body that are answered there."""
-    handler = type("Handler", (_Handler,), {"extra": extra or {}})
+def playing(extra: Mapping[str, tuple[str, bytes]] | None = None, heard: list[bytes] | None = None) -> Iterator[str]:
+    """The address of a running player.
+
+    Args:
+        extra: path -> content type and body that are answered there.
+        heard: takes the body of every request.
+    """
+    handler = type("Handler", (_Handler,), {"extra": extra or {}, "heard": [] if heard is None else heard})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

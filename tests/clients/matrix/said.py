@@ -18,6 +18,7 @@ class Vendor(NamedTuple):
     """How a provider's dialect is asked, and its whole answer read.
 
     Attributes:
+        name: its column.
         path: below the provider's address; ``{model}`` stands for the model.
         ask: task, model -> body.
         read: whole answer -> outcome.
@@ -26,6 +27,7 @@ class Vendor(NamedTuple):
         base: the path that an upstream's ``base_url`` ends in.
     """
 
+    name: str
     path: str
     ask: Callable[[Task, str], dict[str, Any]]
     read: Callable[[Any], Outcome]
@@ -189,14 +191,15 @@ def _of_ollama(answer: Any) -> Outcome:
 #: By the name of the dialect.
 VENDORS: Final[dict[str, Vendor]] = {
     "openai.chat": Vendor(
-        "/v1/chat/completions", _chat, _of_chat, clients_openai.CHAT_WORDS, "refusal", base="/v1"
+        "OpenAI Chat Completions", "/v1/chat/completions", _chat, _of_chat, clients_openai.CHAT_WORDS, "refusal",
+        base="/v1",
     ),
     "openai.responses": Vendor(
-        "/v1/responses", _responses, _of_responses, {"completed": "stop"}, "refusal", base="/v1"
+        "OpenAI Responses", "/v1/responses", _responses, _of_responses, {"completed": "stop"}, "refusal", base="/v1"
     ),
-    "anthropic": Vendor("/v1/messages", _messages, _of_messages, clients_anthropic.WORDS, "refusal"),
+    "anthropic": Vendor("Anthropic", "/v1/messages", _messages, _of_messages, clients_anthropic.WORDS, "refusal"),
     "gemini": Vendor(
-        "/v1beta/models/{model}:generateContent", _contents, _of_contents, clients_google.WORDS, "safety-stop"
+        "Gemini", "/v1beta/models/{model}:generateContent", _contents, _of_contents, clients_google.WORDS, "safety-stop"
     ),
-    "ollama": Vendor("/api/chat", _ollama, _of_ollama, {}, None),
+    "ollama": Vendor("Ollama", "/api/chat", _ollama, _of_ollama, {}, None),
 }  # fmt: skip
