@@ -116,7 +116,7 @@ async def _case(
 ) -> bool:
     settings, name = way.upstream.settings, way.upstream.name
     body = msgspec.json.encode(speech.body(case, model, settings.usage))
-    recording = await record(pool, way, body, stop_after=CASES[case])
+    recording = await record(pool, way, model, body, stop_after=CASES[case])
     redactor = Redactor(_secrets(settings, environ))
     folder = name if (FIXTURES / name).is_dir() else speech.folders[0]
     reading = understand(way.dialect, recording.status, redactor.body(recording.body))

@@ -91,16 +91,16 @@ class _Recorder:
 
 
 async def record(
-    pool: Pool, way: Way, body: bytes, *, stop_after: int | None, seconds: float = CASE_SECONDS
+    pool: Pool, way: Way, model: str, body: bytes, *, stop_after: int | None, seconds: float = CASE_SECONDS
 ) -> Recording:
-    """Ask a provider, and keep what comes until the end, *stop_after* generated events, or *seconds*.
+    """Ask a provider for *model*, and keep what comes until the end, *stop_after* generated events, or *seconds*.
 
     Raises ``ConnectFailed``. Cancelling closes the connection.
     """
     connection = await pool.connect(way.provider.origin, CONNECT_SECONDS)
     recorder = _Recorder(way.dialect, stop_after)
     try:
-        connection.send(recorder, way.request(body).encode(), pacing=False)
+        connection.send(recorder, way.request(model, body).encode(), pacing=False)
         async with asyncio.timeout(seconds):
             await recorder.over
     except TimeoutError:

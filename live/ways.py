@@ -24,10 +24,10 @@ class Way(NamedTuple):
     def dialect(self) -> Dialect:
         return self.provider.dialect
 
-    def request(self, body: bytes) -> Request:
+    def request(self, model: str, body: bytes) -> Request:
         """A request for an answer, with the provider's own authentication."""
         fields = [*self.provider.fields(), ("accept", "text/event-stream")]
-        return self.provider.request(self.provider.vendor.ask, body, fields)
+        return self.provider.request(self.provider.vendor.ask(model, True), body, fields)
 
 
 def ways(directory: Directory, names: Sequence[str]) -> list[Way]:

@@ -297,12 +297,12 @@ def test_the_deprecated_function_call(feed: Feed, chunk: Make, fold: Callable[[l
 
 
 def test_what_is_unknown_of_a_call_is_opaque_at_its_place(feed: Feed, chunk: Make, call: Make) -> None:
-    extra = {"extra_content": {"google": {"thought_signature": "S"}}}
+    extra = {"extra_content": {"other": {"s": 1}}, "score": 0.5}
     entries = [call(1, "a", "f", "{}"), {**call(2, "b", "g", "{}"), **extra}, "?"]
-    opaque = [delta for delta in feed(chunk({"tool_calls": entries})) if isinstance(delta, Opaque)]
-    assert opaque == [
-        Opaque("openai.chat", {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 1, **extra}, "?"]}}]})
-    ]
+    rest = [{"index": 1, **extra}, "?"]
+    for more in ({}, {"moderation": 1}):  # of a plain chunk, and of one that is read in full
+        opaque = [delta for delta in feed({**chunk({"tool_calls": entries}), **more}) if isinstance(delta, Opaque)]
+        assert opaque[0] == Opaque("openai.chat", {"choices": [{"index": 0, "delta": {"tool_calls": rest}}]})
 
 
 def test_an_index_in_digits_and_indices_that_are_none(calls: Callable[..., Any], call: Make) -> None:

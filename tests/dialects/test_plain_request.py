@@ -1,4 +1,4 @@
-"""The plainest request in the words of each dialect. What a body must be is tested where it comes in."""
+"""The plainest request in the words of a dialect. What a body must be is tested where it comes in."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import pytest
 
 from tokenwire.dialects.openai_chat.request import parse_request
-from tokenwire.dialects.plain.request import MAX_TOKENS, Question, Turn, choose, in_words_of, parse_question
+from tokenwire.dialects.plain.request import Question, Turn, in_words_of, parse_question
 from tokenwire.errors import RequestRefused
 
 WHOLE = Question("now", "m", "Be brief.", [Turn("user", "a"), Turn("assistant", "b"), Turn("system", "Hush.")])
 
 
 def test_in_openais_words() -> None:
-    body = in_words_of("openai.chat", WHOLE, "m")
+    body = in_words_of(WHOLE, "m")
     turns = [("system", "Be brief."), ("user", "a"), ("assistant", "b"), ("system", "Hush."), ("user", "now")]
     assert json.loads(body) == {
         "model": "m",
@@ -22,25 +22,6 @@ def test_in_openais_words() -> None:
         "messages": [{"role": role, "content": content} for role, content in turns],
     }
     assert parse_request(body).stream
-
-
-def test_in_anthropics_words() -> None:
-    turns = [("user", "a"), ("assistant", "b"), ("user", "now")]
-    assert json.loads(in_words_of("anthropic", WHOLE, "m")) == {
-        "model": "m",
-        "stream": True,
-        "max_tokens": MAX_TOKENS,
-        "system": "Be brief.\n\nHush.",
-        "messages": [{"role": role, "content": content} for role, content in turns],
-    }
-    assert "system" not in json.loads(in_words_of("anthropic", Question("now"), "m"))
-
-
-def test_the_first_dialect_that_can_be_asked_in() -> None:
-    assert choose(["gemini", "anthropic", "openai.chat"]) == "anthropic"
-    with pytest.raises(RequestRefused, match=r"speaks gemini; .* openai\.chat") as caught:
-        choose(["gemini"])
-    assert (caught.value.status, caught.value.code) == (400, "unsupported_dialect")
 
 
 def test_a_role_is_one_that_every_dialect_knows() -> None:

@@ -18,6 +18,12 @@ def test_every_name_has_a_dialect_of_that_name() -> None:
         assert dialects.get(name) is dialects.get(name)
 
 
+def test_a_dialect_of_one_route_is_no_name_of_the_outside() -> None:
+    assert dialects.get("ollama.generate").name == "ollama.generate"
+    assert "ollama.generate" not in dialects.names()
+    assert "ollama" in dialects.names()
+
+
 @pytest.mark.parametrize("name", ["", "openai", "../errors", "base"])
 def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(RequestRefused, match="native") as caught:

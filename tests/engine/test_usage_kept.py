@@ -11,10 +11,10 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.deltas import Failed, Usage
 from tokenwire.engine import record
+from tokenwire.engine.framing import parse
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.record import SAMPLE
 from tokenwire.engine.stream import Stream
-from tokenwire.engine.view import parse
 from tokenwire.measure.prices import seller
 from tokenwire.measure.usage import Meter
 from tokenwire.testing import chat_frames as chat
@@ -110,9 +110,9 @@ def test_the_beginning_of_a_long_answer_speaks_for_the_rest(
         assert stream.log.first > 1
     decoded: list[bytes] = []
 
-    def counting(frame: bytes) -> Any:
+    def counting(frame: bytes, dialect: Any) -> Any:
         decoded.append(frame)
-        return parse(frame)
+        return parse(frame, dialect)
 
     monkeypatch.setattr(record, "parse", counting)
     stream.cancel()

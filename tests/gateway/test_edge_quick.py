@@ -170,7 +170,7 @@ def test_a_bug_in_the_turn_of_a_token_leaves_no_client_waiting(
 
     async def main() -> None:
         async with ScriptedUpstream(ANSWER) as upstream, serving(settings_for(upstream.base_url), edge=edge) as relay:
-            monkeypatch.setattr(respond, "given" if streaming else "status_of", broken)
+            monkeypatch.setattr(respond, "stream_headers" if streaming else "status_of", broken)
             logging.getLogger("tokenwire.gateway.respond").setLevel(logging.CRITICAL)
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
             client = await relay.connect()

@@ -37,7 +37,7 @@ def asked(script: Sequence[Step], check: Callable[[Recording, ScriptedUpstream],
         async with ScriptedUpstream(script) as upstream:
             pool = Pool(LoopClock().now_ns)
             (way,) = ways(Directory(settings_for(upstream.base_url), pool), ["up"])
-            recording = await record(pool, way, b"{}", **{"stop_after": None, **more})
+            recording = await record(pool, way, "m", b"{}", **{"stop_after": None, **more})
             await check(recording, upstream)
             pool.close()
 

@@ -5,28 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 from msgspec import Raw
+from tests.translation.page import prompts
 from tests.translation.samples import WHERE, meaning, sample
 
-from tokenwire import dialects
 from tokenwire.dialects.prompt.fit import CARRIED, FEATURES, Feature, Prompts, check, features
 from tokenwire.dialects.prompt.vocabulary import Prompt
 from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.errors import RequestRefused
 
-
-def with_prompts() -> dict[str, Prompts]:
-    """The dialects that requests are read in, or written."""
-    found: dict[str, Prompts] = {}
-    for name in dialects.names():
-        try:
-            found[name] = dialects.prompts(name)
-        except ModuleNotFoundError as error:
-            if not str(error.name).endswith(".prompt"):
-                raise
-    return found
-
-
-WRITTEN = {name: prompts for name, prompts in with_prompts().items() if prompts.write is not None}
+WRITTEN = {name: each for name, each in prompts().items() if each.write is not None}
 
 
 def written(prompt: Prompt, prompts: Prompts) -> GenerateRequest:

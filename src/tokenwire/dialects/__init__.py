@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 #: Name on the outside -> package here; its module ``dialect`` has a ``DIALECT``.
 _MODULES: Final[dict[str, str]] = {
+    "agui": "agui",
     "anthropic": "anthropic",
+    "gemini": "gemini",
     "native": "native",
     "ollama": "ollama",
     "ollama.generate": "ollama_generate",
     "openai.chat": "openai_chat",
+    "openai.responses": "openai_responses",
+    "ui-messages": "ui_messages",
 }
 
 #: Dialects that belong to one route: nobody outside asks for them by name.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: What of an answer not every dialect can tell. ``signature``: of a thought; ``call signature``: of a call.
 Aspect: TypeAlias = Literal[
-    "several answers", "reasoning", "signature", "call signature", "refusal", "citations", "logprobs", "usage",
-    "cached input", "cache writes", "reasoning tokens",
+    "several answers", "reasoning", "signature", "call signature", "call ids", "refusal", "citations", "logprobs",
+    "usage", "cached input", "cache writes", "reasoning tokens",
 ]  # fmt: skip
 
 

@@ -39,8 +39,10 @@ class GenerateRequest(msgspec.Struct, frozen=True):
     fields: dict[str, Raw]
 
 
-def read_body(body: bytes, required: tuple[str, ...] = ("model", "messages")) -> dict[str, Raw]:
-    """The members of *body*; those that are *required* are there, ``messages`` is an array where it is required.
+def read_body(
+    body: bytes, required: tuple[str, ...] = ("model", "messages"), *, array: str | None = "messages"
+) -> dict[str, Raw]:
+    """The members of *body*; those that are *required* are there, and the one named *array*, if it is, is an array.
 
     Raises:
         RequestRefused: 400, naming the member and what was wrong with it.
@@ -55,8 +57,8 @@ def read_body(body: bytes, required: tuple[str, ...] = ("model", "messages")) ->
         if name not in fields:
             message = f"you must provide {name!r}"
             raise RequestRefused(400, "missing_required_parameter", message, param=name)
-    if "messages" in required and bytes(memoryview(fields["messages"])[:1]) != b"[":
-        raise refused("'messages' must be an array", "messages")
+    if array in required and bytes(memoryview(fields[array])[:1]) != b"[":
+        raise refused(f"{array!r} must be an array", array)
     return fields
 
 

@@ -85,7 +85,9 @@ class Transcript:
         elif isinstance(delta, ReasoningDelta):
             self._at(delta.choice).say("reasoning", delta.block, delta.text)
         elif isinstance(delta, ToolCallDelta):
-            self._at(delta.choice).call(delta.block).json.append(delta.json)
+            choice = self._at(delta.choice)
+            choice.call(delta.block).json.append(delta.json)
+            choice.told += 1
         elif isinstance(delta, ToolCallStarted):
             choice = self._at(delta.choice)
             choice.tool_calls[delta.block] = ToolCall(delta.id, delta.name, delta.block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from tokenwire.dialects.deltas import (
@@ -66,11 +67,14 @@ class Choice:
     Attributes:
         tool_calls: by block, in order of first appearance.
         reason, native_reason: why it ended, or None while it has not.
+        told: how many deltas of text, thought, refusal, signature and call it is made of; ``scored``: and of
+            log-probabilities for text. For dialects that number their events.
     """
 
     __slots__ = (
-        "_citations", "_closed", "_logprobs", "_open", "_open_block", "_open_dialect", "_open_kind",
-        "_refusal_logprobs", "index", "native_reason", "reason", "started", "tool_calls",
+        "_begun", "_citations", "_cited_at", "_closed", "_logprobs", "_open", "_open_block", "_open_dialect",
+        "_open_kind", "_refusal_logprobs", "index", "native_reason", "reason", "scored", "started", "told",
+        "tool_calls",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -79,12 +83,16 @@ class Choice:
         self.tool_calls: dict[int, ToolCall] = {}
         self.reason: FinishReason | None = None
         self.native_reason: str | None = None
+        self.told = 0
+        self.scored = 0
         self._closed: Pieces[Segment] = Pieces()
         self._open = Text()
         self._open_kind: Kind | None = None
         self._open_block = 0
         self._open_dialect = ""
+        self._begun = 0  # segments
         self._citations: Pieces[Citation] = Pieces()
+        self._cited_at: Pieces[int] = Pieces()  # segments that had begun when each citation came
         self._logprobs: Pieces[Any] = Pieces()
         self._refusal_logprobs: Pieces[Any] = Pieces()
 
@@ -125,8 +133,10 @@ class Choice:
 
     def say(self, kind: Kind, block: int, text: str, dialect: str = "") -> None:
         """Add *text* to the open segment, or begin one."""
+        self.told += 1
         if kind != self._open_kind or block != self._open_block or kind == "signature":
             self.close_segment()
+            self._begun += 1
             self._open_kind = kind
             self._open_block = block
             self._open_dialect = dialect
@@ -140,8 +150,10 @@ class Choice:
 
     def cite(self, citation: Citation) -> None:
         self._citations.append(citation)
+        self._cited_at.append(self._begun)
 
     def add_logprobs(self, delta: Logprobs) -> None:
+        self.scored += bool(delta.content)
         self._logprobs.extend(delta.content or [])
         self._refusal_logprobs.extend(delta.refusal or [])
 
@@ -154,9 +166,18 @@ class Choice:
         return call
 
     def deltas(self) -> Iterator[Delta]:
-        """The fewest deltas, in a legal order, that fold to this choice (opaque ones are not kept)."""
+        """The fewest deltas, in a legal order, that fold to this choice (opaque ones are not kept). A citation comes
+        after the segment in which it came: encoders ask what it follows. A call's signature comes within the call:
+        some dialects can tell it nowhere else."""
         index = self.index
-        for kind, block, text, dialect in self.segments():
+        signed: dict[int, list[Delta]] = {}
+        for kind, block, text, dialect in self.segments() if self.tool_calls else ():
+            if kind == "signature" and block in self.tool_calls:
+                signed.setdefault(block, []).append(ReasoningSignature(text, index, block, dialect))
+        cited = deque(zip(self._cited_at.items(), self._citations.items(), strict=True))
+        for begun, (kind, block, text, dialect) in enumerate(self.segments()):
+            while cited and cited[0][0] <= begun:
+                yield cited.popleft()[1]
             if kind == "text":
                 yield TextDelta(text, index, block)
             elif kind == "reasoning":
@@ -164,15 +185,18 @@ class Choice:
             elif kind == "refusal":
                 yield RefusalDelta(text, index, block)
             elif kind == "signature":
-                yield ReasoningSignature(text, index, block, dialect)
+                if block not in self.tool_calls:
+                    yield ReasoningSignature(text, index, block, dialect)
             else:
                 call = self.tool_calls[block]
                 yield ToolCallStarted(call.id, call.name, index, block)
+                yield from signed.get(block, ())
                 if arguments := call.arguments:
                     yield ToolCallDelta(arguments, index, block)
                 if call.ended:
                     yield ToolCallEnded(index, block)
-        yield from self._citations.items()
+        for _, citation in cited:
+            yield citation
         if (logprobs := self.logprobs) is not None:
             yield logprobs
         if self.reason is not None:
@@ -182,8 +206,10 @@ class Choice:
         twin = Choice(self.index)
         twin.started = self.started
         twin.tool_calls = {block: call.copy() for block, call in self.tool_calls.items()}
-        twin._citations = self._citations.copy()
+        twin._begun = self._begun
+        twin._citations, twin._cited_at = self._citations.copy(), self._cited_at.copy()
         twin.reason, twin.native_reason = self.reason, self.native_reason
+        twin.told, twin.scored = self.told, self.scored
         twin._closed = self._closed.copy()
         twin._open = self._open.copy()
         twin._open_kind, twin._open_block = self._open_kind, self._open_block

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame
+from tokenwire.engine.framing import encode, parse
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.view import View, encode, parse
+from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
 
 if TYPE_CHECKING:
@@ -23,38 +24,48 @@ CHECKPOINT = 256
 
 
 class Fold:
-    """Decoder and encoder at one position of a log: entry by entry, to frames of another dialect."""
+    """Decoder and encoder at one position of a log: entry by entry, to frames of *dialect*."""
 
-    __slots__ = ("_stream", "decoder", "encoder", "ids", "seq")
+    __slots__ = ("_dialect", "_stream", "decoder", "encoder", "ids", "seq")
 
-    def __init__(self, stream: Stream, decoder: Decoder, encoder: Encoder, ids: bool, seq: int = 0) -> None:
+    def __init__(
+        self, stream: Stream, dialect: Dialect, decoder: Decoder, encoder: Encoder, ids: bool, seq: int = 0
+    ) -> None:
         self._stream = stream
+        self._dialect = dialect
         self.decoder = decoder
         self.encoder = encoder
         self.ids = ids
         self.seq = seq
 
+    @classmethod
+    def at_start(cls, stream: Stream, dialect: Dialect, ids: bool) -> Fold:
+        return cls(stream, dialect, stream.decoder(), stream.encoder(dialect), ids)
+
     def copy(self) -> Fold:
-        return Fold(self._stream, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
+        return Fold(self._stream, self._dialect, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
 
     def next_frames(self) -> int:
         """How many frames the next entry gives. This fold is of no use afterwards."""
         held = self._stream.log
         if self.seq < held.last_frame:
-            return len(self._fold(held.after(self.seq, 1)[0]))
+            return len(self.frames(held.after(self.seq, 1)[0]))
         return len(self._close()) if held.terminal is not None else 0
 
     def feed(self, frame: bytes, skip: int = 0) -> bytes:
         """Fold the next entry; its bytes, less its first *skip* frames."""
-        frames = self._fold(frame)
-        return encode(frames[skip:], EventId(self._stream.log.epoch, self.seq) if self.ids else None, skip)
+        return self._encoded(self.frames(frame), skip)
 
     def close(self, skip: int = 0) -> bytes:
         """The terminal entry's frames, less the first *skip* of them."""
-        frames = self._close()
-        return encode(frames[skip:], EventId(self._stream.log.epoch, self.seq) if self.ids else None, skip)
+        return self._encoded(self._close(), skip)
 
-    def _fold(self, frame: bytes) -> list[Frame]:
+    def _encoded(self, frames: list[Frame], skip: int) -> bytes:
+        event_id = EventId(self._stream.log.epoch, self.seq) if self.ids else None
+        return encode(frames[skip:], self._dialect, event_id, skip)
+
+    def frames(self, frame: bytes) -> list[Frame]:
+        """Fold the next entry; what it becomes."""
         held = self._stream.log
         seq = self.seq + 1
         attempt = held.attempt_at(seq)
@@ -63,8 +74,15 @@ class Fold:
         elif held.done_seq is not None and seq > held.done_seq:
             deltas = []
         else:
-            deltas = [delta for event in parse(frame) for delta in self.decoder.feed(event)]
-        frames = [out for delta in deltas for out in self.encoder.feed(delta)]
+            events = parse(frame, self._stream.dialect)
+            if len(events) == 1:  # nearly always; and one delta, which gives one frame: no lists of lists
+                deltas = self.decoder.feed(events[0])
+            else:
+                deltas = [delta for event in events for delta in self.decoder.feed(event)]
+        if len(deltas) == 1:
+            frames = self.encoder.feed(deltas[0])
+        else:
+            frames = [out for delta in deltas for out in self.encoder.feed(delta)]
         self.seq = seq
         return frames
 
@@ -89,17 +107,15 @@ class FoldedView(View):
 
     def __init__(self, stream: Stream, dialect: Dialect, *, ids: bool) -> None:
         super().__init__(stream, dialect, ids=ids)
-        start = Fold(stream, stream.decoder(), stream.encoder(dialect), ids)
         self._shared: Fold | None = None
-        self._checkpoints = [start]
+        self._checkpoints = [Fold.at_start(stream, dialect, ids)]
         self._told = 0
 
     def renamed(self) -> None:
-        stream = self.stream
-        self._checkpoints = [Fold(stream, stream.decoder(), stream.encoder(self.dialect), self.ids)]
+        self._checkpoints = [Fold.at_start(self.stream, self.dialect, self.ids)]
         if self._shared is not None:
             self._shared = self._checkpoints[0].copy()
-        for reader in stream.readers:
+        for reader in self.stream.readers:
             if reader.view is self:
                 reader.fold = None
 

@@ -8,6 +8,7 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.lane import Offer
 from tokenwire.errors import EventTooLarge
 from tokenwire.wire.frames import MAX_FRAME, Cutter
+from tokenwire.wire.lines import LineCutter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ class Ingest:
         self._stream = stream
         self._express = express
         stream.ingest = self
-        self._cutter = Cutter(limit)
+        self._cutter = Cutter(limit) if stream.dialect.framing == "sse" else LineCutter(limit)
         # Bound once: they are called per token.
         self._cut = self._cutter.feed
         self._now_ns = stream.clock.now_ns
@@ -37,7 +38,8 @@ class Ingest:
     def route(self, lane: tuple[Peek, Reader, Outlet, Envelope | None] | None) -> None:
         """The constellation changed: an express lane for it, or none."""
         if self._express is not None:
-            self._express(None if lane is None else Offer(self._stream, self._cutter, *lane))
+            cutter = self._cutter
+            self._express(Offer(self._stream, cutter, *lane) if lane and isinstance(cutter, Cutter) else None)
 
     def body(self, data: bytes, chunk: bytes | None = None) -> None:
         """Body bytes as they came; *chunk*: the same bytes as the one HTTP/1.1 chunk that carried them, if so."""

@@ -134,6 +134,11 @@ class Log:
         if mark & Mark.DONE and self.done_seq is None:
             self.done_seq = seq
 
+    def expect(self, holes: Holes) -> None:
+        """Frames will come in another dialect than was thought, with these holes. Only while there are none."""
+        assert not self.last
+        self._holes = holes
+
     def take_back(self) -> None:
         """Forget what was said of entries that will not come: of an attempt that brought none."""
         assert not self.last
@@ -172,6 +177,8 @@ class Log:
 
     def attempt_at(self, seq: int) -> Attempt:
         """The attempt that entry *seq* belongs to."""
+        if (newest := self.attempts[-1]).first_seq <= seq:
+            return newest
         for attempt in reversed(self.attempts):
             if attempt.first_seq <= seq:
                 return attempt

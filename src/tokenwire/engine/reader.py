@@ -166,7 +166,7 @@ class Reader:
         if self.live and (told := self.view.told()):
             last = max(last, self.stream.timeline[told - 1])
         idle = (self.stream.clock.now_ns() - last) / 1e9
-        if idle >= period and self.live:
+        if idle >= period and self.live and self.view.heartbeat:
             if not self._write(self.view.heartbeat):
                 self.view.drop(self)
                 self.stalled(EventId(self.stream.log.epoch, self.stream.log.last))

@@ -13,10 +13,11 @@ from msgspec import Struct, structs
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.transcript import Transcript
+from tokenwire.engine.framing import parse
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import Log
 from tokenwire.engine.states import Pause, Policy, State
-from tokenwire.engine.view import View, parse
+from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
 from tokenwire.measure.tokens import count_all
 from tokenwire.measure.usage import said
@@ -56,7 +57,7 @@ class AttemptRecord(Struct, gc=False):
     """One attempt to get the answer, as its stream remembers it.
 
     Attributes:
-        upstream, model: who was asked for what.
+        upstream, model: who was asked for what, and in which dialect.
         started_ns, ended_ns: CLOCK_MONOTONIC; the latter None while it runs.
         status: of the HTTP answer's head, None if there was none.
         error: why it failed, if it did.
@@ -64,6 +65,7 @@ class AttemptRecord(Struct, gc=False):
 
     upstream: str
     model: str
+    dialect: str
     started_ns: int
     ended_ns: int | None = None
     status: int | None = None
@@ -203,7 +205,7 @@ class Record:
                 if held.attempt_at(seq).unary:
                     parts += map(said, self.dialect.decode_response(frame))
                 else:
-                    parts += [said(delta) for event in parse(frame) for delta in decoder.feed(event)]
+                    parts += [said(delta) for event in parse(frame, self.dialect) for delta in decoder.feed(event)]
         # Trimmed or not read, the other entries are taken to be like these.
         whole = held.last_frame if first or end < held.last_frame else end
         return count_all(parts) * whole / (end - first)
@@ -219,12 +221,14 @@ class Record:
 
         Asked once a period and not per token: 2 us where the newest entry is none, as in an answer that goes on.
         """
-        ping = parse(self.dialect.heartbeat)
+        ping = parse(self.dialect.heartbeat, self.dialect)
         if not ping:  # it beats with comments, which are no entries
             return self.last_ns
         held = self.log
         seq = newest = held.last_frame
-        while seq >= max(held.first, newest - MOST_PINGS) and parse(held.frame(seq))[0].event == ping[0].event:
+        while seq >= max(held.first, newest - MOST_PINGS):
+            if parse(held.frame(seq), self.dialect)[0].event != ping[0].event:
+                break
             seq -= 1
         return held.arrivals_ns[seq - 1] if seq else self.created_ns
 
@@ -259,7 +263,7 @@ class Record:
                 elif held.done_seq is not None and seq > held.done_seq:
                     continue
                 else:
-                    deltas = [delta for event in parse(frame) for delta in decoder.feed(event)]
+                    deltas = [delta for event in parse(frame, self.dialect) for delta in decoder.feed(event)]
                 for delta in deltas:
                     fold.apply(delta)
         return fold

@@ -45,7 +45,7 @@ class Routing:
         self.early = False
         held, peek = stream.log, stream.dialect.peek
         live = [reader for view in stream.views for reader in view.live]
-        if len(live) != 1 or held.terminal is not None or peek is None:
+        if len(live) != 1 or held.terminal is not None or peek is None or stream.dialect.framing != "sse":
             return None
         reader = live[0]
         if stream.generated_ns is None or reader.view.folded:

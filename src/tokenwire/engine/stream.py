@@ -87,6 +87,18 @@ class Stream(Bounded):
         for view in self.views:
             view.renamed()
 
+    def speaks(self, dialect: Dialect) -> None:
+        """The provider that is asked next speaks *dialect*. Only while nothing is in the log: whoever follows already
+        then reads what comes in another projection."""
+        if dialect is self.dialect:
+            return
+        self.dialect = dialect
+        self._watch = Watch(dialect)
+        self.log.expect(dialect.holes)
+        self.views.clear()
+        for reader in self.readers:
+            reader.change_view(self.view(reader.view.dialect, ids=reader.view.ids))
+
     def begin(self, *, attempt: int = 1, unary: bool = False) -> None:
         """The provider's answer begins (its head said yes)."""
         self._move(State.STREAMING)
@@ -198,7 +210,8 @@ class Stream(Bounded):
     # ------------------------------------------------------------------ the readers' side
 
     def view(self, dialect: Dialect, *, ids: bool) -> View:
-        """The shared view of this log in *dialect*."""
+        """The shared view of this log in *dialect*; with ids only where there is a place for them."""
+        ids = ids and dialect.ids is not None
         folded = dialect is not self.dialect or self.unary
         for view in self.views:
             if view.dialect is dialect and view.ids == ids and view.folded == folded:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tokenwire.dialects.base import Dialect, Frame, Mark
+from tokenwire.engine.framing import encode
 from tokenwire.engine.ids import EventId
 from tokenwire.errors import NotResumable
-from tokenwire.wire import sse
 
 if TYPE_CHECKING:
     from tokenwire.engine.reader import Reader
@@ -106,7 +106,7 @@ class View:
         after that."""
         if self.live:
             held = self.stream.log
-            data = encode([frame], EventId(held.epoch, held.last) if self.ids else None)
+            data = encode([frame], self.dialect, EventId(held.epoch, held.last) if self.ids else None)
             self.deliver(data, None, held.last)
 
     def end(self) -> None:
@@ -221,25 +221,4 @@ class RawView(View):
         if any(mark & Mark.ERROR and not mark & Mark.SWALLOWED for mark in held.notable.values()):
             return b""
         frames = self.stream.encoder(self.dialect).close(terminal)
-        return encode(frames, EventId(held.epoch, held.last) if self.ids else None)
-
-
-def parse(frame: bytes) -> list[sse.Event]:
-    """The events of one frame (one, unless the provider is very odd)."""
-    if (event := sse.simple(frame)) is not None:
-        return [event]
-    decoder = sse.Decoder(len(frame) + 3)  # its bound was the cutter's business
-    return decoder.feed(frame) + decoder.close(lenient=True)
-
-
-def encode(frames: Sequence[Frame], event_id: EventId | None, skipped: int = 0) -> bytes:
-    """Frames of one entry as SSE. With ids, the last carries ``E-S`` and the ones before it ``E-(S-1).k``."""
-    if event_id is None:
-        return b"".join([sse.encode(frame.data, event=frame.event) for frame in frames])
-    before = event_id.seq - 1
-    last = len(frames) - 1
-    parts: list[bytes] = []
-    for index, frame in enumerate(frames):
-        mark = event_id if index == last else EventId(event_id.epoch, before, skipped + index + 1)
-        parts.append(sse.encode(frame.data, event=frame.event, id=str(mark)))
-    return b"".join(parts)
+        return encode(frames, self.dialect, EventId(held.epoch, held.last) if self.ids else None)

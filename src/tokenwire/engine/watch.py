@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import GENERATED, Failed, Usage
 from tokenwire.dialects.transcript import Choice, Transcript
-from tokenwire.engine.view import parse
+from tokenwire.engine.framing import parse
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Decoder, Dialect
@@ -104,9 +104,9 @@ class Watch:
             while seq < held.last_frame:
                 for frame in held.after(seq):
                     seq += 1
-                    for event in parse(frame):
+                    for event in parse(frame, self._dialect):
                         decoder.feed(event)
-        last = [delta for event in parse(rest) for delta in decoder.feed(event)] + decoder.close()
+        last = [delta for event in parse(rest, self._dialect) for delta in decoder.feed(event)] + decoder.close()
         return next((delta for delta in last if isinstance(delta, Failed)), None)
 
     def is_whole(self, held: Log, *, unary: bool) -> bool:

@@ -12,6 +12,7 @@ from tokenwire.errors import NotResumable, RequestRefused
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
+    from tokenwire.engine.stream import Stream
     from tokenwire.gateway.sinks import Receive, Scope, Send
 
 Headers = list[tuple[bytes, bytes]]
@@ -25,6 +26,9 @@ _PASSED = (
     b"x-generation-id",
     b"x-should-retry",
 )
+
+#: The usual ones, encoded.
+_TYPES = {"text/event-stream": b"text/event-stream; charset=utf-8"}
 
 # Where a request's scope keeps its headers by name.
 _FIELDS = "tokenwire.fields"
@@ -45,15 +49,32 @@ _STATUS = {
 }
 
 
-def stream_headers(stream_id: str, upstream: Headers) -> Headers:
-    """The headers of every stream (INTERFACES section 1), and what of the provider's is passed on."""
+def stream_headers(stream: Stream, dialect: Dialect) -> Headers:
+    """The headers of every stream (INTERFACES section 1), what *dialect* adds, and what of the provider's is passed
+    on."""
     return [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"content-type", _TYPES.get(dialect.content_type) or dialect.content_type.encode()),
         (b"cache-control", b"no-cache, no-transform"),
         (b"x-accel-buffering", b"no"),
-        (b"x-tokenwire-stream", stream_id.encode()),
-        *passed(upstream),
+        *named(stream),
+        *dialect.headers,
+        *passed(given(stream)),
     ]
+
+
+def named(stream: Stream) -> Headers:
+    """The stream's id; and what of the request did not reach its upstream as it came, if anything."""
+    headers = [(b"x-tokenwire-stream", stream.id.encode())]
+    if notes := stream.meta.get("notes"):
+        assert isinstance(notes, str)
+        headers.append((b"x-tokenwire-translation", notes.encode()))
+    return headers
+
+
+def given(stream: Stream) -> Headers:
+    """The provider's response headers, as far as its answer has begun."""
+    headers = stream.meta.get("headers")
+    return headers if isinstance(headers, list) else []
 
 
 def passed(upstream: Sequence[tuple[bytes, bytes]]) -> Headers:

@@ -12,8 +12,9 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.gateway import generate, plain_chat
+from tokenwire.gateway import agui, generate, plain_chat, responses, ui_chat
 from tokenwire.gateway.answers import send_body
+from tokenwire.gateway.chats import Chats
 from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
 from tokenwire.gateway.count_tokens import count_tokens
 from tokenwire.gateway.directory import Directory
@@ -23,7 +24,7 @@ from tokenwire.gateway.settings import Settings
 from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
 from tokenwire.gateway.tickets import Tickets
-from tokenwire.gateway.vendors import ROUTES
+from tokenwire.gateway.vendors import ROUTES, vendor_at
 from tokenwire.measure import prices
 from tokenwire.upstream.pool import Pool
 
@@ -54,6 +55,7 @@ class Gateway:
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
         self.keys = Keys(self.clock, self.hub)
+        self.chats = Chats(self.hub)
         self.tickets = Tickets(self.clock)
         self.page = Page.load()
         self.draining = False
@@ -134,12 +136,19 @@ class Gateway:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hot and follow routes are matched before FastAPI sees anything."""
         path = scope["path"]
-        if path in ROUTES and scope["method"] == "POST":
-            await generate.generate(self, ROUTES[path], scope, receive, send)
+        vendor = vendor_at(path, scope["query_string"]) if scope["method"] == "POST" else None
+        if vendor is not None:
+            await generate.generate(self, vendor, scope, receive, send)
         elif path.startswith("/v1/streams") and (path == "/v1/streams" or path.startswith("/v1/streams/")):
             await streams(self, scope, receive, send)
         elif path == plain_chat.PATH:
             await plain_chat.plain_chat(self, scope, receive, send)
+        elif ui_chat.matches(path):
+            await ui_chat.ui_chat(self, scope, receive, send)
+        elif path == agui.PATH and scope["method"] == "POST":
+            await agui.agui(self, scope, receive, send)
+        elif responses.matches(path):
+            await responses.responses(self, scope, receive, send)
         elif path == COUNT_TOKENS and scope["method"] == "POST":
             await count_tokens(self, scope, receive, send)
         elif path == "/healthz":
@@ -154,7 +163,7 @@ class Gateway:
     def takes(self, scope: Scope, size: int) -> bool:
         """Whether ``answer`` takes this request, with a body of *size* bytes."""
         limit = self.settings.limits.request_body
-        return bool(scope["path"] in ROUTES and scope["method"] == "POST" and size <= limit)
+        return bool(scope["method"] == "POST" and scope["path"] in ROUTES and size <= limit)
 
     def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None:
         """What a call does, for a server that has the whole body at hand; nothing is waited for."""

@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from tokenwire import dialects
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard
+from tokenwire.gateway.agui import PATH as AGUI
 from tokenwire.gateway.answers import MethodNotAllowed, refusal_body, refusal_headers
 from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
-from tokenwire.gateway.models import anthropic_model, anthropic_models, openai_model, openai_models
+from tokenwire.gateway.models import (
+    anthropic_model,
+    anthropic_models,
+    gemini_model,
+    gemini_models,
+    ollama_details,
+    ollama_models,
+    openai_model,
+    openai_models,
+)
 from tokenwire.gateway.openapi import PATHS
-from tokenwire.gateway.vendors import ANTHROPIC, OPENAI_CHAT, ROUTES
+from tokenwire.gateway.vendors import ANTHROPIC, ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +36,12 @@ if TYPE_CHECKING:
 HOME = """tokenwire {version}
 
   POST /v1/chat/completions        OpenAI chat, streaming and not
+  POST /v1/responses               OpenAI responses, streaming and not
   POST /v1/messages                Anthropic messages, streaming and not
+  POST /v1beta/models/{{model}}:streamGenerateContent, :generateContent      Gemini
+  POST /ollama/api/chat            Ollama (its clients take {base}ollama for the host)
+  POST /api/chat                   the AI SDK's useChat, or a prompt in, text events out
+  POST /agui                       AG-UI
   GET  /v1/models                  what you may use here
   POST /v1/streams                 start a stream; GET {{events}} follows it, as often as you like
   GET  /openapi.json               these routes, machine-readable
@@ -37,6 +53,13 @@ HOME = """tokenwire {version}
 
 PAGE = "in a browser: the playground"
 UNBUILT = "in a browser: the playground, once it is built (from a checkout: make page; then start again)"
+
+
+class ShowRequest(BaseModel):
+    """Ollama's clients have named the model in either way."""
+
+    model: str = ""
+    name: str = ""
 
 
 def control_routes(gateway: Gateway, version: str) -> FastAPI:
@@ -81,6 +104,40 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
             return anthropic_model(name)
         return openai_model(name, gateway.directory.dialects(name), target.upstream.name)
 
+    @app.get("/v1beta/models")
+    async def listed_by_gemini(request: Request) -> dict[str, Any]:
+        """The same in Gemini's shape, in pages."""
+        return gemini_models(gateway.directory.names(), request.query_params)
+
+    @app.get("/v1beta/models/{name:path}")
+    async def known_by_gemini(name: str) -> dict[str, Any]:
+        """One model in Gemini's shape."""
+        gateway.directory.resolve(name)
+        return gemini_model(name)
+
+    @app.get("/ollama/api/tags")
+    async def listed_by_ollama() -> dict[str, Any]:
+        """The same in Ollama's shape."""
+        return ollama_models(gateway.directory.names())
+
+    @app.post("/ollama/api/show")
+    async def known_by_ollama(wanted: ShowRequest) -> dict[str, Any]:
+        """One model in Ollama's shape: what clients look for there before they ask it."""
+        name = wanted.model or wanted.name
+        gateway.directory.resolve(name)
+        return ollama_details(name)
+
+    @app.get("/ollama/api/version")
+    async def version_for_ollama() -> dict[str, str]:
+        """What Ollama's clients ask first."""
+        return {"version": version}
+
+    @app.get("/ollama", response_class=PlainTextResponse)
+    @app.get("/ollama/", response_class=PlainTextResponse, include_in_schema=False)
+    async def running() -> str:
+        """The words by which Ollama's clients know a server."""
+        return "Ollama is running"
+
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
         """503 while draining: a load balancer sends nothing more."""
@@ -102,7 +159,7 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
     async def hot() -> None:
         """Answered before FastAPI is asked; here so that another method gets 405 instead of 404."""
 
-    for path in (*ROUTES, COUNT_TOKENS):
+    for path in (*ROUTES, COUNT_TOKENS, AGUI):
         app.add_api_route(path, hot, methods=["POST"], include_in_schema=False)
 
     generated = app.openapi
@@ -121,8 +178,17 @@ def _is_anthropic(request: Request) -> bool:
     return "anthropic-version" in request.headers or request.url.path.startswith(ANTHROPIC.path)
 
 
+def _dialect(request: Request) -> str:
+    """Whose words a refusal is to be in."""
+    path = request.url.path
+    if path.startswith("/v1beta"):
+        return "gemini"
+    if path.startswith("/ollama"):
+        return "ollama"
+    return "anthropic" if _is_anthropic(request) else "openai.chat"
+
+
 def _refusal(request: Request, error: RequestRefused) -> Response:
     headers = {name.decode(): value.decode() for name, value in refusal_headers(error)}
-    vendor = ANTHROPIC if _is_anthropic(request) else OPENAI_CHAT
-    body = refusal_body(error, dialects.get(vendor.dialect))
+    body = refusal_body(error, dialects.get(_dialect(request)))
     return Response(body, error.status, headers, media_type="application/json")

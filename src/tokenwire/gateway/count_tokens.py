@@ -35,9 +35,8 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
     except RequestRefused as error:
         await send_refusal(send, error, dialect)
         return
-    asked = provider.request(
-        ANTHROPIC.ask + _PATH, rewrite(request, model=target.model), provider.fields(scope["headers"])
-    )
+    route = ANTHROPIC.ask(target.model, False) + _PATH
+    asked = provider.request(route, rewrite(request, model=target.model), provider.fields(scope["headers"]))
     try:
         answer = await fetch(gateway.pool, asked, timeout=target.upstream.settings.deadlines.headers)
     except UpstreamStatus as error:

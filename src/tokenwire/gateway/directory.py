@@ -30,6 +30,7 @@ MOST_NAMES = 8
 PREFIXES = {
     "openai": ("gpt-", "o1", "o3", "o4", "chatgpt-"),
     "anthropic": ("claude-",),
+    "gemini": ("gemini-",),
     "deepseek": ("deepseek-",),
     "xai": ("grok-",),
 }
@@ -140,7 +141,7 @@ class Directory:
             target = self._find(alias.route[0] if alias is not None and alias.route else name)
         except RequestRefused:
             return []
-        return list(target.upstream.providers)
+        return list(target.upstream.settings.dialects)
 
     async def run(self, on_change: Callable[[], None] | None = None) -> None:
         """Fetch the lists now and again, until cancelled."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KEYS = {
     "OPENAI_API_KEY": ("openai", "OPENAI_BASE_URL", "https://api.openai.com/v1"),
     "ANTHROPIC_API_KEY": ("anthropic", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+    "GEMINI_API_KEY": ("gemini", "GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
     "GROQ_API_KEY": ("groq", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
     "OPENROUTER_API_KEY": ("openrouter", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1"),
     "DEEPSEEK_API_KEY": ("deepseek", "DEEPSEEK_BASE_URL", "https://api.deepseek.com/v1"),
@@ -27,7 +28,13 @@ KEYS = {
     "XAI_API_KEY": ("xai", "XAI_BASE_URL", "https://api.x.ai/v1"),
 }
 #: Upstream name -> what it speaks, where that is not OpenAI chat alone.
-SPOKEN: dict[str, str | list[str]] = {"anthropic": "anthropic", "sim": ["openai.chat", "anthropic"]}
+SPOKEN: dict[str, str | list[str]] = {
+    "openai": ["openai.chat", "openai.responses"],
+    "anthropic": "anthropic",
+    "gemini": "gemini",
+    "ollama": ["openai.chat", "ollama"],
+    "sim": ["openai.chat", "anthropic", "openai.responses", "gemini", "ollama"],
+}
 
 
 def ollama(host: str) -> str:

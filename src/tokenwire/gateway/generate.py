@@ -10,16 +10,17 @@ from tokenwire import dialects
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
+from tokenwire.gateway.ways import Way, told, ways_to
 from tokenwire.measure.usage import Meter
 from tokenwire.upstream.route import Leg, Route
 
 if TYPE_CHECKING:
+    from tokenwire.dialects.base import Dialect
     from tokenwire.dialects.request_body import GenerateRequest
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
-    from tokenwire.gateway.directory import Target
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
-    from tokenwire.gateway.vendors import Vendor
+    from tokenwire.gateway.vendors import Caller, Vendor
     from tokenwire.upstream.request import Request
 
 
@@ -52,7 +53,6 @@ def respond_to(
     gateway: Gateway, vendor: Vendor, scope: Scope, owner: str, body: bytes, sink: ResponseSink
 ) -> respond.Responding:
     """Start a stream, or find the one that was started by this key. Raises ``RequestRefused``."""
-    dialect = dialects.get(vendor.dialect)
     key = header(scope, b"idempotency-key")
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
     request = vendor.parse(body)
@@ -61,23 +61,31 @@ def respond_to(
         stream = start(gateway, vendor, scope, owner, request, linger=linger)
         if key:
             gateway.keys.put(owner, key, body, stream)
+    dialect = answered_in(vendor, scope, request, stream)
     if not request.stream:
         return respond.Whole(stream, sink, dialect)
     ids = header(scope, b"x-tokenwire-ids") == "1"
     return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold)
 
 
+def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: Stream) -> Dialect:
+    """The dialect of the answer: that of the request, if the caller does not name another."""
+    named = header(scope, b"x-tokenwire-dialect")
+    if named is not None and named != caller.dialect:
+        return dialects.get(named)
+    return caller.answers(request, stream.dialect.name == caller.dialect)
+
+
 def start(
-    gateway: Gateway, vendor: Vendor, scope: Scope, owner: str, request: GenerateRequest, *, linger: float
+    gateway: Gateway, caller: Caller, scope: Scope, owner: str, request: GenerateRequest, *, linger: float
 ) -> Stream:
-    """Begin generation. Raises ``RequestRefused`` when the model is unknown, its upstream does not speak the request's
-    dialect, or the process is full."""
+    """Begin generation. Raises ``RequestRefused`` when the model is unknown, its upstream cannot be asked this, or the
+    process is full."""
     if gateway.draining:
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
-    targets = gateway.directory.route(request.model)
-    # One log is in one dialect: those that do not speak it cannot take over. If nobody does, the first one is told of.
-    targets = [each for each in targets if vendor.dialect in each.upstream.providers] or targets[:1]
-    target, upstream, provider = targets[0], targets[0].upstream, targets[0].provider(vendor)
+    ways = ways_to(gateway.directory.route(request.model), caller, request)
+    target, provider = ways[0].target, ways[0].provider
+    upstream = target.upstream
     ask_usage = request.stream and upstream.settings.usage
     stream = gateway.hub.open(
         owner=owner,
@@ -93,15 +101,17 @@ def start(
         gateway.pool,
         [
             Leg(
-                upstream=each.upstream.name,
-                model=each.model,
-                request=partial(asked_of, stream, vendor, each, scope, request, ask_usage=ask_usage),
-                deadlines=each.deadlines,
-                retry=each.upstream.settings.retry,
+                upstream=way.target.upstream.name,
+                model=way.target.model,
+                dialect=way.provider.dialect,
+                request=partial(asked_of, stream, caller, way, scope, request, ask_usage=ask_usage),
+                # Across dialects a whole answer is the fold of a stream: it can be cancelled, and what it brought kept.
+                streaming=request.stream or way.translated,
+                deadlines=way.target.deadlines,
+                retry=way.target.upstream.settings.retry,
             )
-            for each in targets
+            for way in ways
         ],
-        streaming=request.stream,
         pacing=header(scope, b"x-tokenwire-pacing") != "off",
         max_event=gateway.settings.limits.upstream_event,
     )
@@ -110,15 +120,22 @@ def start(
 
 
 def asked_of(
-    stream: Stream, vendor: Vendor, target: Target, scope: Scope, request: GenerateRequest, *, ask_usage: bool
+    stream: Stream, caller: Caller, way: Way, scope: Scope, request: GenerateRequest, *, ask_usage: bool
 ) -> Request:
-    """What *target* is sent for a caller's request, now that it is its turn: *stream* is counted at its price."""
-    upstream, provider = target.upstream, target.provider(vendor)
-    extra = provider.fields(scope["headers"])
-    extra.append(("accept", "text/event-stream" if request.stream else "application/json"))
-    body = vendor.rewrite(request, model=target.model, include_usage=ask_usage and upstream.settings.usage)
+    """What is sent on *way* for a caller's request, now that it is its turn: *stream* is counted at its price."""
+    target, provider = way.target, way.provider
+    streaming = request.stream or way.translated
+    stream.meta["notes"] = told(way.notes)
+    if way.body is None:
+        extra = provider.fields(scope["headers"])
+        usage = ask_usage and target.upstream.settings.usage
+        body = provider.vendor.rewrite(request, model=target.model, include_usage=usage)
+    else:
+        extra = provider.foreign_fields(scope["headers"], caller)
+        body = way.body
+    extra.append(("accept", provider.dialect.content_type if streaming else "application/json"))
     stream.meter = Meter(body, provider.seller, target.model)
-    return provider.request(vendor.ask, body, extra)
+    return provider.request(provider.vendor.ask(target.model, streaming), body, extra)
 
 
 def linger_of(scope: Scope, default: float) -> float:

@@ -1,4 +1,4 @@
-"""The models that a caller may use, in the vendors' shapes: OpenAI's, and Anthropic's for who names its version."""
+"""The models that a caller may use, in the vendors' shapes."""
 
 from __future__ import annotations
 
@@ -56,6 +56,50 @@ def anthropic_models(names: Sequence[str], query: Mapping[str, str]) -> dict[str
         "first_id": page[0] if page else None,
         "last_id": page[-1] if page else None,
     }
+
+
+def gemini_model(name: str) -> dict[str, Any]:
+    """One model."""
+    methods = ["generateContent", "streamGenerateContent"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
+
+
+def gemini_models(names: Sequence[str], query: Mapping[str, str]) -> dict[str, Any]:
+    """One page: *query* may have ``pageSize`` and ``pageToken``, which is a place in the list.
+
+    Raises ``RequestRefused`` (400) for a query that means nothing.
+    """
+    size, token = query.get("pageSize", str(_MOST)), query.get("pageToken") or "0"
+    for parameter, value in (("pageSize", size), ("pageToken", token)):
+        if not (value.isascii() and value.isdigit() and len(value) < 7):
+            raise RequestRefused(400, "bad_page", f"{parameter} is a whole number here", param=parameter)
+    start, end = int(token), int(token) + min(int(size) or _MOST, _MOST)
+    page: dict[str, Any] = {"models": [gemini_model(name) for name in names[start:end]]}
+    return page | ({"nextPageToken": str(end)} if end < len(names) else {})
+
+
+def ollama_models(names: Sequence[str]) -> dict[str, Any]:
+    """All of them. What only files on a disk have (size, digest) is empty: the client's types want the members."""
+    return {"models": [_ollama_model(name) for name in names]}
+
+
+def ollama_details(name: str) -> dict[str, Any]:
+    """What ``/api/show`` tells of a model that is not known any closer."""
+    return {
+        **dict.fromkeys(("license", "modelfile", "parameters", "template"), ""),
+        "details": _DETAILS,
+        "model_info": {"general.basename": name},
+        "capabilities": ["completion", "tools", "vision", "thinking"],
+        "modified_at": _UNKNOWN_DATE,
+    }
+
+
+_DETAILS: Final = {"parent_model": "", "format": "", "family": "", "parameter_size": "", "quantization_level": ""}
+
+
+def _ollama_model(name: str) -> dict[str, Any]:
+    known = {"name": name, "model": name, "modified_at": _UNKNOWN_DATE, "size": 0, "digest": ""}
+    return {**known, "details": {**_DETAILS, "families": None}}
 
 
 def _place(names: Sequence[str], name: str, parameter: str) -> int:

@@ -1,4 +1,5 @@
-"""``/api/chat`` in its plainest form: a prompt in, text events out (INTERFACES section 1; ``dialects.plain``).
+"""``/api/chat`` in its plainest form: a prompt in, text events out (INTERFACES section 1; ``dialects.plain``). What the
+AI SDK posts there is ``ui_chat``'s.
 
 POST is for a fetch loop: no ids, and a failure before the first token is an HTTP status. GET is for a native
 EventSource, which sends no body and no header, shows no status, and asks the same address again whenever its connection
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tokenwire import dialects
 from tokenwire.dialects.plain.dialect import DIALECT
-from tokenwire.dialects.plain.request import Question, checked, choose, in_words_of, parse_question
+from tokenwire.dialects.plain.request import Question, checked, in_words_of, parse_question
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import generate, guard, respond
+from tokenwire.gateway import generate, guard, respond, ui_chat
 from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, send_refusal
-from tokenwire.gateway.vendors import VENDORS
+from tokenwire.gateway.vendors import OPENAI_CHAT
 
 if TYPE_CHECKING:
     from tokenwire.engine.ids import EventId
@@ -35,13 +37,18 @@ MAX_RUN: Final = 200
 async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Everything at ``/api/chat``."""
     method = scope["method"]
+    ui = False
     try:
         if method == "POST":
             owner = guard.admit(scope)
             body = await read_body(scope, receive, gateway.settings.limits.request_body)
             if body is None:
                 return
-            responding = _posted(gateway, scope, receive, owner, body)
+            if ui_chat.takes(body):
+                ui = True
+                responding = ui_chat.posted(gateway, scope, receive, owner, body)
+            else:
+                responding = _posted(gateway, scope, receive, owner, body)
         elif method == "GET":
             owner = guard.admit_spending_get(scope)
             responding = _got(gateway, scope, receive, owner)
@@ -49,7 +56,7 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
             guard.admit(scope)
             raise MethodNotAllowed(method, "GET, POST")
     except RequestRefused as error:
-        await send_refusal(send, error, DIALECT)
+        await send_refusal(send, error, dialects.get("ui-messages") if ui else DIALECT)
         return
     await responding.run(send)
 
@@ -108,7 +115,6 @@ def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Ques
 
 def _start(gateway: Gateway, scope: Scope, owner: str, question: Question) -> Stream:
     model = question.model or gateway.directory.default()
-    vendor = VENDORS[choose(gateway.directory.resolve(model).upstream.providers)]
-    body = in_words_of(vendor.dialect, question, model)
+    body = in_words_of(question, model)
     linger = generate.linger_of(scope, gateway.settings.limits.linger)
-    return generate.start(gateway, vendor, scope, owner, vendor.parse(body), linger=linger)
+    return generate.start(gateway, OPENAI_CHAT, scope, owner, OPENAI_CHAT.parse(body), linger=linger)

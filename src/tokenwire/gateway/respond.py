@@ -11,18 +11,17 @@ import math
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
+from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.view import encode
 from tokenwire.errors import NotResumable, UpstreamStatus
-from tokenwire.gateway.answers import Headers, body_headers, is_object, passed, status_of, stream_headers
+from tokenwire.gateway.answers import Headers, body_headers, given, is_object, named, passed, status_of, stream_headers
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
-from tokenwire.wire import sse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from tokenwire.dialects.base import Dialect, Frame
+    from tokenwire.dialects.base import Dialect
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
 
@@ -43,7 +42,18 @@ class Following:
     before everything else. Raises ``NotResumable`` before anything is sent.
     """
 
-    __slots__ = ("_begun", "_dialect", "_hold", "_lead", "_over", "_reader", "_sink", "_snapshot", "_stream", "_timer")
+    __slots__ = (
+        "_begun",
+        "_dialect",
+        "_hold",
+        "_lead",
+        "_over",
+        "_reader",
+        "_sink",
+        "_snapshot",
+        "_stream",
+        "_timer",
+    )
 
     def __init__(
         self,
@@ -122,11 +132,12 @@ class Following:
             # The end marker is no part of a prefix: it still has to come.
             seq = held.last_frame if held.done_seq is None else held.done_seq - 1
             reader.cursor = EventId(held.epoch, seq)
-            preface = _prefix(stream.prefix(self._dialect, seq), reader.cursor)
+            last = reader.cursor if reader.view.ids else None
+            preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
         if self._dialect.name == "native" and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
-        sink.begin(stream_headers(stream.id, given(stream)))
+        sink.begin(stream_headers(stream, self._dialect))
         reader.start(self._lead + preface)
 
     def _disarm(self) -> None:
@@ -185,10 +196,11 @@ class Whole:
         if terminal.error is not None:
             self._sink.answer(*refusal(stream, self._dialect))
             return
-        body = stream.log.frame(1) if stream.unary else self._dialect.fold_response(
+        own = stream.unary and self._dialect is stream.dialect
+        body = stream.log.frame(1) if own else self._dialect.fold_response(
             stream.transcript(), stream.id, stream.created, stream.model
         )  # fmt: skip
-        self._sink.answer(200, body_headers(200, body, [_name(stream), *passed(given(stream))]), body)
+        self._sink.answer(200, body_headers(200, body, [*named(stream), *passed(given(stream))]), body)
 
 
 Responding: TypeAlias = Following | Whole
@@ -219,18 +231,12 @@ def refusal(stream: Stream, dialect: Dialect) -> tuple[int, Headers, bytes]:
     refused = stream.meta.get("refused")
     status = status_of(terminal.error)
     body = dialect.error_body(terminal.error, status)
-    headers: Headers = [_name(stream)]
+    headers: Headers = named(stream)
     if isinstance(refused, UpstreamStatus):
         headers += passed(refused.headers)
         if dialect is stream.dialect and is_object(refused.body):
             body = refused.body
     return status, body_headers(status, body, headers), body
-
-
-def given(stream: Stream) -> Headers:
-    """The provider's response headers, as far as its answer has begun."""
-    headers = stream.meta.get("headers")
-    return headers if isinstance(headers, list) else []
 
 
 def _guarded(step: Callable[[], None], sink: ResponseSink, lost: Callable[[], None]) -> None:
@@ -252,21 +258,10 @@ async def _run(sink: ResponseSink, send: Send, lost: Callable[[], None]) -> None
         lost()
 
 
-def _name(stream: Stream) -> tuple[bytes, bytes]:
-    return b"x-tokenwire-stream", stream.id.encode()
-
-
 def _farewell(stream: Stream, sink: ResponseSink, dialect: Dialect) -> bytes:
     """What only this reader is told: it was detached although the stream goes on, and how to resume."""
     if sink.terminal is None or sink.terminal is stream.terminal:
         return b""
     frames = stream.encoder(dialect).close(sink.terminal)
     # Native: the error alone. The stream neither begins nor ends here, and `done` would vouch for an empty text.
-    return encode([frame for frame in frames if frame.event not in ("started", "done")], None)
-
-
-def _prefix(frames: Sequence[Frame], cursor: EventId) -> bytes:
-    """A coalesced prefix: only its last frame carries an id, for nobody may resume inside it."""
-    return encode(frames[:-1], None) + b"".join(
-        sse.encode(frame.data, event=frame.event, id=str(cursor)) for frame in frames[-1:]
-    )
+    return encode([frame for frame in frames if frame.event not in ("started", "done")], dialect, None)

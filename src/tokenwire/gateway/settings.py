@@ -123,8 +123,8 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One provider.
 
     Attributes:
-        base_url: as the vendor's SDK takes it. OpenAI's ends in the version (``/v1``), Anthropic's does not; for the
-            dialect ``anthropic`` either is understood, so that of an upstream that speaks both ends in ``/v1``.
+        base_url: as the vendor's SDK takes it. OpenAI's ends in the version (``/v1``), that of Anthropic, Gemini and
+            Ollama does not; for these either is understood, so that of an upstream that speaks several ends in ``/v1``.
         dialect: what it speaks; a list if that is several. Its list of models is asked for in the first.
         models: its models, where it has no list of its own (or to restrict it).
         proxy: ``http(s)://[USER:PASSWORD@]HOST:PORT``, or ``none``; without it, the environment's, which ``load`` and
@@ -215,7 +215,9 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
             base_url, dialect = environ.get(url_variable) or url, SPOKEN.get(name, "openai.chat")
             upstreams[name] = UpstreamSettings(base_url=base_url, dialect=dialect, api_key=environ[key])
     if environ.get("OLLAMA_HOST"):
-        upstreams["ollama"] = UpstreamSettings(base_url=ollama(environ["OLLAMA_HOST"]) + "/v1")
+        upstreams["ollama"] = UpstreamSettings(
+            base_url=ollama(environ["OLLAMA_HOST"]) + "/v1", dialect=SPOKEN["ollama"]
+        )
     if simulator is not None:
         upstreams["sim"] = UpstreamSettings(base_url=simulator, dialect=SPOKEN["sim"])
         # Not a provider's: without a word of the owner nothing is spent.

@@ -135,7 +135,7 @@ def _attempt(stream: Stream, number: int) -> dict[str, Any]:
         "number": number,
         "upstream": made.upstream,
         "model": made.model,
-        "dialect": stream.dialect.name,
+        "dialect": made.dialect,
         "started": _wall(stream, made.started_ns),
         "ended": None if made.ended_ns is None else _wall(stream, made.ended_ns),
         "status": made.status,
@@ -212,7 +212,7 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     hold = 0.0 if dialect.name == "native" else gateway.settings.limits.hold
     if scope["method"] == "HEAD":  # answered at once, and no reader
         respond.where(stream, dialect, True, after, start)
-        headers = stream_headers(stream.id, respond.given(stream))
+        headers = stream_headers(stream, dialect)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import quote
-
-import msgspec
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
-from tokenwire.errors import RemoteProtocolError, RequestRefused
+from tokenwire.errors import RequestRefused
 from tokenwire.gateway.settings import PASSTHROUGH, UpstreamSettings
-from tokenwire.gateway.vendors import VENDORS, Vendor
+from tokenwire.gateway.vendors import BESIDE, VENDORS, Caller, Vendor
 from tokenwire.measure.prices import Seller, seller
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Origin, Pool
@@ -55,6 +52,18 @@ class Provider(NamedTuple):
         names = {name for name, _ in fields}
         return fields + [field for field in self.required if field[0] not in names]
 
+    def foreign_fields(self, given: Iterable[tuple[bytes, bytes]], caller: Caller) -> list[tuple[str, str]]:
+        """The same for a request that came in another dialect: what was meant for its vendor stays here, but for the
+        caller's own key, where that is what the upstream is asked with."""
+        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in given if name == b"traceparent"]
+        if self.passthrough:
+            brought = {name: value.decode("latin-1") for name, value in given if name in caller.credentials}
+            for name in caller.credentials:
+                if name in brought:
+                    fields.append(self.vendor.key(brought[name].removeprefix("Bearer ").strip()))
+                    break
+        return fields + list(self.required)
+
     def request(self, path: str, body: bytes, extra: Iterable[tuple[str, str]] = (), method: str = "POST") -> Request:
         """A request with this provider's own authentication and headers."""
         fields = [("content-type", "application/json"), *extra] if method == "POST" else list(extra)
@@ -93,18 +102,18 @@ def upstream_of(name: str, settings: UpstreamSettings) -> Upstream:
     """The upstream that *settings* describe, checked already."""
     origin, path = settings.origin()
     providers: dict[str, Provider] = {}
-    for dialect in settings.dialects:
-        vendor = VENDORS[dialect]
+    spoken = [VENDORS[dialect] for dialect in settings.dialects]
+    for vendor in [*spoken, *(BESIDE[each.dialect] for each in spoken if each.dialect in BESIDE)]:
         ours = {field.lower() for field in settings.headers}
-        providers[dialect] = Provider(
+        providers[vendor.dialect] = Provider(
             vendor=vendor,
-            dialect=dialects.get(dialect),
+            dialect=dialects.get(vendor.dialect),
             origin=origin,
             base=vendor.base(path),
             head=_head(settings, vendor),
             required=tuple(field for field in vendor.required if field[0] not in ours),
             passthrough=vendor.credentials if settings.api_key == PASSTHROUGH else (),
-            seller=seller(name, settings.base_url, dialect),
+            seller=seller(name, settings.base_url, vendor.dialect),
         )
     return Upstream(name, settings, providers)
 
@@ -116,36 +125,16 @@ def _head(settings: UpstreamSettings, vendor: Vendor) -> bytes:
     return encode_fields([*fields, *settings.headers.items()])
 
 
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _Listing(msgspec.Struct):
-    """OpenAI's list, which is whole, and Anthropic's, which comes in pages."""
-
-    data: list[_Listed]
-    has_more: bool = False
-    last_id: str | None = None
-
-
 async def list_models(pool: Pool, upstream: Upstream) -> list[str]:
     """The models that *upstream* says it has. Raises what ``fetch`` does; ``RemoteProtocolError`` for no list."""
     provider = upstream.first
     names: list[str] = []
-    after = ""
+    after: str | None = ""
     for _ in range(_MOST_PAGES):
-        path = provider.vendor.models + after
+        path = provider.vendor.models + (after or "")
         body = await fetch(pool, provider.request(path, b"", provider.fields(), method="GET"), timeout=10.0)
-        page = _read_page(body)
-        names += [model.id for model in page.data]
-        if not page.has_more or not page.last_id:
+        page, after = provider.vendor.listed(body)
+        names += page
+        if after is None:
             break
-        after = f"&after_id={quote(page.last_id, safe='')}"
     return names
-
-
-def _read_page(body: bytes) -> _Listing:
-    try:
-        return msgspec.json.decode(body, type=_Listing)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"that is no list of models: {error}") from error

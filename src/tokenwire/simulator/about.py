@@ -11,20 +11,25 @@ _ROUTES = """\
 POST /v1/chat/completions       OpenAI's Chat Completions, streaming or not
 POST /v1/messages               Anthropic's Messages, streaming or not (needs an anthropic-version header)
 POST /v1/messages/count_tokens
+POST /v1/responses              OpenAI's Responses, streaming or not, in the background or not
+GET  /v1/responses/ID           the same again: whole, or with ?stream=true&starting_after=N; POST …/cancel, DELETE
+POST /v1beta/models/ID:streamGenerateContent   Gemini, as events with ?alt=sse, else as a JSON array piece by piece
+POST /v1beta/models/ID:generateContent, ID:countTokens
 GET  /v1/models[/ID]            Anthropic's shape with an anthropic-version header, else OpenAI's
+GET  /v1beta/models[/ID]        Gemini's
 GET  /stats, /healthz, /        counters; whether it is up; this text
 """
 
 _SWITCHES = """\
-Switches are headers, or entries of the body's metadata with the same names in lower case:
+Switches are headers, or entries of the body's metadata with the same names in lower case (Gemini has no metadata):
   X-Sim-Fault        see below
   X-Sim-Seed         the same request with the same seed gives the same body, byte for byte
   X-Sim-Tokens       exact length of a text answer
   X-Sim-Ttft-Ms      exact time to the first token
   X-Sim-Interval-Ms  exact time between tokens (0: all at once)
-  X-Sim-Group        exact number of tokens in one event (Anthropic, which otherwise sends several at once)
+  X-Sim-Group        exact number of tokens in one event (Anthropic and Gemini, which otherwise send several)
   X-Sim-Run          names a request, for faults that strike its first tries only
-  X-Sim-Answer       an answer out of the ordinary (Anthropic):
+  X-Sim-Answer       an answer out of the ordinary, where the vendor has it:
 """
 
 
@@ -36,10 +41,10 @@ def about() -> str:
         [
             "The simulator of tokenwire: a provider's look-alike. Nobody thinks here, and any key is accepted.\n",
             _ROUTES,
-            "Models, on either route:",
+            "Models, on every route:",
             *(f"  {name} " for name in names),
             f"\n{_SWITCHES}{answers}",
-            f"Faults, on either route:\n\n{listing()}",
+            f"Faults, on every route:\n\n{listing()}",
             handshake_listing(),
         ]
     )

@@ -14,6 +14,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple, TypeAlias
 
+from tokenwire.simulator.memory import Memory
 from tokenwire.simulator.tries import Tries
 
 
@@ -84,11 +85,13 @@ class Context(NamedTuple):
         seed: decides ids, jitter and padding; another one for each request.
         now: Unix time in seconds.
         tries: how often each request was tried.
+        memory: answers that can be asked for again.
     """
 
     seed: int
     now: float
     tries: Tries
+    memory: Memory
 
 
 Handler: TypeAlias = Callable[[Request, Context], Reply]

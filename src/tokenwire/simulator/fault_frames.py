@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tokenwire.simulator.exchange import Frame, Mark
-from tokenwire.simulator.fault_scene import Bender, Frames, Says, Scene
+from tokenwire.simulator.fault_scene import Bender, Frames, Scene, Words
 from tokenwire.simulator.fault_shapes import SHAPES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _FILLER = b"x" * 4096
 _FILLER_DELAY = 0.001
 
 
-def bend(fault: Fault, frames: Frames, *, chunked: bool, says: Says, rng: random.Random) -> Frames:
+def bend(fault: Fault, frames: Frames, *, chunked: bool, says: Words, rng: random.Random) -> Frames:
     """The frames of a reply, with *fault* in them; unchanged if the fault is not one of frames."""
     bender = _BENDERS.get(fault.name)
     return bender(frames, Scene(fault.n, chunked, says, rng)) if bender else frames
@@ -214,7 +214,20 @@ def _without_done(frames: Frames, scene: Scene) -> Frames:
 
 def _done_bare(frames: Frames, scene: Scene) -> Frames:
     for frame in frames:
-        yield frame._replace(data=frame.data.removesuffix(b"\n")) if frame.mark is Mark.DONE else frame
+        if frame.mark is not Mark.FINISH:
+            yield _bare(frame) if frame.mark is Mark.DONE else frame
+            continue
+        marker = next(frames, None)
+        if marker is None or marker.data:
+            yield frame
+        else:  # a dialect without a marker: its last event it is
+            yield _bare(frame)
+        if marker is not None:
+            yield _bare(marker) if marker.mark is Mark.DONE else marker
+
+
+def _bare(frame: Frame) -> Frame:
+    return frame._replace(data=frame.data.removesuffix(b"\n").removesuffix(b"\r"))
 
 
 def _done_twice(frames: Frames, scene: Scene) -> Frames:

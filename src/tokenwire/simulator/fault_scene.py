@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from tokenwire.simulator.exchange import Frame
 
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 Frames: TypeAlias = Iterator[Frame]
 
 
-class Says(NamedTuple):
+class Words(Protocol):
     """How a vendor says in its stream what faults need: whole events, blank line included.
+
+    Each is asked for right when it is sent, so that it may depend on what was sent before.
 
     Attributes:
         error: the server failed.
@@ -22,6 +24,25 @@ class Says(NamedTuple):
         reframed: ``error``, with an ``event:`` line if the vendor has none, without one otherwise.
         ping: what keeps a connection alive and means nothing.
     """
+
+    @property
+    def error(self) -> bytes: ...
+
+    @property
+    def overloaded(self) -> bytes: ...
+
+    @property
+    def limited(self) -> bytes: ...
+
+    @property
+    def reframed(self) -> bytes: ...
+
+    @property
+    def ping(self) -> bytes: ...
+
+
+class Says(NamedTuple):
+    """Words that are always the same."""
 
     error: bytes
     overloaded: bytes
@@ -42,7 +63,7 @@ class Scene(NamedTuple):
 
     n: int
     chunked: bool
-    says: Says
+    says: Words
     rng: random.Random
 
 

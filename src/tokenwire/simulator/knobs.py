@@ -5,7 +5,7 @@
     X-Sim-Tokens        exact length of a text answer; the text repeats if it is too short
     X-Sim-Ttft-Ms       exact time to first token, instead of the model's
     X-Sim-Interval-Ms   exact time between tokens, instead of the model's (0: all at once)
-    X-Sim-Group         exact number of tokens in one event, where the vendor sends several at once (Anthropic)
+    X-Sim-Group         exact number of tokens in one event, where the vendor sends several at once (Anthropic, Gemini)
     X-Sim-Run           names a request, for faults that strike its first tries only
     X-Sim-Answer        an answer out of the ordinary, where the vendor has it: see ``ANSWERS``
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from tokenwire.simulator.faults import Fault, parse_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from tokenwire.simulator.latency import Profile
 
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 _MOST_TOKENS = 1_000_000
 
 
-#: Answers out of the ordinary. All of them are Anthropic's.
+#: Answers out of the ordinary. Each vendor has those that its own API knows, and refuses the others.
 ANSWERS = {
-    "refusal": "a classifier stops the answer: stop_reason refusal, with details",
-    "redacted": "the thinking comes as redacted_thinking",
-    "search-error": "the web search fails: a web_search_tool_result_error",
-    "pause": "the turn pauses after the web search: stop_reason pause_turn",
-    "context-window": "the context window is full: stop_reason model_context_window_exceeded",
+    "refusal": "stop_reason refusal (Anthropic), finishReason SAFETY (Gemini), a refusal part (Responses)",
+    "blocked": "promptFeedback.blockReason instead of an answer (Gemini), cut by the content filter (Responses)",
+    "malformed-call": "no content, and finishReason MALFORMED_FUNCTION_CALL (Gemini)",
+    "redacted": "the thinking comes as redacted_thinking (Anthropic)",
+    "search-error": "the web search fails: a web_search_tool_result_error (Anthropic)",
+    "pause": "the turn pauses after the web search: stop_reason pause_turn (Anthropic)",
+    "context-window": "the context window is full: stop_reason model_context_window_exceeded (Anthropic)",
 }
 
 
@@ -59,6 +61,11 @@ class Knobs:
             rate = 1000 / self.interval_ms if self.interval_ms else 0.0
             profile = replace(profile, rate=rate, sigma_gap=0.0)
         return profile
+
+    def check_answer(self, known: Collection[str], path: str) -> None:
+        """Raises ``ValueError`` if an answer is asked for that *path* does not have."""
+        if self.answer is not None and self.answer not in known:
+            raise ValueError(f"x-sim-answer: {self.answer} is no answer of {path}")
 
 
 def read_knobs(headers: Mapping[str, str], metadata: Mapping[str, object]) -> Knobs:

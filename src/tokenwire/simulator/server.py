@@ -18,6 +18,7 @@ import msgspec
 from tokenwire.simulator.about import about
 from tokenwire.simulator.connection import Connection
 from tokenwire.simulator.exchange import Context, Reply, Request, plain_reply
+from tokenwire.simulator.memory import Memory
 from tokenwire.simulator.playback import reset
 from tokenwire.simulator.stats import Stats
 from tokenwire.simulator.texts import library
@@ -53,6 +54,7 @@ class Simulator:
         self._handshake = handshake
         self._random = random.Random(seed)
         self._tries = Tries()
+        self._memory = Memory()
         self._ticker = Ticker(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
         self._layers: set[BrokenHandshake | TlsLayer] = set()
@@ -107,7 +109,7 @@ class Simulator:
         return refusal(request, status, problem, self._context())
 
     def _context(self) -> Context:
-        return Context(seed=self._random.getrandbits(53), now=time.time(), tries=self._tries)
+        return Context(seed=self._random.getrandbits(53), now=time.time(), tries=self._tries, memory=self._memory)
 
 
 def _json(request: Request, value: object) -> Reply:

@@ -35,5 +35,5 @@ def digest(run: str | None, headers: Mapping[str, str], body: bytes) -> bytes:
     """What tells one request from another: its *run* if it names one, else its key and its body."""
     if run is not None:
         return run.encode("utf-8", "surrogatepass")
-    key = headers.get("x-api-key") or headers.get("authorization") or ""
+    key = next((headers[name] for name in ("x-api-key", "x-goog-api-key", "authorization") if headers.get(name)), "")
     return hashlib.blake2b(body, key=hashlib.blake2b(key.encode("latin-1", "replace")).digest()).digest()

@@ -197,6 +197,7 @@ class Rig:
         deadlines: Deadlines | None = None,
         policy: Policy | None = None,
         noise: float = 0.0,
+        streaming: bool = True,
         **options: Any,
     ) -> Asked:
         """Open a stream and start a route to these upstreams, named ``up1`` and so on. *options* are the route's."""
@@ -204,7 +205,6 @@ class Rig:
             owner="me", dialect=dialects.get("openai.chat"), model="up1/m", policy=policy or Policy()
         )
         asked = Asked(stream)
-        options.setdefault("streaming", True)
         asked.route = Route(
             stream,
             self.pool,
@@ -212,6 +212,8 @@ class Rig:
                 Leg(
                     upstream=f"up{number}",
                     model="m",
+                    dialect=stream.dialect,
+                    streaming=streaming,
                     request=partial(self._request, base_url, number),
                     deadlines=deadlines or Deadlines(),
                     retry=retry or Retry(),

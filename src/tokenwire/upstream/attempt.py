@@ -133,10 +133,16 @@ class Attempt(Timed):
         elif not self._streaming:
             self._whole = []
             self._begin(unary=True)
-        elif kind == b"text/event-stream":
+        elif self._is_stream(kind):
             self._begin(unary=False)
         else:
             self._whole = []  # JSON, HTML or an unlabelled stream: the first bytes tell
+
+    def _is_stream(self, kind: bytes) -> bool:
+        """Whether a body of that type is a stream in the provider's dialect. Lines of JSON are told from nothing else
+        by their label: an error among them reads like any other line."""
+        dialect = self._stream.dialect
+        return kind == dialect.content_type.encode() or (dialect.framing == "ndjson" and kind.endswith(b"json"))
 
     def on_body(self, data: bytes, chunk: bytes | None) -> None:
         self._collect(data)  # an event stream's goes to its ingest directly
@@ -217,7 +223,7 @@ class Attempt(Timed):
     def _collect(self, data: bytes) -> None:
         """A piece of a body that is not labelled an event stream."""
         assert self._whole is not None
-        if self.status < 300 and self._streaming and not self._whole:
+        if self.status < 300 and self._streaming and not self._whole and self._stream.dialect.framing == "sse":
             begin = (self._undecided + data).lstrip()
             if begin.removeprefix(_BOM).startswith(_STREAM):
                 self._whole = None

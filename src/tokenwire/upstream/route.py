@@ -21,6 +21,7 @@ from tokenwire.upstream.retry import Retry, elsewhere, retries
 from tokenwire.wire.frames import MAX_FRAME
 
 if TYPE_CHECKING:
+    from tokenwire.dialects.base import Dialect
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
     from tokenwire.upstream.connection import Headers
@@ -29,11 +30,19 @@ if TYPE_CHECKING:
 
 
 class Leg(Struct, frozen=True, kw_only=True):
-    """One upstream of a route. *request* makes what it is sent, when its turn comes: most legs are never walked."""
+    """One upstream of a route.
+
+    Attributes:
+        dialect: that it is asked in, and answers in.
+        request: makes what it is sent, when its turn comes: most legs are never walked.
+        streaming: whether that asks for a stream.
+    """
 
     upstream: str
     model: str
+    dialect: Dialect
     request: Callable[[], Request]
+    streaming: bool
     deadlines: Deadlines = Deadlines()
     retry: Retry = Retry()
 
@@ -41,7 +50,7 @@ class Leg(Struct, frozen=True, kw_only=True):
 class Route:
     """A stream's source: asks the first of *legs*, as often as its ``retry`` allows, then the next one.
 
-    All legs speak the stream's dialect. Each keeps its own deadlines; only ``total`` is counted over all attempts.
+    Each leg keeps its own deadlines; only ``total`` is counted over all attempts.
     *noise* gives numbers from 0 to 1. ``start`` returns at once. What the provider's head said (``meta["headers"]``),
     its refusal (``meta["refused"]``) and who is asked (``meta["upstream"]``) are the present attempt's.
     """
@@ -58,7 +67,6 @@ class Route:
         "_pool",
         "_request",
         "_stream",
-        "_streaming",
         "_timer",
         "_tries",
     )
@@ -69,7 +77,6 @@ class Route:
         pool: Pool,
         legs: Sequence[Leg],
         *,
-        streaming: bool,
         pacing: bool = True,
         max_event: int = MAX_FRAME,
         noise: Callable[[], float] = random.random,
@@ -77,7 +84,6 @@ class Route:
         self._stream = stream
         self._pool = pool
         self._legs = legs
-        self._streaming = streaming
         self._pacing = pacing
         self._max_event = max_event
         self._noise = noise
@@ -168,6 +174,7 @@ class Route:
         stream, leg = self._stream, self._legs[self._at]
         if not self._tries:
             stream.meta["upstream"] = leg.upstream
+            stream.speaks(leg.dialect)
             stream.rename(f"{leg.upstream}/{leg.model}")
         try:
             request = self._request or leg.request()
@@ -184,12 +191,12 @@ class Route:
             stream.on_trial(self)
         else:
             self.settled()
-        stream.attempts.append(AttemptRecord(leg.upstream, leg.model, stream.clock.now_ns()))
+        stream.attempts.append(AttemptRecord(leg.upstream, leg.model, leg.dialect.name, stream.clock.now_ns()))
         self._attempt = attempt = Attempt(
             stream,
             self._pool,
             request,
-            streaming=self._streaming,
+            streaming=leg.streaming,
             deadlines=leg.deadlines,
             on_head=self._headed,
             pacing=self._pacing,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from tokenwire.dialects.anthropic.plain import PlainText, PlainThinking
 from tokenwire.dialects.deltas import (
     Citation,
     Opaque,
@@ -17,8 +18,10 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
 )
 from tokenwire.dialects.json_text import Balance, mend, scrub
+from tokenwire.dialects.signatures import unwrap
 
 if TYPE_CHECKING:
+    from tokenwire.dialects.anthropic.plain import Plain
     from tokenwire.dialects.deltas import Delta
 
 NAME: Final = "anthropic"
@@ -84,6 +87,24 @@ class Block:
         if owner != self.kind or not self._say(member, delta.get(member), torn=torn, out=out):
             out.append(Opaque(NAME, event, "content_block_delta"))
 
+    def feed_plain(self, said: Plain) -> list[Delta] | None:
+        """The same for a plain event, if it is of this kind of block and no half of a character waits; else None."""
+        if self._held:
+            return None
+        if isinstance(said, PlainText):
+            if self.kind != "text":
+                return None
+            return [TextDelta(said.text, 0, self.number)] if said.text else []
+        if isinstance(said, PlainThinking):
+            if self.kind != "thinking":
+                return None
+            return [ReasoningDelta(said.thinking, 0, self.number)] if said.thinking else []
+        if self._balance is None:
+            return None
+        out: list[Delta] = []
+        self._say("partial_json", said.partial_json, torn=False, out=out)
+        return out
+
     def stop(self, event: dict[str, Any] | None, out: list[Delta]) -> None:
         """``content_block_stop``; None where it never came, but the answer ended all the same.
 
@@ -124,7 +145,8 @@ class Block:
         elif member == "thinking":
             out.append(ReasoningDelta(value, 0, self.number))
         elif member == "signature":
-            out.append(ReasoningSignature(value, 0, self.number, NAME))
+            signature, maker = unwrap(value, NAME)
+            out.append(ReasoningSignature(signature, 0, self.number, maker))
         else:
             assert self._balance is not None
             self._balance.feed(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.dialects.anthropic.blocks import NAME, Block
+from tokenwire.dialects.anthropic.plain import read_plain
 from tokenwire.dialects.anthropic.usage import merge, read_usage
 from tokenwire.dialects.deltas import Failed, Finished, Opaque, Started
 from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, whole
@@ -64,6 +65,18 @@ class Decoder:
     def feed(self, event: Event) -> list[Delta]:
         if self.done:
             return []
+        try:
+            said = read_plain(event.data)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            block = self._blocks.get(said.index)
+            if block is not None and (deltas := block.feed_plain(said.delta)) is not None:
+                return deltas
+        return self.feed_any(event)
+
+    def feed_any(self, event: Event) -> list[Delta]:
+        """``feed`` as it is for whatever is no plain event; it gives the same for one that is."""
         try:
             return self._feed(event.data.strip(), event.event)
         except RecursionError:  # nested a thousand levels deep: nobody's event

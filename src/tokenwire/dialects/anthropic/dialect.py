@@ -5,7 +5,7 @@ The work is in the files beside this one: decode (with blocks), encode (with wri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tokenwire.dialects.anthropic.blocks import NAME
 from tokenwire.dialects.anthropic.decode import Decoder
 from tokenwire.dialects.anthropic.encode import Encoder
 from tokenwire.dialects.anthropic.errors import error_body, is_error_object
+from tokenwire.dialects.anthropic.plain import PlainText, PlainThinking, read_plain
 from tokenwire.dialects.anthropic.response import decode_response, fold_response
 from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.dialects.deltas import GENERATED, Delta, Failed, Started
@@ -30,29 +31,6 @@ __all__ = ["DIALECT", "NAME", "Decoder", "Encoder", "decode_response", "fold_res
 _OPENING: Final = b"event: content_block_delta\ndata: "
 
 
-class _Text(msgspec.Struct, gc=False, tag_field="type", tag="text_delta"):
-    text: str
-
-
-class _Thinking(msgspec.Struct, gc=False, tag_field="type", tag="thinking_delta"):
-    thinking: str
-
-
-class _Input(msgspec.Struct, gc=False, tag_field="type", tag="input_json_delta"):
-    partial_json: str
-
-
-class _PlainDelta(msgspec.Struct, gc=False):
-    """An event as nearly all are: a piece of text, thought or input. Unknown members may be in it."""
-
-    type: Literal["content_block_delta"]
-    index: int
-    delta: _Text | _Thinking | _Input
-
-
-_peek: Final = msgspec.json.Decoder(_PlainDelta).decode
-
-
 def scan(frame: bytes) -> int:
     """A cheap look at one whole frame, the hot path. Never raises.
 
@@ -65,7 +43,7 @@ def scan(frame: bytes) -> int:
     """
     if frame.startswith(_OPENING):
         try:
-            _peek(frame[len(_OPENING) :])
+            read_plain(frame[len(_OPENING) :])
         except (ValueError, RecursionError):
             pass
         else:
@@ -136,13 +114,13 @@ def _plain(frame: bytes) -> tuple[int, str, str, str] | None:
     if not frame.startswith(_OPENING):
         return None
     try:
-        event = _peek(frame[len(_OPENING) :])
+        event = read_plain(frame[len(_OPENING) :])
     except (ValueError, RecursionError):
         return None
     delta = event.delta
-    if isinstance(delta, _Text):
+    if isinstance(delta, PlainText):
         return event.index, "text_delta", "text", delta.text
-    if isinstance(delta, _Thinking):
+    if isinstance(delta, PlainThinking):
         return event.index, "thinking_delta", "thinking", delta.thinking
     return event.index, "input_json_delta", "partial_json", delta.partial_json
 
@@ -164,6 +142,14 @@ DIALECT: Final = Dialect(
     content_type="text/event-stream",
     ids=False,
     heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n',
+    loses={
+        "several answers": "the first is told",
+        "call signature": "left out",
+        "refusal": "told as text",
+        "logprobs": "left out",
+        "usage": "counts that nobody told are 0: the SDKs count on them",
+    },
+    reasons={"content_filter": "refusal", "unknown": "stop", "error": "stop", "cancelled": "stop"},
     holes=(("delta", "text"), ("delta", "thinking"), ("delta", "partial_json"), PADDING),
     decoder=Decoder,
     encoder=Encoder,
@@ -171,7 +157,7 @@ DIALECT: Final = Dialect(
     look=look,
     opening=_OPENING,
     end=b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
-    peek=_peek,
+    peek=read_plain,
     condense=condense,
     decode_response=decode_response,
     fold_response=fold_response,

@@ -16,6 +16,7 @@ from tokenwire.dialects.anthropic.errors import error_data
 from tokenwire.dialects.anthropic.usage import usage_object
 from tokenwire.dialects.anthropic.writer import Writer
 from tokenwire.dialects.base import Frame
+from tokenwire.dialects.citations import read_source
 from tokenwire.dialects.deltas import (
     Citation,
     Failed,
@@ -31,6 +32,7 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
+from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.errors import LocalProtocolError
 
@@ -44,8 +46,14 @@ _WORDS: Final[dict[FinishReason, str]] = {
     "tool_use": "tool_use", "content_filter": "refusal", "refusal": "refusal", "pause": "pause_turn",
 }  # fmt: skip
 
+_OWN_CITATIONS: Final = frozenset({
+    "char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location",
+})  # fmt: skip
+
 _TEXT: Final = {"type": "text", "text": ""}
 _THINKING: Final = {"type": "thinking", "thinking": "", "signature": ""}
+
+_LAST: Final = 1 << 40  # the number of a text that comes after all others
 
 _json = msgspec.json.encode
 
@@ -65,11 +73,10 @@ def word_of(reason: FinishReason | None, native: str | None) -> str:
 
 def citation_object(source: dict[str, Any]) -> dict[str, Any]:
     """*source* as a citation: another dialect's becomes that of a search result, if it has an address."""
-    cited = source.get("url_citation", source)
-    url = (cited.get("url") or cited.get("uri")) if isinstance(cited, dict) else None
-    if source.get("type") not in (None, "url_citation") or not isinstance(url, str):
+    found = None if source.get("type") in _OWN_CITATIONS else read_source(source)
+    if found is None:
         return source
-    known = {"url": url, "title": cited.get("title"), "encrypted_index": "", "cited_text": ""}
+    known = {"url": found.url, "title": found.title, "encrypted_index": "", "cited_text": found.text or ""}
     return {"type": "web_search_result_location", **known}
 
 
@@ -90,7 +97,8 @@ class Encoder:
         self._begun = False
         self._writer = Writer()
         self._calls: set[int] = set()
-        self._thought = -1  # the newest block of reasoning
+        self._thoughts: set[int] = set()  # blocks of reasoning that have begun
+        self._cited: list[str] = []  # citations that wait for a text
         self._usage = usage
         self._end: Finished | None = None
         self._extra: dict[str, Any] = {}  # members of `message_delta` that only this dialect knows
@@ -107,14 +115,18 @@ class Encoder:
             return []
         if isinstance(delta, Failed) or delta.choice:
             return []
+        if isinstance(delta, TextDelta) and self._begun and not self._cited:
+            said = f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}'
+            return self._writer.put("text", delta.block, _TEXT, said)
         frames = [] if self._begun else self._begin()
-        put = self._writer.put
         if isinstance(delta, TextDelta):
-            frames += put("text", delta.block, _TEXT, f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}')
+            frames += self._cite(delta.block)
+            said = f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}'
+            frames += self._writer.put("text", delta.block, _TEXT, said)
         elif isinstance(delta, ReasoningDelta):
-            self._thought = delta.block
+            self._thoughts.add(delta.block)
             said = f'{{"type":"thinking_delta","thinking":{_json(delta.text).decode()}}}'
-            frames += put("thinking", delta.block, _THINKING, said)
+            frames += self._writer.put("thinking", delta.block, _THINKING, said)
         elif isinstance(delta, ToolCallDelta):
             frames += self._writer.arguments(self._called(delta.block), delta.json)
         else:
@@ -122,21 +134,10 @@ class Encoder:
         return frames
 
     def prefix(self, fold: Transcript) -> list[Frame]:
-        """What *fold* says in the fewest events: one delta for each run of one kind, citations within their text.
-        Whatever was fed before is forgotten."""
+        """What *fold* says in the fewest events: one delta for each run of one kind. Whatever was fed before is
+        forgotten. No block begins here that would not have begun, had the deltas come one by one."""
         self._reset(fold.usage)  # first of all: `message_start` tells it
-        deltas = [delta for delta in fold.deltas() if not isinstance(delta, Citation)]
-        cited = fold.choice().citations
-        frames: list[Frame] = []
-        for delta in deltas:
-            if isinstance(delta, Finished) and not delta.choice:
-                frames += [frame for citation in cited for frame in self.feed(citation)]
-                cited = []
-            frames += self.feed(delta)
-            if isinstance(delta, TextDelta):
-                frames += [frame for each in cited if each.block == delta.block for frame in self.feed(each)]
-                cited = [each for each in cited if each.block != delta.block]
-        return frames + [frame for citation in cited for frame in self.feed(citation)]
+        return [frame for delta in fold.deltas() for frame in self.feed(delta)]
 
     def close(self, terminal: Terminal) -> list[Frame]:
         """The end: what is missing of a normal one, reason and usage; else the error, and no ``message_stop``."""
@@ -156,12 +157,16 @@ class Encoder:
             Frame("message_delta", _json({"type": "message_delta", "delta": said, "usage": usage, **extra}).decode()),
             Frame("message_stop", '{"type":"message_stop"}'),
         ]
-        return [*([] if self._begun else self._begin()), *self._writer.close(), *ends]
+        frames = [] if self._begun else self._begin()
+        if self._cited:  # no text came for them: one of their own
+            frames += self._cite(_LAST)
+        return [*frames, *self._writer.close(), *ends]
 
     def copy(self) -> Encoder:
         twin = object.__new__(Encoder)
         twin._message, twin._begun, twin._writer = self._message, self._begun, self._writer.copy()
-        twin._calls, twin._thought, twin._usage = set(self._calls), self._thought, self._usage
+        twin._calls, twin._usage = set(self._calls), self._usage
+        twin._thoughts, twin._cited = set(self._thoughts), list(self._cited)
         twin._end, twin._extra = self._end, self._extra
         return twin
 
@@ -184,13 +189,13 @@ class Encoder:
         if isinstance(delta, ReasoningSignature):
             return self._signature(delta)
         if isinstance(delta, Citation):
-            # It may come before its text, and then opens the block; or late (OpenAI's), when that of its text is over.
-            block = max(delta.block, -1 if (at := self._writer.at("text")) is None else at)
+            # It may come before its text, or late (OpenAI's), when that of its text is over: then it waits.
             said = {"type": "citations_delta", "citation": citation_object(delta.data)}
-            return put("text", block, _TEXT, _json(said).decode())
+            kind, number = self._writer.newest or ("", -1)
+            self._cited.append(_json(said).decode())
+            return self._cite(number) if kind == "text" and delta.block <= number else []
         if isinstance(delta, Finished):
             self._end = self._end or delta
-            return self._writer.close()
         if isinstance(delta, Opaque) and delta.dialect == NAME and isinstance(delta.data, dict):
             return self._unknown(delta.event, delta.data)
         return []  # the beginning is told already, and log-probabilities have no place here
@@ -200,16 +205,24 @@ class Encoder:
             raise LocalProtocolError(f"no tool call in block {block}: ToolCallStarted is missing")
         return block
 
+    def _cite(self, text: int) -> list[Frame]:
+        """The citations that wait, in the block of that text."""
+        waiting, self._cited = self._cited, []
+        return [frame for said in waiting for frame in self._writer.put("text", text, _TEXT, said)]
+
     def _signature(self, delta: ReasoningSignature) -> list[Frame]:
-        """Into the block of the thought that it proves. Without one, a block of its own, as where thoughts are not
-        shown; but not after text (Gemini's come late), and not for a thought whose block is over."""
-        at = self._writer.at("thinking")
-        over = delta.block == self._thought and not self._writer.has("thinking", delta.block)
-        if at is None and (over or self._writer.newest == "text"):
+        """Into the block of the thought that it proves, which ends with it: the SDKs keep one signature of a block.
+        Without one, a block of its own, as where thoughts are not shown; but not after text (Gemini's come late), and
+        not for a thought whose block is over. That of a call has no place here."""
+        newest = self._writer.newest
+        late = delta.block in self._thoughts or (newest is not None and newest[0] == "text")
+        if delta.block in self._calls or (late and newest != ("thinking", delta.block)):
             return []
-        number = self._thought = delta.block if at is None else at
-        said = {"type": "signature_delta", "signature": delta.signature}
-        return self._writer.put("thinking", number, _THINKING, _json(said).decode())
+        self._thoughts.add(delta.block)
+        said = {"type": "signature_delta", "signature": wrap(delta.signature, delta.dialect, NAME)}
+        frames = self._writer.put("thinking", delta.block, _THINKING, _json(said).decode())
+        self._writer.part()
+        return frames
 
     def _unknown(self, event: str | None, data: dict[str, Any]) -> list[Frame]:
         """What only this dialect knows, in its place again, under the numbers of this message."""
@@ -219,8 +232,7 @@ class Encoder:
             start = data.get("content_block")
             return self._writer.put("opaque", number, start if isinstance(start, dict) else {}, None)
         if event == "content_block_delta":
-            at = self._writer.at("opaque")
-            return [] if at is None else self._writer.put("opaque", at, {}, _json(data.get("delta")).decode())
+            return self._writer.add("opaque", number, _json(data.get("delta")).decode())
         if event == "content_block_stop":
             return self._writer.end("opaque", number)
         if event == "message_delta":

@@ -14,7 +14,6 @@ import msgspec
 
 from tokenwire.dialects.anthropic.blocks import NAME
 from tokenwire.dialects.json_text import loads
-from tokenwire.dialects.plain.request import MAX_TOKENS
 from tokenwire.dialects.prompt.media import guess, to_text
 from tokenwire.dialects.prompt.vocabulary import Call, Media, Refused, Result, Said, Thought
 
@@ -29,6 +28,8 @@ LEAST_BUDGET: Final = 1024
 #: Characters, of ``metadata.user_id``.
 LONGEST_USER: Final = 256
 
+# For a request that has no bound, which is required here: what every model of Anthropic's allows.
+MAX_TOKENS: Final = 4096
 # What every model allows that knows an effort; thoughts count as part of it.
 _ROOM_TO_THINK: Final = 32_000
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]+")

@@ -104,6 +104,8 @@ class Decoder:
         error = find_error(value)
         if isinstance(value, dict) and not self._form.marks.isdisjoint(value):
             self._line(value, torn, out)
+            if error is value and isinstance(value.get("message"), dict):  # the answer's, and not the error's sentence
+                error = {name: member for name, member in value.items() if name not in self._form.known - {"error"}}
         elif error is None and value not in NOTHING:
             out.append(Opaque(self._form.name, value))
         if error is not None:

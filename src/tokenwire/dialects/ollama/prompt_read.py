@@ -140,6 +140,7 @@ class _Reader:
             arguments = msgspec.json.encode(function.mapping("arguments") or {}).decode()
             id_, name = entry.text("id") or f"call_{self._count}", function.need("name")
             calls.append(Call(id=id_, name=name, arguments=arguments, where=entry.where))
+            self._answered(id_)
             self._open[id_] = self._named.setdefault(name, OrderedDict())[id_] = calls[-1]
             self.rest |= entry.rest() | function.rest()
         return calls
@@ -147,15 +148,22 @@ class _Reader:
     def _result(self, message: Fields, parts: list[Said | Media]) -> Result:
         id_, name = message.text("tool_call_id"), message.text("tool_name") or message.text("name")
         message.any("name")
-        waiting = self._open if name is None else self._named.get(name, {})
-        if id_ not in self._open:
+        if id_ is None or id_ not in self._open:
+            waiting = self._open if name is None else self._named.get(name)
             if not waiting:
                 of = f"of {name!r} " if name else ""
                 raise refused(f"{message.where!r} is a result, and no call {of}before it lacks one", message.where)
             id_ = next(iter(waiting))
-        call = self._open.pop(id_)
-        del self._named[call.name][id_]
+        call = self._answered(id_)
+        assert call is not None
         return Result(call_id=call.id, name=call.name, parts=parts, where=message.where)
+
+    def _answered(self, id: str) -> Call | None:
+        """The open call of that id, which no longer is."""
+        call = self._open.pop(id, None)
+        if call is not None:
+            del self._named[call.name][id]
+        return call
 
 
 def _tool(entry: Fields) -> Tool:

@@ -16,11 +16,13 @@ from tokenwire.dialects.deltas import (
 )
 from tokenwire.dialects.json_text import NOTHING, mend
 from tokenwire.dialects.numbering import Blocks, Ids
-from tokenwire.dialects.openai_chat.parts import content_parts, reasoning_details
-from tokenwire.dialects.openai_chat.tools import End, Entry, ToolCalls
+from tokenwire.dialects.openai_chat.parts import content_parts, google_extra, reasoning_details
+from tokenwire.dialects.openai_chat.tools import GOOGLE, End, Entry, ToolCalls
+from tokenwire.dialects.signatures import unwrap
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, FinishReason
+    from tokenwire.dialects.openai_chat.plain import PlainDelta
 
 NAME: Final = "openai.chat"
 
@@ -40,7 +42,7 @@ _CHOICE = frozenset({
 })  # fmt: skip
 _DELTA = frozenset({
     "role", "content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks",
-    "tool_calls", "function_call", "annotations", "index", "token_id",
+    "tool_calls", "function_call", "annotations", "index", "token_id", "extra_content",
 })  # fmt: skip
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"})
 
@@ -98,6 +100,21 @@ class ChoiceDecoder:
             said = {"index": self.index, **rest, **({"delta": unknown} if unknown else {})}
             out.append(Opaque(NAME, {"choices": [said]}, choice=self.index))
 
+    def read_plain(self, said: PlainDelta) -> list[Delta]:
+        """The same for a plain chunk: nothing stands in its choice but the delta *said*."""
+        self.torn = False
+        out: list[Delta] = []
+        if thought := said.reasoning_content or said.reasoning:
+            self._say("reasoning", thought, out)
+        if said.content:
+            self._say("text", said.content, out)
+        if said.tool_calls:
+            unknown: dict[str, Any] = {}
+            self._calls("tool_calls", said.tool_calls, unknown, out)
+            if unknown:
+                out.append(Opaque(NAME, {"choices": [{"index": self.index, "delta": unknown}]}, choice=self.index))
+        return out
+
     def end(self, out: list[Delta], *, broken: bool) -> bool:
         """The stream is over. Returns False if it broke off in the midst of a tool call's arguments."""
         self._flush(out)
@@ -117,9 +134,10 @@ class ChoiceDecoder:
         unknown = {} if _DELTA.issuperset(delta) else _unknown(delta, _DELTA)
         if not _REASONING.isdisjoint(delta):
             self._reasoning(delta, unknown, out)
+        google = google_extra(delta)
         content = delta.get("content")
         if isinstance(content, str):
-            self._say("text", content, out)
+            self._say("reasoning" if google.thought else "text", content, out)
         elif isinstance(content, list):
             self._parts("content", content_parts(content), unknown, out)
         elif content is not None:
@@ -130,6 +148,10 @@ class ChoiceDecoder:
             self._calls("tool_calls", calls, unknown, out)
         if function := delta.get("function_call"):
             self._calls("function_call", {"function": function}, unknown, out)
+        if google.signature is not None:
+            self._sign(google.signature, GOOGLE, out)
+        if google.rest is not None:
+            unknown["extra_content"] = google.rest
         sources = delta.get("annotations")
         for source in sources if isinstance(sources, list) else ():
             if isinstance(source, dict):
@@ -157,15 +179,20 @@ class ChoiceDecoder:
     def _parts(self, name: str, parts: Any, unknown: dict[str, Any], out: list[Delta]) -> None:
         for kind, value in parts:
             if kind == "signature":
-                block = self._blocks.last.get("reasoning")
-                block = self._blocks.run("reasoning") if block is None else block
-                out.append(ReasoningSignature(value, self.index, block, NAME))
+                self._sign(value, NAME, out)
             elif kind == "citation":
                 self.cite(value, out)
             elif kind == "unknown":
                 unknown.setdefault(name, []).append(value)
             else:
                 self._say(kind, value, out)
+
+    def _sign(self, signature: str, maker: str, out: list[Delta]) -> None:
+        """Proof of the last thought; of one that is not shown, if there was none."""
+        block = self._blocks.last.get("reasoning")
+        block = self._blocks.run("reasoning") if block is None else block
+        signature, maker = unwrap(signature, maker)
+        out.append(ReasoningSignature(signature, self.index, block, maker))
 
     def _say(self, kind: str, text: str, out: list[Delta]) -> None:
         """Text of one kind: ``text``, ``reasoning`` or ``refusal``."""
@@ -199,7 +226,7 @@ class ChoiceDecoder:
                 unknown.setdefault(name, []).append(fields)
                 continue
             out += deltas
-            if entry.rest:  # Gemini's thought signature, for one
+            if entry.rest:
                 unknown.setdefault(name, []).append({"index": entry.place, **entry.rest})
 
     def _logprobs(self, logprobs: Any, rest: dict[str, Any], out: list[Delta]) -> None:

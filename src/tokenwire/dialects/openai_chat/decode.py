@@ -16,6 +16,7 @@ from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, wh
 from tokenwire.dialects.numbering import Ids
 from tokenwire.dialects.openai_chat.choice import NAME, ChoiceDecoder
 from tokenwire.dialects.openai_chat.errors import describe_text, failed, find_error
+from tokenwire.dialects.openai_chat.plain import read_plain
 from tokenwire.dialects.openai_chat.usage import read_usage
 from tokenwire.errors import TruncatedStream
 
@@ -36,11 +37,14 @@ class Decoder:
     ``close`` says whether the stream was whole: after ``[DONE]``, or with a finish_reason for every choice seen (Q9).
     """
 
-    __slots__ = ("_choices", "_cited", "_closed", "_done", "_failed", "_ids", "_rest", "_started", "_torn")
+    __slots__ = (
+        "_choices", "_cited", "_closed", "_done", "_failed", "_identified", "_ids", "_rest", "_started", "_torn",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._choices: dict[int, ChoiceDecoder] = {}
         self._started = Started()
+        self._identified = False  # whether id, model and time are all known
         self._ids = Ids()
         self._cited: set[str] = set()
         self._rest: dict[str, Any] = {}
@@ -52,6 +56,18 @@ class Decoder:
     def feed(self, event: Event) -> list[Delta]:
         if self._done:
             return []  # Q10: a second [DONE], or data after the first
+        try:
+            chunk = read_plain(event.data)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            choice = self._choices.get(chunk.choices[0].index)
+            if choice is not None and (self._identified or not (chunk.id or chunk.model or chunk.created)):
+                return choice.read_plain(chunk.choices[0].delta)
+        return self.feed_any(event)
+
+    def feed_any(self, event: Event) -> list[Delta]:
+        """``feed`` as it is for whatever is no plain chunk; it gives the same for one that is."""
         data = event.data.strip()
         try:
             return self._feed(data, event.event)
@@ -70,7 +86,7 @@ class Decoder:
         twin._ids = self._ids.copy()
         twin._choices = {index: choice.copy(twin._ids) for index, choice in self._choices.items()}
         twin._started, twin._rest, twin._torn = self._started, self._rest, self._torn
-        twin._cited = set(self._cited)
+        twin._identified, twin._cited = self._identified, set(self._cited)
         twin._done, twin._failed, twin._closed = self._done, self._failed, self._closed
         return twin
 
@@ -145,9 +161,9 @@ class Decoder:
 
     def _identify(self, chunk: dict[str, Any], out: list[Delta]) -> None:
         """Ids, models and times may be empty at first (Azure, Q19) and change later (Q28): the first word counts."""
-        old = self._started
-        if old.id and old.model and old.created:
+        if self._identified:
             return
+        old = self._started
         id_, model, created = chunk.get("id"), chunk.get("model"), chunk.get("created")
         new = Started(
             old.id or (id_ if isinstance(id_, str) and id_ else None),
@@ -156,6 +172,7 @@ class Decoder:
         )
         if new != old:
             self._started = new
+            self._identified = bool(new.id and new.model and new.created)
             self._ids.seed = new.id or ""
             if self._choices:  # said too early, without this
                 out.append(Started(new.id, new.model, new.created, next(iter(self._choices))))

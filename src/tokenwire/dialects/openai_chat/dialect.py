@@ -121,6 +121,14 @@ DIALECT: Final = Dialect(
     content_type="text/event-stream",
     ids=False,
     heartbeat=b": hb\n\n",
+    reasons={
+        "context_window": "length",
+        "refusal": "content_filter",  # where it came without a text of its own
+        "pause": "stop",
+        "unknown": "stop",
+        "error": "stop",
+        "cancelled": "stop",
+    },
     holes=(
         ("choices", 0, "delta", "content"),
         ("choices", 0, "delta", "reasoning_content"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tokenwire.dialects.base import Frame
+from tokenwire.dialects.citations import read_source
 from tokenwire.dialects.deltas import (
     Citation,
     Finished,
@@ -29,7 +30,9 @@ from tokenwire.dialects.deltas import (
 from tokenwire.dialects.endings import failure_of
 from tokenwire.dialects.openai_chat.choice import NAME
 from tokenwire.dialects.openai_chat.errors import error_object
+from tokenwire.dialects.openai_chat.tools import GOOGLE
 from tokenwire.dialects.openai_chat.usage import usage_object
+from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.errors import LocalProtocolError
 
@@ -46,15 +49,20 @@ _WORDS: Final[dict[FinishReason, str]] = {
 #: OpenAI's own bound for ``n``: no more choices than that are opened ahead for a provider's odd index.
 _MOST_CHOICES: Final = 128
 
+#: What follows the text in a chunk of text.
+_REST: Final = '},"logprobs":null,"finish_reason":null}]}'
+
 _json = msgspec.json.encode
 
 
 class _State:
-    """What has been sent of one choice."""
+    """What has been sent of one choice, and what its chunks of text and of reasoning begin with."""
 
-    __slots__ = ("annotations", "calls", "details", "filled", "finished", "refused")
+    __slots__ = ("annotations", "calls", "details", "filled", "finished", "refused", "text", "thought")
 
-    def __init__(self) -> None:
+    def __init__(self, head: str) -> None:
+        self.text = head + ',"delta":{"content":'
+        self.thought = head + ',"delta":{"reasoning_content":'
         self.calls: dict[int, int] = {}  # block -> tool index, counted from 0
         self.filled: set[int] = set()  # blocks whose arguments are not empty
         self.details = 0
@@ -63,7 +71,8 @@ class _State:
         self.finished = False
 
     def copy(self) -> _State:
-        twin = _State()
+        twin = object.__new__(_State)
+        twin.text, twin.thought = self.text, self.thought
         twin.calls, twin.filled = dict(self.calls), set(self.filled)
         twin.details, twin.annotations = self.details, self.annotations
         twin.refused, twin.finished = self.refused, self.finished
@@ -101,9 +110,14 @@ class Encoder:
             LocalProtocolError: arguments of a tool call that never started.
         """
         if isinstance(delta, TextDelta):
-            return self._say(delta.choice, {"content": delta.text})
+            state = self._choices.get(delta.choice)
+            frames, state = ([], state) if state is not None else self._open(delta.choice)
+            frames.append(Frame(None, state.text + _json(delta.text).decode() + _REST))
+            return frames
         if isinstance(delta, ReasoningDelta):
-            return self._say(delta.choice, {"reasoning_content": delta.text})
+            frames, state = self._open(delta.choice)
+            frames.append(Frame(None, state.thought + _json(delta.text).decode() + _REST))
+            return frames
         if isinstance(delta, ToolCallDelta):
             return self._arguments(delta.choice, delta.block, delta.json)
         if isinstance(delta, Usage):
@@ -178,13 +192,9 @@ class Encoder:
         frames: list[Frame] = []
         for opened in (*range(min(index, _MOST_CHOICES)), index):
             if opened not in self._choices:
-                self._choices[opened] = _State()
+                self._choices[opened] = _State(self._head + str(opened))
                 frames.append(self._chunk(opened, {"role": "assistant", "content": ""}))
         return frames, self._choices[index]
-
-    def _say(self, index: int, delta: dict[str, Any]) -> list[Frame]:
-        chunk = self._chunk(index, delta)
-        return [chunk] if index in self._choices else [*self._open(index)[0], chunk]
 
     def _chunk(self, index: int, delta: dict[str, Any], *, finish: str = "null", logprobs: str = "null") -> Frame:
         """One chunk of one choice; *finish* and *logprobs* are JSON."""
@@ -208,11 +218,21 @@ class Encoder:
         return [self._chunk(choice, {"tool_calls": [{"index": state.calls[block], "function": {"arguments": json}}]})]
 
     def _signature(self, delta: ReasoningSignature) -> list[Frame]:
-        """Chat has no place for a signature; OpenRouter's clients send these details back on the next turn."""
+        """Chat has no place for a signature; OpenRouter's clients send these details back on the next turn. Gemini's
+        of calls stand where Google's endpoint has them; their call's first chunk is sent by then, but helpers merge
+        what comes later."""
         frames, state = self._open(delta.choice)
-        detail = {"type": "reasoning.text", "signature": delta.signature, "index": state.details}
-        state.details += 1
-        return [*frames, self._chunk(delta.choice, {"reasoning_details": [detail]})]
+        said: dict[str, Any]
+        if (index := state.calls.get(delta.block)) is not None:
+            if delta.dialect != GOOGLE:
+                return frames
+            google = {"thought_signature": delta.signature}
+            said = {"tool_calls": [{"index": index, "extra_content": {"google": google}}]}
+        else:
+            signature = wrap(delta.signature, delta.dialect, NAME)
+            said = {"reasoning_details": [{"type": "reasoning.text", "signature": signature, "index": state.details}]}
+            state.details += 1
+        return [*frames, self._chunk(delta.choice, said)]
 
     def _cite(self, delta: Citation) -> list[Frame]:
         """The index is for OpenAI's accumulating helper, which cannot merge list entries without it."""
@@ -253,11 +273,12 @@ def word_of(reason: FinishReason, refused: bool) -> str | None:
 
 def url_citation(source: dict[str, Any]) -> dict[str, Any]:
     """*source* as an annotation: another dialect's object becomes a ``url_citation`` if it has an address."""
-    url = source.get("url") or source.get("uri")
-    if source.get("type") == "url_citation" or not isinstance(url, str):
+    own = source.get("type") == "url_citation" and isinstance(source.get("url_citation"), dict)
+    found = None if own else read_source(source)
+    if found is None:
         return source
-    cited = {name: source[name] for name in ("title", "start_index", "end_index") if name in source}
-    return {"type": "url_citation", "url_citation": {"url": url, **cited}}
+    said = {"url": found.url, "title": found.title, "start_index": found.start, "end_index": found.end}
+    return {"type": "url_citation", "url_citation": {name: it for name, it in said.items() if it is not None}}
 
 
 def _error(terminal: Terminal) -> Frame:

@@ -7,9 +7,20 @@ with the provider's object, ``unknown`` with whatever was not understood.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Part: TypeAlias = tuple[str, Any]
+
+
+class Extra(NamedTuple):
+    """What Google's OpenAI endpoint says beside a delta or a call; ``rest`` is the whole member, if there is more."""
+
+    signature: str | None
+    thought: bool
+    rest: Any
+
+
+_NO_EXTRA = Extra(None, False, None)
 
 # What an entry says of itself and not of the answer.
 _BOOKKEEPING = frozenset({"type", "text", "thinking", "summary", "signature", "format", "index", "id", "closed"})
@@ -52,3 +63,19 @@ def _thinking(entry: dict[str, Any]) -> Iterator[Part]:
         yield "signature", signature
     if not _BOOKKEEPING.issuperset(entry):
         yield "unknown", entry
+
+
+def google_extra(fields: dict[str, Any]) -> Extra:
+    """``extra_content.google``: a signature, and whether the content is a thought."""
+    extra = fields.get("extra_content")
+    if not extra:
+        return _NO_EXTRA
+    google = extra.get("google") if isinstance(extra, dict) else None
+    if not isinstance(google, dict):
+        return Extra(None, False, extra)
+    signature, thought = google.get("thought_signature"), google.get("thought")
+    known = isinstance(signature, str | None) and isinstance(thought, bool | None)
+    known = known and len(extra) == 1 and google.keys() <= {"thought_signature", "thought"}
+    return Extra(
+        signature if isinstance(signature, str) and signature else None, thought is True, None if known else extra
+    )

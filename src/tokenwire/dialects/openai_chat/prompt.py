@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tokenwire.dialects.openai_chat.prompt_read import read
 from tokenwire.dialects.openai_chat.prompt_write import AUDIO, LONGEST_USER, TIERS, VENDORS, write
 from tokenwire.dialects.prompt.fit import Feature, Prompts, Verdict, changed, dropped, refused
-from tokenwire.dialects.prompt.vocabulary import Media, Result
+from tokenwire.dialects.prompt.vocabulary import Call, Media, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,8 @@ def limits(prompt: Prompt) -> Iterator[Limit]:
 
 
 def _of_part(part: Part) -> Iterator[Limit]:
+    if isinstance(part, Call) and part.signature is not None and part.dialect != "gemini":
+        yield part.where, dropped("only the signatures of Gemini's calls have a place there")
     if not isinstance(part, Media):
         return
     if part.kind == "audio" and part.data is not None and part.mime not in AUDIO:

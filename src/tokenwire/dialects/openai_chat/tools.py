@@ -9,13 +9,18 @@ name is known and its id, or else an argument; until then its arguments wait.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from tokenwire.dialects.deltas import Delta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from tokenwire.dialects.deltas import Delta, ReasoningSignature, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from tokenwire.dialects.json_text import NOTHING, Balance, mend, scrub
 from tokenwire.dialects.numbering import Blocks, Ids
+from tokenwire.dialects.openai_chat.parts import google_extra
+from tokenwire.dialects.signatures import unwrap
+
+#: Whose signatures stand in ``extra_content``: Google's OpenAI endpoint puts them there.
+GOOGLE: Final = "gemini"
 
 #: Which open calls an end closes: see ``ToolCalls.finish``.
 End: TypeAlias = Literal["all", "complete", "none"]
@@ -25,7 +30,7 @@ class Call:
     """A call in the making. ``id`` is the provider's own; ``block`` is set once the call was announced."""
 
     __slots__ = (
-        "balance", "block", "custom", "ended", "held", "id", "index", "name", "place", "sent", "waiting",
+        "balance", "block", "custom", "ended", "held", "id", "index", "name", "place", "sent", "signature", "waiting",
     )  # fmt: skip
 
     def __init__(self, index: int | None, custom: bool) -> None:
@@ -35,6 +40,7 @@ class Call:
         self.name: str | None = None
         self.block: int | None = None
         self.waiting: list[str] = []  # arguments that came before the name
+        self.signature: str | None = None  # one that came before it
         self.place = 0
         self.sent = False
         self.ended = False
@@ -50,7 +56,7 @@ class Call:
         twin = Call(self.index, self.custom)
         twin.id, twin.name, twin.block, twin.waiting = self.id, self.name, self.block, list(self.waiting)
         twin.place, twin.sent, twin.ended = self.place, self.sent, self.ended
-        twin.balance, twin.held = self.balance.copy(), dict(self.held)
+        twin.balance, twin.held, twin.signature = self.balance.copy(), dict(self.held), self.signature
         return twin
 
 
@@ -60,7 +66,7 @@ class Entry:
     ``rest`` is what is not known of it; ``place`` is the call's place among those announced, set by ``ToolCalls.feed``.
     """
 
-    __slots__ = ("arguments", "custom", "id", "index", "name", "place", "rest")
+    __slots__ = ("arguments", "custom", "id", "index", "name", "place", "rest", "signature")
 
     def __init__(self, fields: dict[str, Any]) -> None:
         custom, function = fields.get("custom"), fields.get("function")
@@ -71,10 +77,14 @@ class Entry:
         self.index = _index(fields.get("index"))
         self.arguments = _text(body.get("input" if self.custom else "arguments"))
         self.place = 0
+        extra = google_extra(fields)
+        self.signature = extra.signature
         self.rest = {name: value for name, value in fields.items() if name not in _KNOWN and value not in NOTHING}
+        if extra.rest is not None:
+            self.rest["extra_content"] = extra.rest
 
 
-_KNOWN = frozenset({"index", "id", "type", "function", "custom"})
+_KNOWN = frozenset({"index", "id", "type", "function", "custom", "extra_content"})
 
 
 class ToolCalls:
@@ -97,7 +107,10 @@ class ToolCalls:
         """The deltas of one entry; None if it repeats or continues a call that is over, and so means nothing."""
         call = self._whose(entry)
         if call is not None and (call.ended or self._repeats(call, entry)):
-            return [] if not entry.arguments else None
+            signed: list[Delta] = []
+            if not entry.arguments and entry.signature is not None:
+                self._sign(call, entry.signature, signed)
+            return signed if not entry.arguments else None
         if call is None:
             before = self._before(entry)
             call = self._begin(entry)
@@ -113,6 +126,8 @@ class ToolCalls:
             arguments = arguments[cut:]
             call = self._split(call, entry)
         self._add(call, arguments, blocks, ids, out)
+        if entry.signature is not None:
+            self._sign(call, entry.signature, out)
         entry.place = call.place
         return out
 
@@ -211,6 +226,15 @@ class ToolCalls:
             call.sent = True
             out.append(ToolCallDelta(arguments, self._choice, call.block))
 
+    def _sign(self, call: Call, signature: str, out: list[Delta]) -> None:
+        """Google's endpoint signs calls, and wants that back with them. Only the first counts."""
+        if call.block is None:
+            call.signature = call.signature or signature
+        elif call.signature != "":
+            call.signature = ""
+            signature, maker = unwrap(signature, GOOGLE)
+            out.append(ReasoningSignature(signature, self._choice, call.block, maker))
+
     def _announce(self, call: Call, blocks: Blocks, ids: Ids, out: list[Delta]) -> int:
         block = call.block = blocks.fresh()
         call.place = self._announced
@@ -220,6 +244,8 @@ class ToolCalls:
             call.sent = True
             out.append(ToolCallDelta("".join(call.waiting), self._choice, block))
             call.waiting.clear()
+        if call.signature:
+            self._sign(call, call.signature, out)
         return block
 
 

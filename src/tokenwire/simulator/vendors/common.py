@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.simulator.exchange import Context, Frame, Reply, Request, keeps_alive, plain_reply
 from tokenwire.simulator.fault_frames import bend
-from tokenwire.simulator.fault_scene import Says
+from tokenwire.simulator.fault_scene import Words
 from tokenwire.simulator.faults import MODEL_PREFIX, NO_FAULT, UNARY, Fault, parse_fault
 from tokenwire.simulator.latency import INSTANT, PROFILES, SNAPSHOTS, Profile, delays
 from tokenwire.simulator.tries import digest
@@ -118,7 +119,7 @@ def instead(request: Request, fault: Fault, voice: Voice) -> Reply | None:
     return None
 
 
-def bent_reply(request: Request, frames: Iterator[Frame], plan: Plan, says: Says) -> Reply:
+def bent_reply(request: Request, frames: Iterator[Frame], plan: Plan, says: Words) -> Reply:
     """The reply of *frames*, with the plan's fault in it."""
     chunked = plan.stream and not request.http_1_0
     return Reply(
@@ -128,3 +129,34 @@ def bent_reply(request: Request, frames: Iterator[Frame], plan: Plan, says: Says
         deaf=plan.fault.name == "deaf",
         stale=plan.fault.name == "stale",
     )
+
+
+class Group(NamedTuple):
+    """The text of several tokens that come in one event, *delay* seconds after the event before it."""
+
+    text: str
+    tokens: int
+    delay: float
+
+
+def groups(
+    pieces: list[str], pace: Iterator[float], rng: random.Random, sizes: Sequence[int], size: int | None
+) -> Iterator[Group]:
+    """Tokens as they share events: the first one comes alone, later ones in groups.
+
+    Args:
+        sizes: how many tokens an event holds, each equally likely; as many of them as a power of two.
+        size: the exact number, None for as they come.
+    """
+    bits = (len(sizes) - 1).bit_length()
+    start = 0
+    while start < len(pieces):
+        length = size or (sizes[rng.getrandbits(bits)] if start else 1)
+        group = pieces[start : start + length]
+        # Half a surrogate pair ends its event: joined to its other half it would be an ordinary character.
+        for place, piece in enumerate(group):
+            if piece and "\ud800" <= piece[-1] <= "\udbff":
+                group = group[: place + 1]
+                break
+        yield Group("".join(group), len(group), sum(itertools.islice(pace, len(group))))
+        start += len(group)

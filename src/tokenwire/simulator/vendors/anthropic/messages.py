@@ -30,7 +30,7 @@ from tokenwire.simulator.vendors.anthropic.prompt import input_usage
 from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest, PromptRequest, parse
 from tokenwire.simulator.vendors.anthropic.rules import check
 from tokenwire.simulator.vendors.anthropic.stream import Play, headers
-from tokenwire.simulator.vendors.anthropic.turn import turn_for
+from tokenwire.simulator.vendors.anthropic.turn import ANSWERS, turn_for
 from tokenwire.simulator.vendors.common import UnknownModelError, Voice, bent_reply, instead, plan_for
 from tokenwire.simulator.vendors.json_bytes import to_json
 
@@ -87,6 +87,7 @@ def _messages(request: Request, context: Context) -> Reply:
     wanted = parse(request.body, MessagesRequest)
     try:
         knobs = read_knobs(request.headers, _switches(wanted))
+        knobs.check_answer(ANSWERS, request.path)
         plan = plan_for(request, context, wanted.model, bool(wanted.stream), knobs)
     except UnknownModelError as error:
         raise ApiError(404, f"model: {error.name}. {error}") from None

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import base64
 import random
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from tokenwire.simulator.texts import pick
-from tokenwire.simulator.tools import subjects
 from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest, ToolEntry
-from tokenwire.simulator.vendors.anthropic.sources import Citation, fitting, spoken
-
-_RESULTS = 3
-_HOSTS = ("example.com", "example.org", "example.net")
-_WANTED = frozenset({"search", "web", "internet", "online", "news", "latest", "today", "recent", "google"})
-_WORD = re.compile(r"\w+")
-_QUERY = 100
+from tokenwire.simulator.vendors.anthropic.sources import Citation
+from tokenwire.simulator.vendors.searching import pages_for, query_for, spoken, wants_search
 
 
 @dataclass(frozen=True)
@@ -43,37 +35,31 @@ def searches(request: MessagesRequest, tool: ToolEntry, prompt: str) -> bool:
     choice = request.tool_choice
     if choice and choice.type in ("any", "tool"):
         return choice.name == tool.name if choice.type == "tool" else len(request.tools or ()) == 1
-    return not _WANTED.isdisjoint(_WORD.findall(prompt.lower()))
+    return wants_search(prompt)
 
 
 def search(tool: ToolEntry, prompt: str, rng: random.Random) -> Search:
     """A search for what *prompt* is about."""
-    query = " ".join(subjects(prompt)) or " ".join(prompt.split())[:_QUERY] or "news"
-    slug = "-".join(_WORD.findall(query.lower())) or "news"
-    hosts = tool.allowed_domains or _HOSTS
+    query = query_for(prompt)
     results, citations = [], []
-    for number in range(_RESULTS):
-        text = pick(prompt, variant=number)
-        url = f"https://{hosts[number % len(hosts)]}/{number + 1}/{slug}"
+    for number, page in enumerate(pages_for(prompt, query, tool.allowed_domains or ())):
         results.append(
             {
                 "type": "web_search_result",
-                "title": text.name.replace("-", " ").capitalize(),
-                "url": url,
+                "title": page.title,
+                "url": page.url,
                 "encrypted_content": _opaque(rng, 300),
                 "page_age": None if number else "April 30, 2026",
             }
         )
-        start, end = fitting(text.body, prompt)
-        cited = text.body[start:end][:150]
         location = {
             "type": "web_search_result_location",
-            "cited_text": cited,
-            "url": url,
-            "title": results[-1]["title"],
+            "cited_text": page.cited,
+            "url": page.url,
+            "title": page.title,
             "encrypted_index": _opaque(rng, 48),
         }
-        citations.append(Citation(spoken(cited), location))
+        citations.append(Citation(spoken(page.cited), location))
     return Search(query, results, citations)
 
 

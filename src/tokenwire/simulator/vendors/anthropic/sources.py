@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tokenwire.simulator.vendors.anthropic.requests import Block, PromptRequest
 from tokenwire.simulator.vendors.anthropic.rules import cites
+from tokenwire.simulator.vendors.searching import best, fitting, spoken
 
 #: At most so many sources are cited in one answer.
 MOST_CITED = 3
-
-_SENTENCE = re.compile(r"[^.!?\n]*[^.!?\s][^.!?\n]*[.!?]*\s*")
-_WORD = re.compile(r"\w{3,}")
-# Longest citation, in characters.
-_CITED = 300
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def _from_document(block: Block, index: int, prompt: str) -> Citation:
         )
     if source.get("type") == "content":
         parts = _texts(source.get("content"))
-        place = _best(parts, prompt)
+        place = best(parts, prompt)
         where = {"start_block_index": place, "end_block_index": place + 1, "file_id": None}
         return Citation(
             spoken(parts[place]), {"type": "content_block_location", "cited_text": parts[place], **shared, **where}
@@ -78,7 +73,7 @@ def _from_document(block: Block, index: int, prompt: str) -> Citation:
 
 def _from_result(block: Block, index: int, prompt: str) -> Citation:
     parts = _texts(block["content"])
-    place = _best(parts, prompt)
+    place = best(parts, prompt)
     location = {
         "type": "search_result_location",
         "cited_text": parts[place],
@@ -95,24 +90,3 @@ def _texts(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content]
     return [str(part.get("text", "")) for part in content or () if isinstance(part, dict)] or [""]
-
-
-def _best(parts: list[str], prompt: str) -> int:
-    """The part that shares most words with *prompt*; the first among equals."""
-    wanted = set(_WORD.findall(prompt.lower()))
-    shared = [len(wanted.intersection(_WORD.findall(part.lower()))) for part in parts]
-    return shared.index(max(shared))
-
-
-def fitting(text: str, prompt: str) -> tuple[int, int]:
-    """Start and end of the sentence of *text* that fits *prompt* best; of all of it if it has no sentence."""
-    spans = [match.span() for match in _SENTENCE.finditer(text)]
-    if not spans:
-        return 0, min(len(text), _CITED)
-    start, end = spans[_best([text[start:end] for start, end in spans], prompt)]
-    return start, min(end, start + _CITED)
-
-
-def spoken(cited: str) -> str:
-    """A citation as the answer says it: without its end, since the sentence goes on."""
-    return " ".join(cited.split()).rstrip(".!?") or "nothing"

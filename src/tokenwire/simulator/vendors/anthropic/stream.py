@@ -16,6 +16,7 @@ from tokenwire.simulator.vendors.anthropic.events import PING, EventWriter
 from tokenwire.simulator.vendors.anthropic.ids import new_request_id
 from tokenwire.simulator.vendors.anthropic.prompt import InputUsage
 from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest
+from tokenwire.simulator.vendors.common import Group, groups
 
 # The head and message_start come this share of the way to the first token, as on the OpenAI side.
 _HEAD_SHARE = 0.8
@@ -26,7 +27,6 @@ PING_SECONDS = 10.0
 # How many tokens an event holds: the first one comes alone, later ones in groups of this many, equally likely. Real
 # streams differ by model and load; what matters is that an event is neither one token nor always the same number.
 _GROUPS = (1, 2, 3, 3, 4, 5, 6, 8)
-_BITS = 3
 
 _ORGANIZATION = "51d0a7e0-5e0a-4000-8000-000000000001"
 
@@ -125,26 +125,15 @@ class Play:
         elif isinstance(block, ToolUse):
             yield Frame(Mark.DATA, writer.arguments(""))
             for burst in block.bursts:
-                groups = list(self._groups(burst))
+                held = list(self._groups(burst))
                 if not block.eager:  # held back until the value is whole, and then sent at once
-                    delays = itertools.chain([sum(delay for _, _, delay in groups)], itertools.repeat(0.0))
-                    groups = [(text, tokens, delay) for (text, tokens, _), delay in zip(groups, delays, strict=False)]
-                for text, tokens, delay in groups:
+                    delays = itertools.chain([sum(group.delay for group in held)], itertools.repeat(0.0))
+                    held = [group._replace(delay=delay) for group, delay in zip(held, delays, strict=False)]
+                for text, tokens, delay in held:
                     yield Frame(Mark.ARGUMENTS, writer.arguments(text), tokens, delay)
 
-    def _groups(self, pieces: list[str]) -> Iterator[tuple[str, int, float]]:
-        """(text, tokens, delay) of each event."""
-        start = 0
-        while start < len(pieces):
-            size = self._group or (_GROUPS[self._rng.getrandbits(_BITS)] if start else 1)
-            group = pieces[start : start + size]
-            # Half a surrogate pair ends its event: joined to its other half it would be an ordinary character.
-            for place, piece in enumerate(group):
-                if piece and "\ud800" <= piece[-1] <= "\udbff":
-                    group = group[: place + 1]
-                    break
-            yield "".join(group), len(group), sum(itertools.islice(self._pace, len(group)))
-            start += len(group)
+    def _groups(self, pieces: list[str]) -> Iterator[Group]:
+        return groups(pieces, self._pace, self._rng, _GROUPS, self._group)
 
     def _headers(self, content_type: str) -> list[tuple[str, str]]:
         return headers(content_type, self._rng, self._now, self._request_id, self._usage.total)

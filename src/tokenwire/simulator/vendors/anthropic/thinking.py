@@ -1,4 +1,4 @@
-"""What the pretended model thinks, and the seals on it.
+"""The seals on what the pretended model thinks.
 
 Signatures are opaque to everybody else. Here they hold a digest of the text that they belong to, so that the simulator
 sees, as the real API does, whether thinking was sent back as it was.
@@ -10,28 +10,10 @@ import base64
 import hashlib
 import random
 
-from tokenwire.simulator.texts import pick
-from tokenwire.simulator.tokens import pieces
-
 # How real ones begin: the first bytes of a serialised message, `Eq…` and `Em…` in base64.
 _SIGNED = b"\x12\xa4\x01\x0a\x02\x18\x02\x12"
 _REDACTED = b"\x12\x6c\x0a\x18\x01\x2a\x40\x22"
 _DIGEST = 16
-_QUOTED = 80
-_MUSED = 60
-
-
-def thoughts(prompt: str, *, tools: bool, results: bool) -> list[str]:
-    """Thinking about *prompt*, as tokens."""
-    asked = " ".join(prompt.split())
-    quoted = asked if len(asked) <= _QUOTED else asked[:_QUOTED] + " …"
-    opening = f"The user wrote: “{quoted}”. "
-    if results:
-        opening += "The tools have answered, so their results can be put together now. "
-    elif tools:
-        opening += "There are tools; let me see whether one of them is needed. "
-    # Another text than the answer's, for a client that mixes the two up must be seen to.
-    return [*pieces(opening + "Let me think.\n\n"), *pick(prompt, variant=1).pieces[:_MUSED]]
 
 
 def sign(thinking: str, rng: random.Random) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from tokenwire.simulator.answer import Ask, Choice, answer
 from tokenwire.simulator.knobs import Knobs
 from tokenwire.simulator.schema import SchemaError, UnsatisfiableError
+from tokenwire.simulator.thoughts import thoughts
 from tokenwire.simulator.tokens import pieces
 from tokenwire.simulator.vendors.anthropic.blocks import Block, Given, Text, Thinking, ToolUse, Turn, bursts_of
 from tokenwire.simulator.vendors.anthropic.errors import invalid
@@ -17,11 +18,14 @@ from tokenwire.simulator.vendors.anthropic.prompt import ask_of, tokens_of
 from tokenwire.simulator.vendors.anthropic.requests import MessagesRequest
 from tokenwire.simulator.vendors.anthropic.search import search, search_tool, searches
 from tokenwire.simulator.vendors.anthropic.sources import Citation, citations_of
-from tokenwire.simulator.vendors.anthropic.thinking import redact, sign, thoughts
+from tokenwire.simulator.vendors.anthropic.thinking import redact, sign
 
 #: How Anthropic lets people provoke a refusal and redacted thinking; the real words go on after this.
 MAGIC_REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"
 MAGIC_REDACTED = "ANTHROPIC_MAGIC_STRING_TRIGGER_REDACTED_THINKING"
+
+#: What `X-Sim-Answer` may ask for here.
+ANSWERS = frozenset({"refusal", "redacted", "search-error", "pause", "context-window"})
 
 # Separates ids and seals in the blocks from those around them.
 _TURN = 0x7475_726E

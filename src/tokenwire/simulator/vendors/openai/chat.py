@@ -18,7 +18,7 @@ from tokenwire.simulator.knobs import Knobs, read_knobs
 from tokenwire.simulator.latency import PROFILES, SNAPSHOTS
 from tokenwire.simulator.schema import SchemaError, UnsatisfiableError
 from tokenwire.simulator.tokens import split_surrogates
-from tokenwire.simulator.vendors.common import UnknownModelError, Voice, bent_reply, instead, plan_for
+from tokenwire.simulator.vendors.common import Plan, UnknownModelError, Voice, bent_reply, instead, plan_for
 from tokenwire.simulator.vendors.json_bytes import to_json
 from tokenwire.simulator.vendors.openai.errors import (
     ApiError,
@@ -80,7 +80,7 @@ def models(request: Request, context: Context) -> Reply:
     if wanted:
         body = next((entry for entry in entries if entry["id"] == wanted), None)
         if body is None:
-            return refusal(request, _unknown_model(UnknownModelError(wanted)), rng)
+            return refusal(request, unknown_model(UnknownModelError(wanted)), rng)
     return plain_reply(request, 200, headers("application/json", rng, 0.0), to_json(body))
 
 
@@ -107,11 +107,10 @@ def _chat(request: Request, context: Context) -> Reply:
     metadata = {name.lower(): value for name, value in (wanted.metadata or {}).items()}
     try:
         knobs = read_knobs(request.headers, metadata)
-        if knobs.answer is not None:
-            raise ValueError(f"x-sim-answer: {knobs.answer} is an answer of /v1/messages only")
+        knobs.check_answer((), request.path)
         plan = plan_for(request, context, wanted.model, bool(wanted.stream), knobs)
     except UnknownModelError as error:
-        raise _unknown_model(error) from None
+        raise unknown_model(error) from None
     except ValueError as error:
         raise invalid(str(error), "model" if isinstance(error, UnknownFaultError) else None) from None
     reply = instead(request, plan.fault, _VOICE)
@@ -126,12 +125,17 @@ def _chat(request: Request, context: Context) -> Reply:
         choices,
         plan.pace(knobs, len(choices) if plan.stream else 1),
         rng=random.Random(plan.seed),
-        created=int(context.now) if knobs.seed is None else _SEEDED_EPOCH + plan.seed % 10_000_000,
+        created=created_at(context, plan, knobs),
     )
     return bent_reply(request, play.stream(request) if plan.stream else play.whole(request), plan, _SAYS)
 
 
-def _unknown_model(error: UnknownModelError) -> ApiError:
+def created_at(context: Context, plan: Plan, knobs: Knobs) -> int:
+    """Unix time in seconds: now, or a time that depends on the seed alone if there is one."""
+    return int(context.now) if knobs.seed is None else _SEEDED_EPOCH + plan.seed % 10_000_000
+
+
+def unknown_model(error: UnknownModelError) -> ApiError:
     message = f"The model `{error.name}` does not exist. {error}"
     return ApiError(404, message, param="model", code="model_not_found")
 

@@ -11,13 +11,14 @@ from tokenwire.simulator.vendors.json_bytes import json_string, to_json
 
 _BASE62 = string.digits + string.ascii_letters
 
-# Ends of a chunk with padding, made beforehand: drawing the letters anew would cost more than the rest of the chunk.
-_PLAIN_ENDS = (b"}\n\n",)
-_PADDED_ENDS = tuple(
-    b',"obfuscation":"%b"}\n\n' % "".join(source.choices(_BASE62, k=source.randint(1, 16))).encode()
+#: Padding, made beforehand: drawing the letters anew would cost more than the rest of a chunk.
+PADDING = tuple(
+    b',"obfuscation":"%b"' % "".join(source.choices(_BASE62, k=source.randint(1, 16))).encode()
     for source in [random.Random(0)]
     for _ in range(1024)
 )
+_PLAIN_ENDS = (b"}\n\n",)
+_PADDED_ENDS = tuple(padding + b"}\n\n" for padding in PADDING)
 
 # Alternatives for top_logprobs; what they are doesn't matter, that they differ does.
 _ALTERNATIVES = (" the", " a", " of", "\n", " and", ",", " to", ".", " in", "é", " is", " that", "流", " it", " for")
@@ -101,17 +102,7 @@ class ChunkWriter:
         return self._base + b',"choices":[],"usage":' + to_json(usage) + self._end()
 
     def logprobs(self, pieces: list[str]) -> dict[str, Any]:
-        """Log-probabilities of *pieces*: likely ones, with less likely alternatives in falling order."""
-        content = []
-        for piece in pieces:
-            logprob = -round(self._rng.expovariate(4), 6)
-            top = [_token(piece, logprob)]
-            others = (each for each in _ALTERNATIVES if each != piece)
-            for n in range(1, self._logprobs or 0):
-                other = next(others, f" {n}")
-                top.append(_token(other, round(logprob - 0.75 * n, 6)))
-            content.append({**_token(piece, logprob), "top_logprobs": top[: self._logprobs]})
-        return {"content": content, "refusal": None}
+        return {"content": logprobs_of(pieces, self._logprobs or 0, self._rng), "refusal": None}
 
     def _call(self, number: int, call: Call) -> dict[str, Any]:
         return {
@@ -134,6 +125,20 @@ class ChunkWriter:
 
     def _end(self) -> bytes:
         return self._ends[self._rng.getrandbits(self._bits)]
+
+
+def logprobs_of(pieces: list[str], count: int, rng: random.Random) -> list[dict[str, Any]]:
+    """Log-probabilities of *pieces*: likely ones, with *count* alternatives in falling order, themselves the first."""
+    content = []
+    for piece in pieces:
+        logprob = -round(rng.expovariate(4), 6)
+        top = [_token(piece, logprob)]
+        others = (each for each in _ALTERNATIVES if each != piece)
+        for n in range(1, count):
+            other = next(others, f" {n}")
+            top.append(_token(other, round(logprob - 0.75 * n, 6)))
+        content.append({**_token(piece, logprob), "top_logprobs": top[:count]})
+    return content
 
 
 def _token(text: str, logprob: float) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def parse(body: bytes) -> ChatRequest:
     try:
         request = msgspec.convert(raw, ChatRequest)
     except msgspec.ValidationError as error:
-        raise _invalid_field(str(error)) from None
+        raise invalid_field(str(error)) from None
     if request.stream_options is not None and not request.stream:
         raise invalid("'stream_options' is only allowed together with 'stream'.", "stream_options")
     if request.top_logprobs is not None and not request.logprobs:
@@ -140,7 +140,7 @@ def parse(body: bytes) -> ChatRequest:
     return request
 
 
-def _invalid_field(problem: str) -> ApiError:
+def invalid_field(problem: str) -> ApiError:
     """msgspec's ``Expected `int`, got `str` - at `$.n` `` as OpenAI's error about ``n``."""
     missing = re.search(r"missing required field `(\w+)`", problem)
     where = re.search(r" - at `\$\.?(.*)`$", problem)
@@ -182,7 +182,7 @@ def ask_of(request: ChatRequest, seed: int, tokens: int | None) -> Ask:
 def _callable(request: ChatRequest) -> tuple[tuple[Tool, ...], Literal["auto", "any", "one"]]:
     """The tools that this turn may call, and how hard it has to. Custom tools are accepted and never called."""
     tools = tuple(
-        Tool(entry.function.name, entry.function.description or "", _parameters(entry.function.parameters))
+        Tool(entry.function.name, entry.function.description or "", parameters_of(entry.function.parameters))
         for entry in request.tools or ()
         if entry.function is not None
     )
@@ -201,7 +201,7 @@ def _callable(request: ChatRequest) -> tuple[tuple[Tool, ...], Literal["auto", "
     return (() if choice == "none" else tools), "any" if choice == "required" else "auto"
 
 
-def _parameters(parameters: Any) -> Any:
+def parameters_of(parameters: Any) -> Any:
     """The schema of the arguments, which are always an object; no schema means no arguments."""
     if not parameters:
         return {"type": "object", "additionalProperties": False}

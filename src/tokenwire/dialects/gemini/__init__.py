@@ -1,0 +1,1 @@
+"""Google's Gemini: generateContent and streamGenerateContent, of the Gemini API and of Vertex."""

@@ -1,0 +1,1 @@
+"""OpenAI's Responses: ``dialect`` is the record, the other files its work."""

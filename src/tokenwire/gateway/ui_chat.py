@@ -1,0 +1,102 @@
+"""What the AI SDK's ``useChat`` asks (INTERFACES section 1): an answer, its rest after a reload, and its stop.
+
+``POST /api/chat`` is ``plain_chat``'s as well, which passes the AI SDK's bodies on to here. The SDK keeps no cursor:
+who resumes gets one legal prefix, under the same message id, and goes on live.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tokenwire import dialects
+from tokenwire.dialects.ui_messages.dialect import VERSIONS
+from tokenwire.dialects.ui_messages.request import parse_request
+from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.gateway import generate, guard, respond
+from tokenwire.gateway.answers import MethodNotAllowed, header, send_json, send_refusal
+from tokenwire.gateway.vendors import Caller, always
+
+if TYPE_CHECKING:
+    from tokenwire.dialects.base import Dialect
+    from tokenwire.dialects.request_body import GenerateRequest
+    from tokenwire.gateway.app import Gateway
+    from tokenwire.gateway.sinks import Receive, Scope, Send
+
+_PATH: Final = re.compile(r"/api/chat/([^/]{1,200})/(stream|stop)")
+#: The AI SDK's major version, for the parts that only newer clients bear. Without it, what all of them bear.
+VERSION: Final = b"x-tokenwire-ui-messages"
+_PLAINEST: Final = 5
+
+CALLER: Final = Caller(dialect="ui-messages", parse=parse_request, answers=always("ui-messages"))
+
+
+def takes(body: bytes) -> bool:
+    """Whether a body that was posted to ``/api/chat`` is the AI SDK's: it has messages, and no prompt beside them."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return False
+    return "messages" in fields and "prompt" not in fields
+
+
+def matches(path: str) -> bool:
+    """Whether *path* is one of a chat's."""
+    return _PATH.fullmatch(path) is not None
+
+
+def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Following:
+    """A message of the user, or the wish for another answer to it. Raises ``RequestRefused``."""
+    dialect = _version(scope)
+    asked = parse_request(body)
+    request: GenerateRequest = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
+    key = header(scope, b"idempotency-key")
+    stream = gateway.keys.find(owner, key, body) if key else None
+    if stream is None:
+        linger = generate.linger_of(scope, gateway.settings.limits.linger)
+        stream = generate.start(gateway, CALLER, scope, owner, request, linger=linger)
+        stream.meta["session"] = stream.meta["session"] or asked.chat_id or None
+        if key:
+            gateway.keys.put(owner, key, body, stream)
+    if asked.chat_id:
+        gateway.chats.put(owner, asked.chat_id, stream)
+    sink = respond.sink_for(scope, receive)
+    return respond.Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold)
+
+
+async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``GET /api/chat/{id}/stream`` and ``POST /api/chat/{id}/stop``."""
+    match = _PATH.fullmatch(scope["path"])
+    assert match is not None  # ``matches``
+    chat, what = match.groups()
+    try:
+        owner = guard.admit(scope)
+        allowed = "GET" if what == "stream" else "POST"
+        if scope["method"] != allowed:
+            raise MethodNotAllowed(scope["method"], allowed)
+        stream = gateway.chats.running(owner, chat)
+        if what == "stop":
+            stopped = stream is not None and stream.cancel()
+            await send_json(send, 200, {"stopped": stopped})
+            return
+        if stream is None:
+            raise NotResumable(204, "over", "no answer of this chat is under way")
+        following = respond.Following(
+            stream, respond.sink_for(scope, receive), _version(scope), ids=True, start="snapshot"
+        )
+    except RequestRefused as error:
+        await send_refusal(send, error, dialects.get(CALLER.dialect))
+        return
+    await following.run(send)
+
+
+def _version(scope: Scope) -> Dialect:
+    said = header(scope, VERSION) or str(_PLAINEST)
+    found = VERSIONS.get(int(said)) if said.isascii() and said.isdigit() and len(said) < 3 else None
+    if found is None:
+        known = ", ".join(map(str, VERSIONS))
+        message = f"{VERSION.decode()} is the AI SDK's major version, one of {known}"
+        raise RequestRefused(400, "bad_version", message, param=VERSION.decode())
+    return found

@@ -1,0 +1,1 @@
+"""Gemini's generateContent API, as the simulator serves it: `generate` has the routes."""

@@ -1,0 +1,1 @@
+"""OpenAI's Responses, as the simulator serves them: `responses` has the routes."""

@@ -1,0 +1,74 @@
+// The AI SDK as a reader of UI message streams: node ui-messages.mjs BASE CASE VERSION, jobs as JSON on stdin -> one
+// line of JSON.
+import * as ai5 from 'ai5';
+import * as ai6 from 'ai6';
+import * as ai7 from 'ai7';
+
+const [base, name, version = '5'] = process.argv.slice(2);
+const ai = { 5: ai5, 6: ai6, 7: ai7 }[version];
+const api = `${base}/api/chat`;
+
+async function input() {
+  let text = '';
+  for await (const piece of process.stdin) text += piece;
+  return text ? JSON.parse(text) : null;
+}
+
+/** The message that a resumed stream makes, and the errors on the way. */
+async function folded(chatId) {
+  const transport = new ai.DefaultChatTransport({ api });
+  const stream = await transport.reconnectToStream({ chatId });
+  if (stream === null) return null;
+  const errors = [];
+  let message = null;
+  for await (const state of ai.readUIMessageStream({ stream, onError: (error) => errors.push(error.message) })) {
+    message = state;
+  }
+  return { message, errors };
+}
+
+/** What `useChat` is built on, with plain arrays for React's state. */
+class Chat extends ai.AbstractChat {
+  constructor({ messages = [], ...init }) {
+    const state = {
+      status: 'ready',
+      error: undefined,
+      messages,
+      pushMessage: (message) => void (state.messages = state.messages.concat(message)),
+      popMessage: () => void (state.messages = state.messages.slice(0, -1)),
+      replaceMessage: (index, message) => void (state.messages = state.messages.with(index, structuredClone(message))),
+      snapshot: (value) => structuredClone(value),
+    };
+    super({ transport: new ai.DefaultChatTransport({ api }), generateId: () => 'made-here', ...init, state });
+  }
+}
+
+/** A chat after *act*: what its user sees. */
+async function after(options, act) {
+  const calls = [];
+  let finished = null;
+  const chat = new Chat({
+    ...options,
+    onToolCall: ({ toolCall }) => void calls.push([toolCall.toolCallId, toolCall.input]),
+    onFinish: ({ finishReason, isError, isAbort }) => void (finished = { finishReason, isError, isAbort }),
+  });
+  await act(chat);
+  return { status: chat.status, error: chat.error?.message ?? null, messages: chat.messages, calls, finished };
+}
+
+const cases = {
+  // [chatId, …] -> the messages
+  fold: async () => {
+    const found = [];
+    for (const chatId of await input()) found.push(await folded(chatId));
+    return found;
+  },
+  // {id, messages?, text?} -> the chat
+  send: async () => {
+    const { text, ...options } = await input();
+    return after(options, (chat) => chat.sendMessage(text === undefined ? undefined : { text }));
+  },
+  resume: async () => after(await input(), (chat) => chat.resumeStream()),
+};
+
+process.stdout.write(JSON.stringify(await cases[name]()) + '\n');

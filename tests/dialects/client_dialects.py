@@ -1,0 +1,96 @@
+"""What the tests of the two dialects towards clients share: recorded streams, decoded, and what a fold of them says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tokenwire import dialects
+from tokenwire.dialects.base import Dialect, encode_frames
+from tokenwire.dialects.deltas import Delta, Failed, Terminal
+from tokenwire.dialects.transcript import Transcript
+from tokenwire.wire import sse
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CHAT = ("openai-chat", "azure", "groq", "vllm", "llamacpp", "openrouter", "deepseek", "mistral", "xai")
+
+
+def recorded() -> list[str]:
+    """All recorded streams of the dialects that are decoded by now, as ``folder/name.sse``."""
+    paths = [path for folder in (*CHAT, "anthropic") for path in (FIXTURES / folder).glob("*.sse")]
+    return sorted(str(path.relative_to(FIXTURES)) for path in paths)
+
+
+def deltas_of(case: str) -> list[Delta]:
+    """The deltas of a recorded stream."""
+    dialect = dialects.get("anthropic" if case.startswith("anthropic/") else "openai.chat")
+    return read(dialect, (FIXTURES / case).read_bytes())
+
+
+def read(dialect: Dialect, body: bytes) -> list[Delta]:
+    decoder, parser = dialect.decoder(), sse.Decoder()
+    events = parser.feed(body) + parser.close(lenient=True)
+    return [delta for event in events for delta in decoder.feed(event)] + decoder.close()
+
+
+def fold_of(deltas: list[Delta]) -> Transcript:
+    fold = Transcript()
+    for delta in deltas:
+        fold.apply(delta)
+    return fold
+
+
+def end_of(deltas: list[Delta]) -> Terminal:
+    """How the engine would end a stream of these deltas."""
+    failure = next((delta for delta in deltas if isinstance(delta, Failed)), None)
+    return Terminal("failed", error=failure) if failure else Terminal("completed")
+
+
+def body_of(dialect: Dialect, deltas: list[Delta], terminal: Terminal | None = None) -> bytes:
+    """The whole body that a reader from the start is sent."""
+    encoder = dialect.encoder("st_1", 1.0, "m")
+    frames = [frame for delta in deltas for frame in encoder.feed(delta)]
+    return encode_frames(frames + encoder.close(terminal or end_of(deltas)))
+
+
+def joined(dialect: Dialect, deltas: list[Delta], at: int, terminal: Terminal | None = None) -> bytes:
+    """What somebody is sent who joins after *at* deltas: the prefix, and the tail of another encoder."""
+    ahead, behind = dialect.encoder("st_1", 1.0, "m"), dialect.encoder("st_1", 1.0, "m")
+    prefix = ahead.prefix(fold_of(deltas[:at]))
+    for delta in deltas[:at]:
+        behind.feed(delta)
+    end = terminal or end_of(deltas)
+    tails = [
+        [frame for delta in deltas[at:] for frame in encoder.feed(delta)] + encoder.close(end)
+        for encoder in (behind.copy(), ahead)
+    ]
+    assert tails[0] == tails[1]  # whoever wrote the prefix is in the same state
+    return encode_frames(prefix + tails[0])
+
+
+def said(fold: Transcript, lost: Callable[[Any], Any] = lambda reason: reason) -> dict[str, Any]:
+    """What a translation must keep. *lost*: what becomes of a reason."""
+    choice, usage, failed = fold.choice(), fold.usage, fold.failed
+    runs: list[tuple[str, str]] = []
+    for kind, _, text, maker in choice.segments():
+        if kind in ("text", "reasoning", "refusal") and text:
+            if runs and runs[-1][0] == kind:
+                runs[-1] = kind, runs[-1][1] + text
+            else:
+                runs.append((kind, text))
+        elif kind == "signature" and text:
+            runs.append((f"signature of {maker}", text))
+    calls = [
+        (call.id, call.name, json.loads(call.arguments or "{}") if call.ended else None)
+        for call in choice.tool_calls.values()
+    ]
+    return {
+        "runs": runs,
+        "calls": calls,
+        "citations": [citation.data for citation in choice.citations],
+        "reason": None if failed or choice.reason is None else lost(choice.reason),
+        "usage": None if usage is None else (usage.input, usage.output, usage.cached_input, usage.reasoning),
+        "failed": None if failed is None else (failed.code, failed.message, failed.retryable, failed.upstream_status),
+    }
