@@ -21,6 +21,7 @@ _UPSTREAM = """
 [upstreams.{name}]
 base_url = "{url}"
 dialect = "{dialect}"
+api_key = "none"
 models = []
 retry = {{ attempts = 1 }}
 """

@@ -36,14 +36,20 @@ class Vendor(NamedTuple):
     base: str = ""
 
 
+#: All that any of them wants.
+HEADERS: Final = {
+    "content-type": "application/json",
+    "anthropic-version": "2023-06-01",
+    "x-api-key": "none",
+    "x-goog-api-key": "none",
+}
+
+
 def say(url: str, dialect: str, task: Task, model: str) -> Outcome:
     """What the provider at *url* answers."""
     vendor = VENDORS[dialect]
-    request = urllib.request.Request(
-        url + vendor.path.format(model=model),
-        json.dumps(vendor.ask(task, model)).encode(),
-        {"content-type": "application/json", "anthropic-version": "2023-06-01", "x-api-key": "none"},
-    )
+    body = json.dumps(vendor.ask(task, model)).encode()
+    request = urllib.request.Request(url + vendor.path.format(model=model), body, HEADERS)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return vendor.read(json.loads(answer.read()))
 
