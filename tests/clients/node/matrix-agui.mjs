@@ -1,0 +1,48 @@
+// npm `@ag-ui/client` in the matrix: node matrix-agui.mjs RELAY; see matrix-loop.mjs.
+import { HttpAgent } from '@ag-ui/client';
+import { serve } from './matrix-loop.mjs';
+
+const url = process.argv[2];
+
+async function agent({ op, task, model, first, results }, out) {
+  const asked = { id: 'u1', role: 'user', content: task.prompt };
+  const initialMessages = [asked];
+  if (op === 'follow') {
+    const calls = first.turn.flatMap((message) => message.toolCalls ?? []);
+    const told = calls.map(({ id }, at) => ({ id: `r${at}`, role: 'tool', toolCallId: id, content: results[at] }));
+    initialMessages.push(...first.turn, ...told);
+  }
+  const forwardedProps = { model };
+  if (task.thinking) forwardedProps.reasoning_effort = 'high';
+  if (task.schema) {
+    forwardedProps.response_format = { type: 'json_schema', json_schema: { name: 'trip', strict: true, schema: task.format } };
+  }
+  const tools = task.tools ? [{ ...task.tool, parameters: task.parameters }] : [];
+  const client = new HttpAgent({ url: `${url}/agui`, initialMessages });
+  const subscriber = {
+    onTextMessageContentEvent: ({ event }) => void (out.text += event.delta),
+    onReasoningMessageContentEvent: ({ event }) => void (out.reasoning += event.delta),
+    onRunErrorEvent: ({ event }) => void (out.error = { kind: event.type, message: event.message }),
+    onCustomEvent: ({ event }) => {
+      if (event.name === 'refusal') out.refusal += event.value?.text ?? event.value;
+      if (event.name === 'finish') out.finish = event.value?.reason ?? event.value;
+    },
+    onRunFinishedEvent: ({ event }) => {
+      out.finish = event.result?.reason ?? event.result?.finishReason ?? out.finish;
+      const [usage] = event.usage ?? [];
+      if (usage) out.usage = [usage.inputTokens, usage.outputTokens];
+    },
+  };
+  const before = initialMessages.length;
+  let thrown = null;
+  try {
+    await client.runAgent({ tools, forwardedProps }, subscriber);
+  } catch (error) {
+    thrown = error;
+  }
+  out.turn = client.messages.slice(before).filter((message) => message.role === 'assistant');
+  out.calls = out.turn.flatMap((message) => message.toolCalls ?? []).map((call) => call.function);
+  if (thrown && !out.error) throw thrown;
+}
+
+await serve({ agent });
