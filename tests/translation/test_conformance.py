@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 from tests.translation import conformance
-from tests.translation.answers import bytewise
 from tests.translation.conformance import FOLDER, NAMES, document, projection, wire_of
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads((FOLDER / "native.schema.json").read_text("utf-8")))

@@ -12,6 +12,7 @@ from tests.clients.matrix.tasks import TEXT
 
 from tokenwire import dialects
 from tokenwire.simulator.exchange import Context, Request
+from tokenwire.simulator.memory import Memory
 from tokenwire.simulator.tries import Tries
 from tokenwire.simulator.vendors import VENDORS as ROUTES
 
@@ -29,7 +30,7 @@ def _simulated(dialect: str) -> bool:
     handler = next((found for route in ROUTES if (found := route(request)) is not None), None)
     if handler is None:
         return False
-    reply = handler(request, Context(seed=0, now=0.0, tries=Tries()))
+    reply = handler(request, Context(seed=0, now=0.0, tries=Tries(), memory=Memory()))
     return next(reply.frames).data.startswith(b"HTTP/1.1 200")
 
 
