@@ -55,13 +55,37 @@ def _anthropic(case: str, model: str, usage: bool) -> dict[str, Any]:
     return body
 
 
+def _openai_responses(case: str, model: str, usage: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "stream": True, "input": _PROMPTS[case], "store": False}
+    if case == "tool-call":
+        body["tools"] = [{"type": "function", **_TOOL, "parameters": _PARAMETERS}]
+    return body
+
+
+def _gemini(case: str, model: str, usage: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": _PROMPTS[case]}]}]}
+    if case == "tool-call":
+        body["tools"] = [{"functionDeclarations": [{**_TOOL, "parametersJsonSchema": _PARAMETERS}]}]
+    return body
+
+
+def _ollama(case: str, model: str, usage: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": _PROMPTS[case]}]}
+    if case == "tool-call":
+        body["tools"] = [{"type": "function", "function": {**_TOOL, "parameters": _PARAMETERS}}]
+    return body
+
+
 SPEECHES: Final[dict[str, Speech]] = {
     "openai.chat": Speech(
         _openai_chat,
         ("openai-chat", "azure", "groq", "vllm", "llamacpp", "openrouter", "deepseek", "mistral", "xai"),
         "[DONE]",
     ),
+    "openai.responses": Speech(_openai_responses, ("openai-responses",), "response.completed"),
     "anthropic": Speech(_anthropic, ("anthropic",), "message_stop"),
+    "gemini": Speech(_gemini, ("gemini",), None),
+    "ollama": Speech(_ollama, ("ollama",), None),
 }
 
 #: A cheap model that knows tools, by the provider's usual name. Names age: one that is not listed is not asked for.
@@ -73,6 +97,7 @@ MODELS: Final = {
     "mistral": "mistral-small-latest",
     "xai": "grok-3-mini",
     "anthropic": "claude-haiku-4-5",
+    "gemini": "gemini-2.5-flash",
 }
 
 

@@ -163,6 +163,8 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 
 def _events(body: bytes) -> list[sse.Event]:
+    if body.startswith(b"{"):  # Ollama's lines
+        return [sse.Event(data=line.decode()) for line in body.splitlines()]
     parser = sse.Decoder()
     return parser.feed(body) + parser.close(lenient=True)
 

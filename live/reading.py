@@ -8,6 +8,7 @@ import msgspec
 
 from tokenwire.dialects.deltas import GENERATED, Failed, Usage
 from tokenwire.dialects.transcript import Transcript
+from tokenwire.engine.framing import parse
 from tokenwire.wire import sse
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def understand(dialect: Dialect, status: int, body: bytes) -> Reading:
     events: list[sse.Event] = []
     deltas: list[Delta]
     if status == 200:
-        decoder, parser = dialect.decoder(), sse.Decoder()
-        events = parser.feed(body) + parser.close(lenient=True)
+        decoder, events = dialect.decoder(), _events(dialect, body)
         deltas = [delta for event in events for delta in decoder.feed(event)] + decoder.close()
     else:
         deltas = [dialect.describe_error(body, status)]
@@ -41,6 +41,13 @@ def understand(dialect: Dialect, status: int, body: bytes) -> Reading:
         fold.apply(delta)
     failed = next((delta for delta in deltas if isinstance(delta, Failed)), None)
     return Reading(events, deltas, fold, failed, sum(isinstance(delta, GENERATED) for delta in deltas))
+
+
+def _events(dialect: Dialect, body: bytes) -> list[sse.Event]:
+    if dialect.framing == "ndjson":
+        return [event for line in body.splitlines() for event in parse(line, dialect)]
+    parser = sse.Decoder()
+    return parser.feed(body) + parser.close(lenient=True)
 
 
 def expectation(reading: Reading) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.dialects.deltas import GENERATED
-from tokenwire.wire import sse
+from tokenwire.engine.framing import parse
+from tokenwire.wire.frames import Cutter
+from tokenwire.wire.lines import LineCutter
 
 if TYPE_CHECKING:
     from live.ways import Way
@@ -57,7 +59,8 @@ class _Recorder:
         self.recording = Recording()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sent = time.monotonic()
-        self._parser = sse.Decoder()
+        self._dialect = dialect
+        self._cutter = LineCutter() if dialect.framing == "ndjson" else Cutter()
         self._decoder = dialect.decoder()
         self._stop_after = stop_after
         self._generated = 0
@@ -71,7 +74,8 @@ class _Recorder:
         self.recording.reads.append(Read(ms, bytes(data)))
         if self.recording.status != 200:
             return
-        deltas: list[Delta] = [delta for event in self._parser.feed(data) for delta in self._decoder.feed(event)]
+        events = [event for frame in self._cutter.feed(data) for event in parse(frame, self._dialect)]
+        deltas: list[Delta] = [delta for event in events for delta in self._decoder.feed(event)]
         self._generated += sum(isinstance(delta, GENERATED) for delta in deltas)
         if self._generated and self.recording.first_ms is None:
             self.recording.first_ms = ms

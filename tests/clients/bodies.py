@@ -14,7 +14,7 @@ from tokenwire.wire import sse
 
 
 class Answer(NamedTuple):
-    """``told``: what was posted to it, added by the server."""
+    """What is answered."""
 
     body: bytes
     status: int = 200
@@ -52,6 +52,7 @@ def serving(answers: Mapping[str, Answer]) -> Iterator[Bodies]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: Nagle's algorithm would hold the second for 40 ms
 
         def do_GET(self) -> None:
             self._answer(None)

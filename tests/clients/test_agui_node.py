@@ -12,7 +12,22 @@ import pytest
 from tests.clients.bodies import Answer, serving, streamed
 from tests.dialects.client_dialects import body_of, deltas_of, fold_of, joined, recorded
 
-from tokenwire.dialects.agui.dialect import DIALECT
+from tokenwire import dialects
+from tokenwire.dialects.agui.dialect import DIALECT, dialect_for
+from tokenwire.dialects.agui.request import parse_request
+from tokenwire.dialects.deltas import (
+    Delta,
+    Failed,
+    ReasoningDelta,
+    ReasoningSignature,
+    RefusalDelta,
+    Terminal,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from tokenwire.dialects.prompt.vocabulary import Call, Refused, Said, Thought
 
 SCRIPTS = Path(__file__).parent / "node"
 Ask = Callable[..., Any]
@@ -75,3 +90,51 @@ def check(case: str, seen: Any) -> None:
         assert json.loads(DIALECT.fold_response(fold, "st_1", 1.0, "m"))["messages"] == seen["messages"]
     else:
         assert seen["ends"][0]["code"] == fold.failed.code
+
+
+DELTAS: list[Delta] = [
+    ReasoningDelta("hm"), ReasoningSignature("s1", dialect="anthropic"), TextDelta("let me see", block=1),
+    ToolCallStarted("t1", "f", block=2), ToolCallDelta('{"a":1}', block=2), ToolCallEnded(block=2),
+    ReasoningSignature("s2", block=2, dialect="gemini"), RefusalDelta("no", block=3),
+]  # fmt: skip
+
+
+def test_what_was_answered_comes_back_on_the_next_turn(ask: Ask) -> None:
+    dialect = dialect_for("thread-of-mine", "run-of-mine")
+    with serving({"/agui": streamed(dialect, body_of(dialect, DELTAS))}) as server:
+        (first,) = ask(server.url, [{"path": "/agui"}])
+        result = {"id": "r1", "role": "tool", "toolCallId": "t1", "content": "21"}
+        more = {"tools": [{"name": "f", "description": "F", "parameters": {"type": "object"}}]}
+        more["context"] = [{"description": "Page", "value": "/home"}]
+        ask(server.url, [{"path": "/agui", "messages": [*first["messages"], result], **more}])
+    assert (first["ends"][0]["threadId"], first["ends"][0]["runId"]) == ("thread-of-mine", "run-of-mine")
+    request = parse_request(json.dumps(server.asked[-1][2]).encode())
+    assert (request.thread_id, request.run_id, request.model) == ("thread-of-mine", "run-of-mine", "")
+    prompt = dialects.prompts("agui").read(request)
+    assert [turn.role for turn in prompt.turns] == ["system", "assistant", "tool"]
+    thought, said, call, declined = prompt.turns[1].parts
+    assert isinstance(thought, Thought)
+    assert (thought.text, thought.signature, thought.dialect) == ("hm", "s1", "anthropic")
+    assert isinstance(said, Said)
+    assert isinstance(call, Call)
+    assert (call.arguments, call.signature, call.dialect) == ('{"a":1}', "s2", "gemini")
+    assert isinstance(declined, Refused)
+    assert [tool.name for tool in prompt.tools] == ["f"]
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "completed"])
+def test_the_verifier_bears_a_call_that_was_cut(ask: Ask, state: Any) -> None:
+    """Left open, which is legal before RUN_ERROR only; nobody is told that it is whole."""
+    body = body_of(DIALECT, [TextDelta("a"), *DELTAS[3:4], ToolCallDelta('{"a":', block=2)], Terminal(state))
+    with serving({"/agui": streamed(DIALECT, body)}) as server:
+        (seen,) = ask(server.url, [{"path": "/agui"}])
+    assert (seen["calls"], [end["type"] for end in seen["ends"]]) == ([], ["RUN_ERROR"])
+    assert seen["ends"][0]["code"] == ("incomplete_tool_call" if state == "completed" else state)
+    assert seen["messages"][0]["content"] == "a"
+
+
+def test_an_error_before_the_run_is_told_with_its_code(ask: Ask) -> None:
+    body = DIALECT.error_body(Failed("model_not_found", "There is no such model"), 404)
+    with serving({"/agui": Answer(body, 404, [("content-type", "application/json")])}) as server:
+        (seen,) = ask(server.url, [{"path": "/agui"}])
+    assert (seen["status"], seen["payload"]["error"]["code"]) == (404, "model_not_found")

@@ -7,9 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect, encode_frames
-from tokenwire.dialects.deltas import Delta, Failed, Terminal
+from tokenwire.dialects.deltas import (
+    Citation,
+    Delta,
+    Failed,
+    ReasoningDelta,
+    ReasoningSignature,
+    RefusalDelta,
+    Started,
+    Terminal,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    Usage,
+)
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.wire import sse
 
@@ -94,3 +110,48 @@ def said(fold: Transcript, lost: Callable[[Any], Any] = lambda reason: reason) -
         "usage": None if usage is None else (usage.input, usage.output, usage.cached_input, usage.reasoning),
         "failed": None if failed is None else (failed.code, failed.message, failed.retryable, failed.upstream_status),
     }
+
+
+def readable(text: str) -> bool:
+    """Whether a call's arguments are JSON."""
+    try:
+        json.loads(text or "{}")
+    except ValueError:
+        return False
+    return True
+
+
+BLOCKS = st.integers(0, 2)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Delta]:
+    """Legal streams, in any order that a decoder may bring."""
+    deltas: list[Delta] = [Started()] if draw(st.booleans()) else []
+    calls: dict[int, bool] = {}
+    for number in range(draw(st.integers(0, 12))):
+        kind = draw(
+            st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ReasoningSignature, Citation, "call", "usage"])
+        )
+        if kind == "usage":
+            deltas.append(Usage(input=draw(st.integers(0, 9)), output=number))
+        elif kind is Citation:
+            deltas.append(Citation({"url": draw(TEXTS)}, block=draw(BLOCKS)))
+        elif kind is ReasoningSignature:
+            block = draw(st.sampled_from([0, 1, 2, *calls]))
+            deltas.append(ReasoningSignature(draw(TEXTS), block=block, dialect="anthropic"))
+        elif kind == "call":
+            open_ = [block for block, ended in calls.items() if not ended]
+            block = draw(st.sampled_from([10 + number, *open_]))
+            if block not in calls:
+                calls[block] = False
+                deltas.append(ToolCallStarted(f"c{block}", "f", block=block))
+            elif draw(st.booleans()):
+                calls[block] = True
+                deltas.append(ToolCallEnded(block=block))
+            else:
+                deltas.append(ToolCallDelta(draw(st.sampled_from(['{"a":', "1", "}", "{}"])), block=block))
+        else:
+            deltas.append(kind(draw(TEXTS), block=draw(BLOCKS)))
+    return deltas

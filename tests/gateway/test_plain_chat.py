@@ -95,8 +95,6 @@ def test_half_a_character_is_asked_as_a_whole_one(relayed: Any) -> None:
         (b'{"prompt":1}', "bad_request", "$.prompt"),
         (b'{"prompt":"x","temperature":1}', "bad_request", "temperature"),
         (b'{"prompt":"x","messages":[{"role":"user"}]}', "bad_request", "content"),
-        (b'{"id":"c1","messages":[{"id":"1","role":"user","parts":[]}]}', "unsupported_body", "useChat"),
-        (b'{"messages":[]}', "unsupported_body", '{"prompt": "'),
         (b'{"prompt":"x"}', "no_default_model", "default_model"),
     ],
 )  # fmt: skip

@@ -244,6 +244,7 @@ def test_an_empty_environment_has_the_simulator() -> None:
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": ""}, "openai", "https://api.openai.com/v1", "k"),
         ({"ANTHROPIC_API_KEY": "k"}, "anthropic", "https://api.anthropic.com", "k"),
         ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://h"}, "anthropic", "http://h", "k"),
+        ({"GEMINI_API_KEY": "k"}, "gemini", "https://generativelanguage.googleapis.com", "k"),
         ({"GROQ_API_KEY": "k"}, "groq", "https://api.groq.com/openai/v1", "k"),
         ({"OPENROUTER_API_KEY": "k"}, "openrouter", "https://openrouter.ai/api/v1", "k"),
         ({"DEEPSEEK_API_KEY": "k"}, "deepseek", "https://api.deepseek.com/v1", "k"),
@@ -262,7 +263,13 @@ def test_the_usual_variables(environ: dict[str, str], name: str, url: str, key: 
     upstreams = from_environment(environ, None).upstreams
     assert list(upstreams) == [name]
     assert (upstreams[name].base_url, upstreams[name].api_key) == (url, key)
-    assert upstreams[name].dialects == ("anthropic" if name == "anthropic" else "openai.chat",)
+    spoken = {
+        "openai": ("openai.chat", "openai.responses"),
+        "anthropic": ("anthropic",),
+        "gemini": ("gemini",),
+        "ollama": ("openai.chat", "ollama"),
+    }
+    assert upstreams[name].dialects == spoken.get(name, ("openai.chat",))
 
 
 def test_what_an_upstream_speaks() -> None:
@@ -272,7 +279,8 @@ def test_what_an_upstream_speaks() -> None:
     assert [each.dialects for each in upstreams.values()] == [
         ("openai.chat",), ("anthropic",), ("anthropic", "openai.chat")
     ]  # fmt: skip
-    assert from_environment({}, "http://127.0.0.1:1/v1").upstreams["sim"].dialects == ("openai.chat", "anthropic")
+    everything = ("openai.chat", "anthropic", "openai.responses", "gemini", "ollama")
+    assert from_environment({}, "http://127.0.0.1:1/v1").upstreams["sim"].dialects == everything
 
 
 @pytest.mark.parametrize("environ", [{"OPENAI_API_KEY": ""}, {"OLLAMA_HOST": ""}, {"OPENAI_BASE_URL": "http://h"}])

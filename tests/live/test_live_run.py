@@ -114,20 +114,25 @@ def test_a_run_from_the_command_line(simulator: Any, tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "openai llama-4-scout text: 200" in done.stdout
-    assert re.search(r"^openai llama-4-scout cancelled: 200, \d+ events, .* cancelled$", done.stdout, re.MULTILINE)
-    assert "field new to us" not in done.stdout, "the simulator is wire-accurate"
-    kept = {path.name for path in (tmp_path / "openai").iterdir()}
+    assert "openai-openai.chat llama-4-scout text: 200" in done.stdout
+    assert re.search(
+        r"^openai-openai.chat llama-4-scout cancelled: 200, \d+ events, .* cancelled$", done.stdout, re.MULTILINE
+    )
+    assert "openai-openai.responses llama-4-scout text: 200" in done.stdout
+    # No recorded response has tools in the echo of its request: those would be news.
+    told = done.stdout.partition("openai-openai.responses")[0]
+    assert "field new to us" not in told, "the simulator is wire-accurate"
+    kept = {path.name for path in (tmp_path / "openai-openai.chat").iterdir()}
     assert kept == {f"{case}{end}" for case in ("text", "tool-call", "cancelled") for end in (".sse", ".expected.json")}
-    text = json.loads((tmp_path / "openai" / "text.expected.json").read_text("utf-8"))
+    text = json.loads((tmp_path / "openai-openai.chat" / "text.expected.json").read_text("utf-8"))
     assert text["expected"]["complete"]
     assert text["expected"]["usage"]["completion_tokens"] > 0
     assert (text["http"]["status"], text["recorded"]["model"]) == (200, "llama-4-scout")
-    call = json.loads((tmp_path / "openai" / "tool-call.expected.json").read_text("utf-8"))
+    call = json.loads((tmp_path / "openai-openai.chat" / "tool-call.expected.json").read_text("utf-8"))
     assert call["expected"]["tool_calls"][0]["name"] == "get_weather"
-    cancelled = json.loads((tmp_path / "openai" / "cancelled.expected.json").read_text("utf-8"))
+    cancelled = json.loads((tmp_path / "openai-openai.chat" / "cancelled.expected.json").read_text("utf-8"))
     assert (cancelled["recorded"]["how"], cancelled["expected"]["complete"]) == ("cancelled", False)
-    for path in (tmp_path / "openai").iterdir():
+    for path in (tmp_path / "openai-openai.chat").iterdir():
         assert KEY.encode() not in path.read_bytes()
     assert KEY not in done.stdout + done.stderr
 
@@ -185,7 +190,7 @@ def test_a_provider_that_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
     assert program.main(["--out", str(tmp_path)], environ) == 1
     said = capsys.readouterr().out
-    assert "openai: no list of models: http://127.0.0.1:1: connect failed" in said
+    assert "openai-openai.chat: no list of models: http://127.0.0.1:1: connect failed" in said
 
 
 def test_a_dialect_that_nobody_taught_us(

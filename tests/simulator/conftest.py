@@ -69,7 +69,7 @@ class Wire:
 
     @property
     def messages(self) -> list[Any]:
-        """The JSON of each of Anthropic's events, whose name says the same as its type; for honest framing only."""
+        """The JSON of each event whose name says the same as its type (Anthropic, Responses); for honest framing."""
         found = []
         for block in self.body.decode().split("\n\n"):
             if block:
@@ -77,6 +77,16 @@ class Wire:
                 found.append(json.loads(data.removeprefix("data: ")))
                 assert name == f"event: {found[-1]['type']}"
         return found
+
+    @property
+    def elements(self) -> list[Any]:
+        """The JSON of each of Gemini's events, or of each element of its array; for honest framing only."""
+        if self.body.startswith(b"["):
+            return list(json.loads(self.body))
+        assert self.body.replace(b"\r\n", b"").count(b"\n") == 0
+        blocks = self.body.decode().split("\r\n\r\n")
+        assert blocks.pop() == ""
+        return [json.loads(block.removeprefix("data: ")) for block in blocks]
 
     def text_of(self, index: int) -> str:
         choices = [choice for event in self.events if event != "[DONE]" for choice in event.get("choices", ())]
@@ -139,6 +149,15 @@ def message_body(content: Any = "hi", *, model: str = "instant", stream: bool = 
     return {"model": model, "max_tokens": 4096, "stream": stream, "messages": messages, **more}
 
 
+def generate_body(content: Any = "hi", **more: Any) -> dict[str, Any]:
+    parts = [{"text": content}] if isinstance(content, str) else content
+    return {"contents": [{"role": "user", "parts": parts}], **more}
+
+
+def response_body(content: Any = "hi", *, model: str = "instant", stream: bool = True, **more: Any) -> dict[str, Any]:
+    return {"model": model, "input": content, "stream": stream, **more}
+
+
 def run_with_simulator(scenario: Callable[[Simulator], Awaitable[T]], **options: Any) -> T:
     async def main() -> T:
         simulator = await serve(**options)
@@ -171,6 +190,50 @@ def tell() -> Callable[..., Any]:
         more.setdefault("path", "/v1/messages")
         given = {"anthropic-version": "2023-06-01", **(headers or {})}
         return run_with_simulator(lambda simulator: fetch_wire(simulator, body, given, **more))
+
+    return ask
+
+
+@pytest.fixture
+def generate() -> Callable[..., dict[str, Any]]:
+    """generate(text or parts="hi", **fields) -> a request body for Gemini's methods."""
+    return generate_body
+
+
+@pytest.fixture
+def gemini() -> Callable[..., Any]:
+    """gemini(body, headers=None, *, model, call, query, key, **as fetch) -> Wire: one request to a fresh simulator."""
+
+    def ask(
+        body: Any,
+        headers: dict[str, str] | None = None,
+        *,
+        model: str = "instant",
+        call: str = "streamGenerateContent",
+        query: str = "?alt=sse",
+        key: str | None = "any",
+        **more: Any,
+    ) -> Wire:
+        given = {**({"x-goog-api-key": key} if key else {}), **(headers or {})}
+        more.setdefault("path", f"/v1beta/models/{model}:{call}{query}")
+        return run_with_simulator(lambda simulator: fetch_wire(simulator, body, given, **more))
+
+    return ask
+
+
+@pytest.fixture
+def response() -> Callable[..., dict[str, Any]]:
+    """response(input="hi", *, model="instant", stream=True, **fields) -> a request body for /v1/responses."""
+    return response_body
+
+
+@pytest.fixture
+def respond() -> Callable[..., Any]:
+    """respond(body, headers=None, **as fetch) -> Wire: one request to /v1/responses of a fresh simulator."""
+
+    def ask(body: Any, headers: dict[str, str] | None = None, **more: Any) -> Wire:
+        more.setdefault("path", "/v1/responses")
+        return run_with_simulator(lambda simulator: fetch_wire(simulator, body, headers, **more))
 
     return ask
 

@@ -159,6 +159,16 @@ def signatures(choice: Choice, *, of_calls: bool = False) -> list[tuple[str, str
     ]
 
 
+def logprobs(choice: Choice) -> list[Any]:
+    """Tokens, their log-probabilities and those of their alternatives: not all vendors tell the bytes of a token."""
+    told = choice.logprobs
+    entries = [] if told is None else [*(told.content or []), *(told.refusal or [])]
+    return [
+        [(one.get("token"), one.get("logprob")) for one in (entry, *(entry.get("top_logprobs") or []))]
+        for entry in entries
+    ]
+
+
 def differences(source: Transcript, again: Transcript, target: Dialect) -> list[str]:
     """What *again*, the translation of *source* into *target*, says otherwise, less what *target* declares."""
     loses = target.loses
@@ -180,6 +190,8 @@ def _of_choice(source: Choice, again: Choice, target: Dialect) -> list[str]:
         kept.append(("reasoning", source.reasoning, again.reasoning))
     if "signature" not in loses:
         kept.append(("signatures", signatures(source), signatures(again)))
+    elif not set(signatures(again)) <= set(signatures(source)):
+        kept.append(("invented signatures", [], signatures(again)))
     if "call signature" not in loses:
         kept.append(("call signatures", signatures(source, of_calls=True), signatures(again, of_calls=True)))
     if "call ids" not in loses:
@@ -189,7 +201,7 @@ def _of_choice(source: Choice, again: Choice, target: Dialect) -> list[str]:
         cited = [sorted(filter(None, (address(one.data) for one in each.citations))) for each in (source, again)]
         kept.append(("citations", cited[0], cited[1]))
     if "logprobs" not in loses:
-        kept.append(("logprobs", source.logprobs, again.logprobs))
+        kept.append(("logprobs", logprobs(source), logprobs(again)))
     found = [f"{name}: {was!r} became {now!r}" for name, was, now in kept if was != now]
     if again.text not in text:
         found.append(f"text: {source.text!r} became {again.text!r}")

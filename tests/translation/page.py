@@ -147,9 +147,17 @@ def _usage(dialect: Dialect) -> str:
     if found is None:
         encoder = dialect.encoder(STREAM, CREATED, MODEL)
         frames = [frame for delta in said for frame in encoder.feed(delta)] + encoder.close(terminal_of(fold(said)))
-        values = [msgspec.json.decode(frame.data) for frame in frames]
-        found = next((value["usage"] for value in values if "usage" in value), None)
+        values = [msgspec.json.decode(frame.data) for frame in frames if frame.data.startswith("{")]
+        found = next((inner["usage"] for value in values for inner in _objects(value) if inner.get("usage")), None)
     return msgspec.json.encode(found).decode()
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """*value*, and the objects in its members, at any depth."""
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from _objects(inner)
 
 
 def _failing(dialect: Dialect, failure: Failed) -> str:

@@ -27,6 +27,7 @@ from tokenwire.dialects.prompt.vocabulary import (
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PDF = "JVBERi0xLjQKJSVFT0Y="
 WAV = "UklGRiQAAABXQVZFZm10IA=="
+SIGNED = "c2lnbmVk"
 MP4 = "AAAAGGZ0eXBtcDQyAAAAAA=="
 SCHEMA = {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
@@ -73,7 +74,7 @@ def think(**members: Any) -> Prompt:
 
 
 def _thought(dialect: str) -> Prompt:
-    return Prompt(turns=answered(Thought(text="Hm.", signature="c2lnbmVk", dialect=dialect, where=WHERE)))
+    return Prompt(turns=answered(Thought(text="Hm.", signature=SIGNED, dialect=dialect, where=WHERE)))
 
 
 def sample(feature: Feature, dialect: str) -> Prompt:
@@ -92,7 +93,7 @@ _SAMPLES: dict[Feature, Callable[[], Prompt]] = {
     "image data": lambda: media("image", data=PNG, mime="image/png"),
     "image url": lambda: media("image", url="https://example.com/a.png"),
     "image detail": lambda: Prompt(
-        turns=[ask(Media(kind="image", url="https://example.com/a.png", detail="low", where=WHERE))]
+        turns=[ask(Media(kind="image", data=PNG, mime="image/png", detail="low", where=WHERE))]
     ),
     "file data": lambda: media("file", data=PDF, mime="application/pdf", name="a.pdf"),
     "file url": lambda: media("file", url="https://example.com/a.pdf", mime="application/pdf"),
@@ -102,7 +103,7 @@ _SAMPLES: dict[Feature, Callable[[], Prompt]] = {
     "video url": lambda: media("video", url="https://example.com/a.mp4", mime="video/mp4"),
     "assistant media": lambda: Prompt(turns=answered(Media(kind="image", data=PNG, mime="image/png", where=WHERE))),
     "call": lambda: _renamed(called(Said(text="3 degrees")), 1),
-    "call signature": lambda: _renamed(called(Said(text="3 degrees"), signature="c2lnbmVk", dialect="gemini"), 1),
+    "call signature": lambda: _renamed(called(Said(text="3 degrees"), signature=SIGNED, dialect="gemini"), 1),
     "result": lambda: _renamed(called(Said(text="3 degrees")), 2),
     "failed result": lambda: _renamed(called(Said(text="no such city"), error=True), 2),
     "result media": lambda: Prompt(
@@ -168,8 +169,9 @@ def _turns(prompt: Prompt, role: str) -> list[tuple[int, str]]:
 
 
 def _choice(prompt: Prompt) -> Any:
-    choice = prompt.tool_choice
-    return choice and (choice.mode, sorted(choice.names), sorted(each.name for each in prompt.tools))
+    """The choice of a model that may do as it likes, if none was made."""
+    choice = prompt.tool_choice or ToolChoice(mode="auto")
+    return choice.mode, sorted(choice.names), sorted(each.name for each in prompt.tools)
 
 
 def _thinking(prompt: Prompt, *members: str) -> Any:
@@ -198,7 +200,8 @@ MEANING: dict[str, Callable[[Prompt], Any]] = {
         _media(piece) for each in parts(prompt, Result) for piece in each.parts if isinstance(piece, Media)
     ],
     "refusal": lambda prompt: [part.text for part in parts(prompt, Refused)],
-    "thought": lambda prompt: [(part.text, part.signature, part.dialect) for part in parts(prompt, Thought)],
+    # Not the signature: there are dialects whose own thoughts have none.
+    "thought": lambda prompt: [(part.text, part.dialect) for part in parts(prompt, Thought)],
     "foreign part": lambda prompt: [part.kind for part in parts(prompt, Foreign)],
     "tools": lambda prompt: [(each.name, each.description, each.parameters) for each in prompt.tools],
     "strict tools": lambda prompt: [(each.name, each.strict) for each in prompt.tools],

@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 from tests.translation import conformance
-from tests.translation.answers import bytewise
 from tests.translation.conformance import FOLDER, NAMES, document, projection, wire_of
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads((FOLDER / "native.schema.json").read_text("utf-8")))
@@ -36,10 +35,8 @@ def test_the_file_holds_what_the_decoder_makes(dialect: str) -> None:
 def test_every_case_holds_however_its_bytes_are_cut(dialect: str) -> None:
     for case in load(dialect)["cases"]:
         wire = wire_of(case)
-        for chunks in (
-            bytewise(wire),
-            *([wire[at : at + size] for at in range(0, len(wire), size)] for size in (7, 50)),
-        ):
+        for size in (1, 7, 50):
+            chunks = [wire[at : at + size] for at in range(0, len(wire), size)]
             assert projection(dialect, chunks) == case["native"], case["name"]
 
 

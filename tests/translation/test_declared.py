@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from tests.translation.answers import TARGETS, address, calls_of, decode, encode, fold, signatures
+from tests.translation.answers import TARGETS, address, calls_of, decode, encode, fold, logprobs, signatures
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Aspect
@@ -51,7 +51,10 @@ ASPECTS: dict[Aspect, tuple[list[list[Delta]], Callable[[Transcript], Any]]] = {
     ),
     "reasoning": ([answer(*THOUGHT, *TEXT)], lambda end: end.choice().reasoning),
     "signature": (
-        [answer(*THOUGHT, ReasoningSignature("c2ln", 0, 0, "another"), *TEXT)],
+        [
+            answer(*THOUGHT, ReasoningSignature("c2ln", 0, 0, "another"), *TEXT),
+            answer(*THOUGHT, *TEXT, ReasoningSignature("c2ln", 0, 1, "gemini")),  # Gemini's come late
+        ],
         lambda end: signatures(end.choice()),
     ),
     "call signature": (
@@ -67,9 +70,9 @@ ASPECTS: dict[Aspect, tuple[list[list[Delta]], Callable[[Transcript], Any]]] = {
         [answer(*TEXT, Citation(SOURCE, 0, 1))],
         lambda end: [address(each.data) for each in end.choice().citations],
     ),
-    "logprobs": ([answer(*TEXT, Logprobs([TOKEN]))], lambda end: end.choice().logprobs),
+    "logprobs": ([answer(*TEXT, Logprobs([TOKEN]))], lambda end: logprobs(end.choice())),
     "usage": (
-        [answer(*TEXT, Usage(10, 20)), answer(*TEXT)],
+        [answer(*TEXT, Usage(10, 20)), answer(*TEXT, Usage(10)), answer(*TEXT)],
         lambda end: None if end.usage is None else (end.usage.input, end.usage.output),
     ),
     "cached input": ([answer(*TEXT, Usage(10, 20, cached_input=4))], _usage("cached_input")),

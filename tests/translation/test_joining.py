@@ -12,6 +12,7 @@ from tests.translation.answers import (
     STREAMS,
     TARGETS,
     Case,
+    arguments,
     decode,
     decode_each,
     encode,
@@ -31,11 +32,15 @@ PLACES = 60
 
 
 def state(transcript: Transcript) -> Any:
-    """What a client holds at the end, however it was told: runs of one kind, not blocks; calls, sources, usage."""
+    """What a client holds at the end, however it was told: runs of one kind, not blocks; calls, sources, usage.
+
+    Usage counts where the answer is whole: some dialects tell it at the beginning, of which a joiner hears later, and
+    correct it at the end.
+    """
     failed = transcript.failed
     return (
         [_state(choice) for _, choice in sorted(transcript.choices.items())],
-        transcript.usage,
+        transcript.usage if failed is None else None,
         None if failed is None else (failed.code, failed.message, failed.retryable),
     )
 
@@ -43,15 +48,15 @@ def state(transcript: Transcript) -> Any:
 def _state(choice: Choice) -> Any:
     runs: list[list[str]] = []
     for kind, _, text, _ in choice.segments():
-        if kind == "tool_call":
+        if kind in ("tool_call", "signature"):
             continue
-        if kind != "signature" and runs and runs[-1][0] == kind:
+        if runs and runs[-1][0] == kind:
             runs[-1][1] += text
         else:
             runs.append([kind, text])
-    calls = [(call.id, call.name, call.arguments, call.ended) for call in choice.tool_calls.values()]
+    calls = [(call.id, call.name, arguments(call.arguments), call.ended) for call in choice.tool_calls.values()]
     cited = sorted(repr(sorted(citation.data.items())) for citation in choice.citations)
-    return runs, calls, cited, choice.logprobs, choice.reason, choice.native_reason
+    return runs, choice.signatures, calls, cited, choice.logprobs, choice.reason, choice.native_reason
 
 
 def places(count: int) -> list[int]:

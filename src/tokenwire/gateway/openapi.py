@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenwire.dialects import names
+
 _STREAM = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}, "description": "st_…"}
 _JSON: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
 _EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
@@ -41,25 +43,54 @@ _KEY = _header("Idempotency-Key", "a repeated request attaches to the stream tha
 _ON_DISCONNECT = _header("X-Tokenwire-On-Disconnect", "cancel, linger=SECONDS or finish")
 _NOT_FOUND = {"404": "no such stream for this caller"}
 
+_MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+_LINES: dict[str, Any] = {"application/x-ndjson": {"schema": {"type": "string"}}}
+
+
+def _asking(
+    summary: str, vendor: str, parameters: list[dict[str, Any]] | None = None, *, lines: bool = False
+) -> dict[str, Any]:
+    """A route for answers in the dialect of *vendor*."""
+    return _operation(
+        summary,
+        {"200": "the answer", "400": "a bad request", "404": "an unknown model", "422": "the key's other body"},
+        parameters=[
+            *(parameters or ()),
+            _KEY,
+            _ON_DISCONNECT,
+            _header("X-Tokenwire-Ids", "1: events have ids, to resume from"),
+            _header("X-Tokenwire-Dialect", "answer in this dialect instead"),
+        ],
+        body=f"as {vendor}'s API takes it",
+        content={**_JSON, **(_LINES if lines else _EVENTS)},
+    )
+
+
 PATHS: dict[str, Any] = {
-    "/v1/chat/completions": {
-        "post": _operation(
-            "OpenAI chat, streaming and not",
-            {"200": "the answer", "400": "a bad request", "404": "an unknown model", "422": "the key's other body"},
-            parameters=[_KEY, _ON_DISCONNECT, _header("X-Tokenwire-Ids", "1: events have ids, to resume from")],
-            body="as OpenAI's API takes it",
+    "/v1/chat/completions": {"post": _asking("OpenAI chat, streaming and not", "OpenAI")},
+    "/v1/responses": {"post": _asking("OpenAI responses, streaming and not", "OpenAI")},
+    "/v1/responses/{id}": {
+        "get": _operation(
+            "Look at a response, or go on reading it, as OpenAI's clients do",
+            {"200": "the response, or its events", **_NOT_FOUND},
+            parameters=[
+                _STREAM,
+                _query("stream", "true: events"),
+                _query("starting_after", "the sequence_number of the last event seen"),
+            ],
             content={**_JSON, **_EVENTS},
         )
     },
-    "/v1/messages": {
-        "post": _operation(
-            "Anthropic messages, streaming and not",
-            {"200": "the answer", "400": "a bad request", "404": "an unknown model", "422": "the key's other body"},
-            parameters=[_KEY, _ON_DISCONNECT, _header("X-Tokenwire-Ids", "1: events have ids, to resume from")],
-            body="as Anthropic's API takes it",
-            content={**_JSON, **_EVENTS},
-        )
+    "/v1/responses/{id}/cancel": {
+        "post": _operation("Stop it", {"200": "the response", **_NOT_FOUND}, parameters=[_STREAM], content=_JSON)
     },
+    "/v1/messages": {"post": _asking("Anthropic messages, streaming and not", "Anthropic")},
+    "/v1beta/models/{model}:streamGenerateContent": {
+        "post": _asking("Gemini, streaming; an array without alt=sse", "Google", [_MODEL])
+    },
+    "/v1beta/models/{model}:generateContent": {"post": _asking("Gemini, not streaming", "Google", [_MODEL])},
+    "/ollama/api/chat": {"post": _asking("Ollama chat, streaming unless told not to", "Ollama", lines=True)},
+    "/ollama/api/generate": {"post": _asking("Ollama generate, the same for a bare prompt", "Ollama", lines=True)},
     "/v1/messages/count_tokens": {
         "post": _operation(
             "How many tokens a prompt has, by the provider's count",
@@ -73,7 +104,7 @@ PATHS: dict[str, Any] = {
             "Start a stream",
             {"201": "id, state and where its events are", "400": "a bad request"},
             parameters=[_KEY, _ON_DISCONNECT],
-            body='{"dialect": "openai.chat" or "anthropic", "request": {…}, "session"?, "on_disconnect"?, "metadata"?}',
+            body='{"dialect": "openai.chat" or another, "request": {…}, "session"?, "on_disconnect"?, "metadata"?}',
             content=_JSON,
         ),
         "get": _operation("The caller's streams, oldest first", {"200": "the streams"}, content=_JSON),
@@ -97,7 +128,7 @@ PATHS: dict[str, Any] = {
                 _header("Last-Event-ID", "the id of the last event seen"),
                 _query("after", "the same, where a header cannot be set; the header wins"),
                 _query("from", "start, snapshot or now"),
-                _query("dialect", "native, openai.chat or anthropic"),
+                _query("dialect", ", ".join(names())),
                 _query("ticket", "a ticket of this stream, where a header cannot be set"),
             ],
             content=_EVENTS,
@@ -113,10 +144,10 @@ PATHS: dict[str, Any] = {
     },
     "/api/chat": {
         "post": _operation(
-            "The plainest form: text events, then [DONE]",
+            "The AI SDK's useChat; or, in the plainest form, text events, then [DONE]",
             {"200": "events", "400": "a bad request", "404": "an unknown model"},
             parameters=[_KEY, _ON_DISCONNECT],
-            body='{"prompt": "…", "model"?, "system"?, "messages"?: earlier turns}',
+            body='what useChat sends, or {"prompt": "…", "model"?, "system"?, "messages"?: earlier turns}',
             content=_EVENTS,
         ),
         "get": _operation(
@@ -138,6 +169,28 @@ PATHS: dict[str, Any] = {
             ],
             content=_EVENTS,
         ),
+    },
+    "/api/chat/{id}/stream": {
+        "get": _operation(
+            "The rest of a chat's newest answer, for useChat after a reload",
+            {"200": "events", "204": "nothing is under way"},
+            parameters=[_STREAM],
+            content=_EVENTS,
+        )
+    },
+    "/api/chat/{id}/stop": {
+        "post": _operation(
+            "Stop a chat's newest answer", {"200": "whether one was"}, parameters=[_STREAM], content=_JSON
+        )
+    },
+    "/agui": {
+        "post": _operation(
+            "AG-UI: one run of an agent",
+            {"200": "events", "400": "a bad request", "404": "an unknown model"},
+            parameters=[_KEY, _ON_DISCONNECT],
+            body="a RunAgentInput; the model in forwardedProps.model",
+            content=_EVENTS,
+        )
     },
     "/healthz": {"get": _operation("Alive", {"200": "yes"}, content=_JSON)},
 }

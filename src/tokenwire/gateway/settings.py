@@ -219,7 +219,7 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
             base_url=ollama(environ["OLLAMA_HOST"]) + "/v1", dialect=SPOKEN["ollama"]
         )
     if simulator is not None:
-        upstreams["sim"] = UpstreamSettings(base_url=simulator, dialect=SPOKEN["sim"])
+        upstreams["sim"] = UpstreamSettings(base_url=simulator, dialect=SPOKEN["sim"], api_key="simulated")
         # Not a provider's: without a word of the owner nothing is spent.
         server = ServerSettings(default_model=SIMULATED)
     return with_proxies(check(Settings(server=server, upstreams=upstreams)), environ)

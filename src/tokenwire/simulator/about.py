@@ -17,6 +17,8 @@ POST /v1beta/models/ID:streamGenerateContent   Gemini, as events with ?alt=sse, 
 POST /v1beta/models/ID:generateContent, ID:countTokens
 GET  /v1/models[/ID]            Anthropic's shape with an anthropic-version header, else OpenAI's
 GET  /v1beta/models[/ID]        Gemini's
+POST /api/chat, /api/generate   Ollama's, streaming unless told otherwise
+GET  /api/tags, /api/version    Ollama's models; POST /api/show tells of one
 GET  /stats, /healthz, /        counters; whether it is up; this text
 """
 

@@ -1,11 +1,7 @@
 // The AI SDK as a reader of UI message streams: node ui-messages.mjs BASE CASE VERSION, jobs as JSON on stdin -> one
 // line of JSON.
-import * as ai5 from 'ai5';
-import * as ai6 from 'ai6';
-import * as ai7 from 'ai7';
-
 const [base, name, version = '5'] = process.argv.slice(2);
-const ai = { 5: ai5, 6: ai6, 7: ai7 }[version];
+const ai = await import(`ai${version}`);
 const api = `${base}/api/chat`;
 
 async function input() {

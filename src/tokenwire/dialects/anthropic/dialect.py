@@ -144,6 +144,7 @@ DIALECT: Final = Dialect(
     heartbeat=b'event: ping\ndata: {"type": "ping"}\n\n',
     loses={
         "several answers": "the first is told",
+        "signature": "left out where it comes after the text: no block is open for it there",
         "call signature": "left out",
         "refusal": "told as text",
         "logprobs": "left out",

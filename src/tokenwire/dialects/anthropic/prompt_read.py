@@ -57,7 +57,7 @@ def _system(fields: Fields, reader: Reader) -> list[Turn]:
 def _tools(fields: Fields, prompt: Prompt) -> None:
     for entry in fields.objects("tools"):
         if entry.text("type") not in (None, "custom"):  # one that Anthropic runs itself
-            prompt.rest[entry.where] = entry.rest()
+            prompt.rest[entry.where] = entry.value
             continue
         tool = Tool(
             name=entry.need("name"),

@@ -56,7 +56,7 @@ class Reader:
         kind = block.need("type")
         found = self._block(kind, block)
         if found is None:
-            return Foreign(kind=kind, data=block.rest(), where=block.where)
+            return Foreign(kind=kind, data=block.value, where=block.where)
         if kind == "document" and (citations := block.object("citations")) and citations.flag("enabled"):
             return Foreign(kind="document with citations", data=None, where=citations.where)
         self.rest |= block.rest()

@@ -8,6 +8,7 @@ import msgspec
 
 from tokenwire.dialects.gemini import citations
 from tokenwire.dialects.gemini.candidate import REASONS
+from tokenwire.dialects.gemini.lines import dumps
 from tokenwire.dialects.pieces import Pieces, Text
 from tokenwire.dialects.signatures import wrap
 from tokenwire.errors import LocalProtocolError
@@ -22,8 +23,6 @@ WORDS: Final[dict[FinishReason, str]] = {
 }  # fmt: skip
 
 _DECLINED: Final = "The model declined to answer."
-
-_json = msgspec.json.encode
 
 
 class _Call:
@@ -55,7 +54,7 @@ class _Call:
         part: dict[str, Any] = {"functionCall": {"id": self.id, "name": self.name, "args": arguments}}
         if self.signature:
             part["thoughtSignature"] = self.signature
-        return _json(part).decode()
+        return dumps(part)
 
 
 class Answer:
@@ -128,7 +127,7 @@ class Answer:
         part: dict[str, Any] = {"text": "", "thought": True, "thoughtSignature": signature}
         if delta.block == self.text or delta.block in self._known:
             del part["thought"]
-        return [_json(part).decode()]
+        return [dumps(part)]
 
     def members(self, terminal: Terminal, *, whole: bool) -> dict[str, Any]:
         """What the last event says of it: why it ended, and what it rests on."""

@@ -3,7 +3,8 @@
 ``groundingMetadata`` is one object for a whole answer: chunks (the sources) and supports (which bytes of the answer
 rest on which chunks). It becomes one citation for each chunk, with the address where readers of every dialect look for
 it; the first of them carries the whole object, so that a reader of this dialect is given it again unchanged.
-``citationMetadata`` is a list of places that are quoted; each is a citation as it is.
+``citationMetadata`` is a list of places that are quoted; each is a citation as it is. The Gemini API calls that list
+``citationSources`` and Vertex ``citations``: both are read, the former is written.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def read_grounding(metadata: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_quotes(metadata: Any) -> list[dict[str, Any]]:
-    """The sources of ``citationMetadata``; older models call the list ``citationSources``."""
+    """The sources of ``citationMetadata``."""
     fields = metadata if isinstance(metadata, dict) else {}
     quotes = fields.get("citations") or fields.get("citationSources")
     return [quote for quote in quotes if isinstance(quote, dict)] if isinstance(quotes, list) else []
@@ -54,7 +55,7 @@ def write(sources: Iterable[dict[str, Any]]) -> dict[str, Any]:
     if whole or chunks:
         members["groundingMetadata"] = {**whole, "groundingChunks": chunks}
     if quotes:
-        members["citationMetadata"] = {"citations": quotes}
+        members["citationMetadata"] = {"citationSources": quotes}
     return members
 
 

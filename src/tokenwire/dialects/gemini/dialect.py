@@ -28,6 +28,7 @@ from tokenwire.dialects.gemini.candidate import NAME
 from tokenwire.dialects.gemini.decode import Decoder
 from tokenwire.dialects.gemini.encode import Encoder
 from tokenwire.dialects.gemini.errors import describe_error, error_body
+from tokenwire.dialects.gemini.lines import dumps
 from tokenwire.dialects.gemini.response import decode_response, fold_response
 from tokenwire.dialects.json_text import loads
 from tokenwire.wire import sse
@@ -147,7 +148,7 @@ def condense(frames: Iterable[bytes]) -> list[Frame]:
     def flush() -> None:
         if run:
             last["candidates"][0]["content"]["parts"][0]["text"] = "".join(run)
-            condensed.append(Frame(None, msgspec.json.encode(last).decode()))
+            condensed.append(Frame(None, dumps(last)))
         run.clear()
 
     for frame in frames:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from tokenwire.dialects.base import Frame
 from tokenwire.dialects.deltas import (
     Citation,
@@ -32,14 +30,13 @@ from tokenwire.dialects.gemini import logprobs
 from tokenwire.dialects.gemini.answer import Answer
 from tokenwire.dialects.gemini.candidate import NAME
 from tokenwire.dialects.gemini.errors import error_object
+from tokenwire.dialects.gemini.lines import dumps
 from tokenwire.dialects.gemini.usage import usage_object
 from tokenwire.dialects.transcript import merge_usage
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, Terminal
     from tokenwire.dialects.transcript import Transcript
-
-_json = msgspec.json.encode
 
 _BLOCKED: Final = "promptFeedback:"
 
@@ -55,7 +52,7 @@ class Encoder:
 
     def __init__(self, stream: str, created: float, model: str) -> None:
         self._identity = {"modelVersion": model, "responseId": stream.removeprefix("st_")}
-        self._tail = "," + _json(self._identity).decode()[1:]
+        self._tail = "," + dumps(self._identity)[1:]
         self._answers: dict[int, Answer] = {}
         self._usage: Usage | None = None
 
@@ -68,10 +65,10 @@ class Encoder:
         """
         if isinstance(delta, TextDelta):
             self._answer(delta.choice).text = delta.block
-            return [self.part(delta.choice, f'{{"text":{_json(delta.text).decode()}}}')]
+            return [self.part(delta.choice, f'{{"text":{dumps(delta.text)}}}')]
         if isinstance(delta, ReasoningDelta):
             self._answer(delta.choice).thought = delta.block
-            return [self.part(delta.choice, f'{{"text":{_json(delta.text).decode()},"thought":true}}')]
+            return [self.part(delta.choice, f'{{"text":{dumps(delta.text)},"thought":true}}')]
         if isinstance(delta, ToolCallDelta):
             self._answer(delta.choice).call(delta.block).json.append(delta.json)
             return []
@@ -80,7 +77,7 @@ class Encoder:
             return []
         if isinstance(delta, Opaque):
             known = delta.dialect == NAME and isinstance(delta.data, dict)
-            return [Frame(None, _json({**delta.data, **self._identity}).decode())] if known else []
+            return [Frame(None, dumps({**delta.data, **self._identity}))] if known else []
         return [] if isinstance(delta, Failed) else self._rarely(delta)
 
     def prefix(self, fold: Transcript) -> list[Frame]:
@@ -121,10 +118,10 @@ class Encoder:
         if usage is not None and not usage.estimated and (counts := usage_object(usage)):
             last["usageMetadata"] = counts
         if last:
-            frames.append(Frame(None, _json({**last, **self._identity}).decode()))
+            frames.append(Frame(None, dumps({**last, **self._identity})))
         if not whole:
             error = error_object(failure_of(terminal), code=None if terminal.state == "failed" else terminal.state)
-            frames.append(Frame(None, _json({"error": error}).decode()))
+            frames.append(Frame(None, dumps({"error": error})))
         return frames
 
     def copy(self) -> Encoder:
@@ -165,14 +162,14 @@ class Encoder:
             return [self.part(index, part) for part in answer.sign(delta)]
         elif isinstance(delta, RefusalDelta):  # the dialect has no place of its own for it: better read than lost
             answer.refused = True
-            return [self.part(index, f'{{"text":{_json(delta.text).decode()}}}')]
+            return [self.part(index, f'{{"text":{dumps(delta.text)}}}')]
         elif isinstance(delta, Citation):
             answer.sources.append(delta.data)
         elif isinstance(delta, Logprobs):
             result = logprobs.write([*(delta.content or ()), *(delta.refusal or ())])
             content = {"parts": [{"text": ""}], "role": "model"}
             candidate = {"content": content, "index": index, "logprobsResult": result}
-            return [Frame(None, _json({"candidates": [candidate], **self._identity}).decode())]
+            return [Frame(None, dumps({"candidates": [candidate], **self._identity}))]
         elif isinstance(delta, Finished) and answer.finish is None:
             answer.finish = delta
         return []

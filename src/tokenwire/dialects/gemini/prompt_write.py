@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 import msgspec
 
+from tokenwire.dialects.prompt.media import guess
 from tokenwire.dialects.prompt.vocabulary import Call, Media, Refused, Result, Said, Thought
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _args(arguments: str) -> dict[str, Any]:
 
 def _media(media: Media) -> dict[str, Any]:
     if media.data is not None:
-        return {"inlineData": {"mimeType": media.mime or _MIMES[media.kind], "data": media.data}}
+        return {"inlineData": {"mimeType": media.mime or guess(media.data, _MIMES[media.kind]), "data": media.data}}
     address = media.url or media.file_id or ""
     ending = address.partition("?")[0].rpartition(".")[2].lower()
     return {"fileData": {"mimeType": media.mime or _ENDINGS.get(ending, _MIMES[media.kind]), "fileUri": address}}

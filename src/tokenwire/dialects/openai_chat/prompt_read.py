@@ -75,7 +75,7 @@ def _tools(fields: Fields, prompt: Prompt) -> None:
     for entry in fields.objects("tools"):
         function = entry.object("function") if entry.text("type") in (None, "function") else None
         if function is None:  # custom tools, and those that a server runs itself
-            prompt.rest[entry.where] = entry.rest()
+            prompt.rest[entry.where] = entry.value
             continue
         prompt.tools.append(_tool(function, entry.where))
         prompt.tools[-1].strict = function.flag("strict")

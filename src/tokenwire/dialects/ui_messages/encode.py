@@ -79,6 +79,7 @@ class Encoder:
 
     def __init__(self, stream: str, created: float, model: str, *, version: int = 5, message_id: str = "") -> None:
         self._message = message_id or "msg_" + stream.removeprefix("st_")
+        self._goes_on = bool(message_id)
         self._version = version
         self._reset()
 
@@ -147,6 +148,8 @@ class Encoder:
         reason = terminal.reason or (self._end.reason if self._end else "tool_use" if self._calls else "stop")
         word = WORDS.get(reason, OTHER)
         metadata["finishReason"] = word
+        if self._goes_on:
+            metadata["error"] = None  # what went wrong with it before is over; clients merge, and would keep it
         finish = {"type": "finish", "messageMetadata": metadata}
         if self._version > 5:
             finish["finishReason"] = word
@@ -154,7 +157,8 @@ class Encoder:
 
     def copy(self) -> Encoder:
         twin = object.__new__(Encoder)
-        twin._message, twin._version, twin._begun = self._message, self._version, self._begun
+        twin._message, twin._goes_on, twin._version = self._message, self._goes_on, self._version
+        twin._begun = self._begun
         twin._part, twin._head, twin._id, twin._parts = self._part, self._head, self._id, self._parts
         twin._calls = {block: call.copy() for block, call in self._calls.items()}
         twin._sources, twin._usage, twin._end = self._sources.copy(), self._usage, self._end

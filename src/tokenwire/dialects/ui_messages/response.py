@@ -55,13 +55,14 @@ def assemble(told: list[dict[str, Any]]) -> dict[str, Any]:
         elif kind == "source":
             parts.append(part)
         if "messageMetadata" in part:
-            signatures = message.get("metadata", {}).get("signatures", {}) | part["messageMetadata"].get(
-                "signatures", {}
-            )
-            message["metadata"] = message.get("metadata", {}) | part["messageMetadata"]
-            if signatures:
-                message["metadata"]["signatures"] = signatures
+            message["metadata"] = _merged(message.get("metadata", {}), part["messageMetadata"])
     return message
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Both, objects in them merged; the new one's values count."""
+    both = {name: {**old[name], **new[name]} for name in old.keys() & new.keys() if isinstance(new[name], dict)}
+    return {**old, **new, **both}
 
 
 def _input(part: dict[str, Any], step: str, parts: list[dict[str, Any]], open_: dict[str, dict[str, Any]]) -> None:
@@ -75,7 +76,7 @@ def _input(part: dict[str, Any], step: str, parts: list[dict[str, Any]], open_: 
     elif step == "available":
         call |= {"state": "input-available", "input": part["input"]}
     elif step == "error":
-        call |= {"state": "output-error", "rawInput": part["input"], "errorText": part["errorText"]}
+        call |= {"state": "output-error", "input": part["input"], "errorText": part["errorText"]}
 
 
 def decode_response(body: bytes) -> list[Delta]:

@@ -34,7 +34,7 @@ _COUNTS: Final = (
     ("input", "inputTokens"), ("output", "outputTokens"), ("reasoning", "reasoningTokens"),
     ("cached_input", "cachedInputTokens"), ("cache_write", "cacheWriteTokens"),
 )  # fmt: skip
-_valid: Final = msgspec.json.Decoder().decode
+_valid: Final = msgspec.json.Decoder(msgspec.Raw).decode  # numbers of any size pass
 
 
 def usage_fields(usage: Usage) -> dict[str, Any]:

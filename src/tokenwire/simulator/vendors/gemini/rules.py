@@ -26,8 +26,9 @@ def check(request: GenerateRequest) -> None:
         _content(f"GenerateContentRequest.contents[{number}]", content)
     if request.system_instruction is not None:
         _content("GenerateContentRequest.system_instruction", request.system_instruction)
-    _turns(request.contents)
-    _signatures(request)
+    turns = _merged(request.contents)
+    _turns(turns)
+    _signatures(turns, thinks=request.thinks)
     _tools(request)
     _format(request)
 
@@ -50,6 +51,18 @@ def _content(where: str, content: Content) -> None:
                 raise invalid(f"* {where}.parts[{number}].{kind}.name: Name cannot be empty.")
 
 
+def _merged(contents: list[Content]) -> list[Content]:
+    """Neighbours of one side as one: Google's own client keeps what it streamed as a content for each event."""
+    merged: list[Content] = []
+    for content in contents:
+        role = "model" if content.role == "model" else "user"
+        if merged and merged[-1].role == role:
+            merged[-1] = Content([*merged[-1].parts, *content.parts], role)
+        else:
+            merged.append(Content(content.parts, role))
+    return merged
+
+
 def _turns(contents: list[Content]) -> None:
     """Results come right after their calls, as many of them, and calls after something to call for."""
     for number, content in enumerate(contents):
@@ -68,22 +81,22 @@ def _turns(contents: list[Content]) -> None:
                 )
         elif before.calls:
             raise invalid("Please ensure that function call turn is followed by its function response turn.")
-        if content.calls and (not number or before.role == "model"):
+        if content.calls and not number:
             raise invalid(
                 "Please ensure that function call turn comes immediately after a user turn or after a function "
                 "response turn."
             )
 
 
-def _signatures(request: GenerateRequest) -> None:
+def _signatures(contents: list[Content], *, thinks: bool) -> None:
     """All that are there are ours; and who thinks brings back those of the current turn's calls."""
-    starts = [number for number, content in enumerate(request.contents) if content.role != "model" and content.text]
-    for number, content in enumerate(request.contents):
+    starts = [number for number, content in enumerate(contents) if content.role != "model" and content.text]
+    for number, content in enumerate(contents):
         for part in content.parts:
             if part.thought_signature is not None and not genuine(part.thought_signature, _name(part)):
                 raise invalid("Corrupted thought signature.")
         first = next((place for place, part in enumerate(content.parts) if part.function_call is not None), None)
-        if not request.thinks or first is None or (starts and number < starts[-1]):
+        if not thinks or first is None or (starts and number < starts[-1]):
             continue
         if content.parts[first].thought_signature is None:
             raise invalid(

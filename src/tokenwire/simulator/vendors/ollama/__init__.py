@@ -1,0 +1,1 @@
+"""Ollama's API, as the simulator serves it: ``chat`` has the routes."""
