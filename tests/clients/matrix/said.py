@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from tests.clients.matrix import clients_anthropic, clients_google, clients_openai
@@ -24,6 +24,7 @@ class Vendor(NamedTuple):
         read: whole answer -> outcome.
         words: its words for the end.
         refusal: the recording of an answer that was stopped, if there is one.
+        headers: that it wants.
         base: the path that an upstream's ``base_url`` ends in.
     """
 
@@ -33,23 +34,16 @@ class Vendor(NamedTuple):
     read: Callable[[Any], Outcome]
     words: dict[str, str]
     refusal: str | None
+    headers: Mapping[str, str] = {}
     base: str = ""
-
-
-#: All that any of them wants.
-HEADERS: Final = {
-    "content-type": "application/json",
-    "anthropic-version": "2023-06-01",
-    "x-api-key": "none",
-    "x-goog-api-key": "none",
-}
 
 
 def say(url: str, dialect: str, task: Task, model: str) -> Outcome:
     """What the provider at *url* answers."""
     vendor = VENDORS[dialect]
     body = json.dumps(vendor.ask(task, model)).encode()
-    request = urllib.request.Request(url + vendor.path.format(model=model), body, HEADERS)
+    fields = {"content-type": "application/json", **vendor.headers}
+    request = urllib.request.Request(url + vendor.path.format(model=model), body, fields)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return vendor.read(json.loads(answer.read()))
 
@@ -203,9 +197,13 @@ VENDORS: Final[dict[str, Vendor]] = {
     "openai.responses": Vendor(
         "OpenAI Responses", "/v1/responses", _responses, _of_responses, {"completed": "stop"}, "refusal", base="/v1"
     ),
-    "anthropic": Vendor("Anthropic", "/v1/messages", _messages, _of_messages, clients_anthropic.WORDS, "refusal"),
+    "anthropic": Vendor(
+        "Anthropic", "/v1/messages", _messages, _of_messages, clients_anthropic.WORDS, "refusal",
+        headers={"anthropic-version": "2023-06-01", "x-api-key": "none"},
+    ),
     "gemini": Vendor(
-        "Gemini", "/v1beta/models/{model}:generateContent", _contents, _of_contents, clients_google.WORDS, "safety-stop"
+        "Gemini", "/v1beta/models/{model}:generateContent", _contents, _of_contents, clients_google.WORDS, "safety-stop",
+        headers={"x-goog-api-key": "none"},
     ),
     "ollama": Vendor("Ollama", "/api/chat", _ollama, _of_ollama, {}, None),
 }  # fmt: skip
