@@ -120,7 +120,8 @@ class Encoder:
             return self._writer.put("text", delta.block, _TEXT, said)
         frames = [] if self._begun else self._begin()
         if isinstance(delta, TextDelta):
-            frames += self._cite(delta.block)
+            if self._writer.newest != ("text", delta.block):
+                frames += self._cite(delta.block)
             said = f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}'
             frames += self._writer.put("text", delta.block, _TEXT, said)
         elif isinstance(delta, ReasoningDelta):
