@@ -31,7 +31,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
-from tokenwire.dialects.endings import failure_of
+from tokenwire.dialects.endings import failure_of, reason_of
 from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.errors import LocalProtocolError
@@ -144,9 +144,7 @@ class Encoder:
         """The end: what is missing of a normal one, reason and usage; else the error, and no ``message_stop``."""
         if terminal.state != "completed":
             return [Frame("error", _json(error_data(failure_of(terminal))).decode())]
-        end = self._end
-        reason = terminal.reason or (end.reason if end is not None else None)
-        native = terminal.native_reason or (end.native_reason if end is not None else None)
+        reason, native = reason_of(terminal, self._end)
         if reason is None and self._calls:
             reason = "tool_use"
         word = word_of(reason, native)
