@@ -102,6 +102,9 @@ def test_signatures_go_back_to_their_makers_only() -> None:
     body = write(conversation(own, signed="c2ln", dialect="gemini"))
     assert signatures(body) == ["c2ln", None]
     assert body["contents"][1]["parts"][1] == {"text": "", "thoughtSignature": "MQ=="}
+    behind = conversation()
+    behind.turns[2].parts.insert(1, Thought(signature="MQ==", dialect="gemini"))
+    assert signatures(write(behind)) == ["MQ==", None]
     foreign = [Thought(text="x", signature="MQ==", dialect="anthropic"), Thought(text="y")]
     assert len(write(conversation(*foreign))["contents"][1]["parts"]) == 2
     last = Prompt(turns=[Turn(role="assistant", parts=[Said(text="a"), own])])
