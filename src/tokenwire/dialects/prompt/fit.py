@@ -6,7 +6,7 @@ without it is still the answer that was asked for, or else the request is refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from tokenwire.dialects.prompt.vocabulary import Call, Foreign, Media, Prompt, Refused, Result, Said, Thought
@@ -19,7 +19,7 @@ Feature: TypeAlias = Literal[
     "image data", "image url", "image file id", "image detail",
     "file data", "file url", "file id",
     "audio data", "audio url", "video data", "video url", "assistant media",
-    "call", "result", "failed result", "result media", "refusal",
+    "call", "call signature", "result", "failed result", "result media", "refusal",
     "own thought", "foreign thought", "foreign part",
     "tools", "strict tools", "tool choice auto", "tool choice none", "tool choice required", "tool choice named",
     "tool choice several", "one tool at a time",
@@ -73,6 +73,15 @@ class Note(NamedTuple):
 Table: TypeAlias = Mapping[Feature, Verdict]
 
 
+#: The caller's name of something, and what becomes of it.
+Limit: TypeAlias = tuple[str, Verdict]
+
+
+def no_limits(prompt: Prompt) -> Iterable[Limit]:
+    """Of a dialect whose table says everything."""
+    return ()
+
+
 class Written(NamedTuple):
     """A request in the words of its upstream."""
 
@@ -91,12 +100,16 @@ class Prompts(NamedTuple):
             this dialect (AI SDK, AG-UI).
         table: the verdict for every feature. What is not in it is carried.
         harmless: members in ``rest`` that do not touch the answer: left out with a note. All others are refused.
+            ``*.name`` is a member of that name at any depth.
+        limits: what *table* cannot say, since it depends on values: those that the dialect has no words for (a
+            temperature above 1). Its notes come after those of the table.
     """
 
     read: Callable[[GenerateRequest], Prompt]
     write: Callable[[Prompt, str, bool], bytes] | None
     table: Table
     harmless: frozenset[str]
+    limits: Callable[[Prompt], Iterable[Limit]] = no_limits
 
 
 def translate(request: GenerateRequest, source: Prompts, target: Prompts, name: str, model: str) -> Written:
@@ -107,24 +120,24 @@ def translate(request: GenerateRequest, source: Prompts, target: Prompts, name: 
         RequestRefused: 400, naming the caller's field that the target has no words for.
     """
     prompt = source.read(request)
-    notes = check(prompt, target.table, name)
+    notes = check(prompt, target.table, name, target.limits(prompt))
     for member in prompt.rest:
-        if member not in source.harmless:
+        if source.harmless.isdisjoint((member, "*." + member.rpartition(".")[2])):
             raise unsupported(member, name, "it has no counterpart there")
         notes.append(Note(member, "dropped", f"{name} has no counterpart"))
     assert target.write is not None
     return Written(target.write(prompt, model, True), notes)
 
 
-def check(prompt: Prompt, table: Table, name: str) -> list[Note]:
-    """What *table*, that of the dialect *name*, says of everything that *prompt* uses.
+def check(prompt: Prompt, table: Table, name: str, limits: Iterable[Limit] = ()) -> list[Note]:
+    """What *table*, that of the dialect *name*, says of everything that *prompt* uses, and *limits* of its values.
 
     Raises:
         RequestRefused: 400, for the first feature that it refuses.
     """
     notes: dict[Note, None] = {}
-    for feature, where in features(prompt, name):
-        verdict = table.get(feature, CARRIED)
+    found = [(where, table.get(feature, CARRIED)) for feature, where in features(prompt, name)]
+    for where, verdict in (*found, *limits):
         if verdict.fate == "refused":
             raise unsupported(where, name, verdict.why)
         if verdict.fate != "carried":
@@ -146,7 +159,8 @@ def features(prompt: Prompt, name: str) -> Iterator[tuple[Feature, str]]:
     if prompt.output is not None:
         yield ("json" if prompt.output.schema is None else "json schema"), prompt.output.where
     for member in _PLAIN:
-        if getattr(prompt, member) not in (None, []):
+        value = getattr(prompt, member)
+        if value not in (None, []) and not (value == 0 and member in _NOTHING_AT_0):
             yield member, at(member, member)
     if (prompt.n or 1) > 1:
         yield "several answers", at("n", "n")
@@ -176,6 +190,9 @@ _PLAIN: Final[tuple[Feature, ...]] = (
     "max_tokens", "temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "stop",
 )  # fmt: skip
 
+#: Where 0 is what everyone does who says nothing.
+_NOTHING_AT_0: Final = frozenset({"frequency_penalty", "presence_penalty"})
+
 
 def _of_turns(prompt: Prompt, name: str) -> Iterator[tuple[Feature, str]]:
     begun = False
@@ -193,6 +210,8 @@ def _of_turns(prompt: Prompt, name: str) -> Iterator[tuple[Feature, str]]:
                     yield "assistant media", part.where
             elif isinstance(part, Call):
                 yield "call", part.where
+                if part.signature is not None:
+                    yield "call signature", part.where
             elif isinstance(part, Result):
                 yield "result", part.where
                 if part.error:
@@ -237,7 +256,8 @@ def _of_tools(prompt: Prompt) -> Iterator[tuple[Feature, str]]:
     choice = prompt.tool_choice
     if choice is not None:
         if choice.names:
-            yield ("tool choice named" if len(choice.names) == 1 else "tool choice several"), choice.where
+            forced = len(choice.names) == 1 and choice.mode == "required"
+            yield ("tool choice named" if forced else "tool choice several"), choice.where
         elif choice.mode == "auto":
             yield "tool choice auto", choice.where
         elif choice.mode == "none":
