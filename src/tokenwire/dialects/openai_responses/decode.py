@@ -16,7 +16,7 @@ from tokenwire.dialects.openai_chat.decode import Decoder as ChatDecoder
 from tokenwire.dialects.openai_chat.errors import describe_text, failed, find_error
 from tokenwire.dialects.openai_responses.errors import flagged
 from tokenwire.dialects.openai_responses.items import NAME
-from tokenwire.dialects.openai_responses.output import UNDERSTOOD, Output
+from tokenwire.dialects.openai_responses.output import UNDERSTOOD, Output, list_in, object_in, whole_in
 from tokenwire.dialects.openai_responses.usage import read_usage
 from tokenwire.errors import TruncatedStream
 from tokenwire.wire.sse import Event
@@ -123,24 +123,25 @@ class Decoder:
     # ------------------------------------------------------------------ the response
 
     def _lifecycle(self, event: dict[str, Any], out: list[Delta]) -> None:
-        self._begin(_object(event, "response"), out)
+        self._begin(object_in(event, "response"), out)
 
     def _begin(self, response: dict[str, Any], out: list[Delta]) -> None:
-        if self._started or not response:
+        """What the response says of itself, the first time that it says something."""
+        if self._started:
             return
-        self._started = True
         id_, model, created = response.get("id"), response.get("model"), response.get("created_at")
-        self._output.ids.seed = id_ if isinstance(id_, str) else ""
-        out.append(
-            Started(
-                id_ if isinstance(id_, str) and id_ else None,
-                model if isinstance(model, str) and model else None,
-                created if isinstance(created, int | float) and created > 0 else None,
-            )
+        started = Started(
+            id_ if isinstance(id_, str) and id_ else None,
+            model if isinstance(model, str) and model else None,
+            created if isinstance(created, int | float) and created > 0 else None,
         )
+        if started != Started():
+            self._started = True
+            self._output.ids.seed = started.id or ""
+            out.append(started)
 
     def _terminal(self, event: dict[str, Any], out: list[Delta]) -> None:
-        response = _object(event, "response")
+        response = object_in(event, "response")
         self._begin(response, out)
         ended = str(event.get("type")).removeprefix("response.")
         status = response.get("status")
@@ -157,8 +158,10 @@ class Decoder:
             out.append(usage)
         if filtered := flagged(response.get("content_filters")):  # Azure
             out.append(Opaque(NAME, {"response": {"content_filters": filtered}}, f"response.{ended}"))
-        if status in ("failed", "cancelled"):
-            error = response.get("error") or {"code": status, "message": f"the response {_SAID[status]}"}
+        if status == "cancelled":
+            self._fail(Failed("cancelled", "the response was cancelled", raw=response.get("error")), out)
+        elif status == "failed":
+            error = response.get("error") or {"message": "the response failed, and the upstream gave no reason"}
             self._fail(failed(scrub(error) if self._torn else error), out)
         elif not self._failed:
             out.append(self._finish(status, response))
@@ -167,7 +170,7 @@ class Decoder:
     def _finish(self, status: str, response: dict[str, Any]) -> Finished:
         """There is no word for the use of tools, nor for a refusal: what was said tells it (reference, section 8)."""
         if status == "incomplete":
-            word = _object(response, "incomplete_details").get("reason")
+            word = object_in(response, "incomplete_details").get("reason")
             native = f"{status}:{word}" if isinstance(word, str) and word else status
             return Finished(_INCOMPLETE.get(str(word), "length" if self._output.cut else "unknown"), native)
         if self._output.cut:
@@ -177,13 +180,12 @@ class Decoder:
     # ------------------------------------------------------------------ its items
 
     def _item_added(self, event: dict[str, Any], out: list[Delta]) -> None:
-        fields = _object(event, "item")
-        self._output.of(event, fields, out, new=True)
-        if fields.get("type") not in UNDERSTOOD:
+        item = self._output.of(event, object_in(event, "item"), out, new=True)
+        if item is None or item.type not in UNDERSTOOD:
             self._other(event, out)
 
     def _item_done(self, event: dict[str, Any], out: list[Delta]) -> None:
-        fields = _object(event, "item")
+        fields = object_in(event, "item")
         item = self._output.of(event, fields, out)
         if item is None or item.type not in UNDERSTOOD:
             self._other(event, out)
@@ -202,11 +204,11 @@ class Decoder:
     # ------------------------------------------------------------------ their texts
 
     def _part(self, event: dict[str, Any], out: list[Delta]) -> None:
-        part = _object(event, "part")
+        part = object_in(event, "part")
         kind = part.get("type")
         self._output.refused = self._output.refused or kind == "refusal"
         of = "reasoning" if kind in ("reasoning_text", "summary_text") else "message"
-        index = _whole(event, "summary_index" if kind == "summary_text" else "content_index")
+        index = whole_in(event, "summary_index" if kind == "summary_text" else "content_index")
         if not self._text_of(event, of, out).part(index, part, self._output.blocks, out):
             self._other(event, out)
 
@@ -214,22 +216,22 @@ class Decoder:
         of, kind, place, _ = _TEXTS[event["type"].rpartition(".")[0]]
         self._output.refused = self._output.refused or kind == "refusal"
         item = self._text_of(event, of, out)
-        index = _whole(event, place)
+        index = whole_in(event, place)
         item.say(kind, index, event.get("delta"), self._torn, self._output.blocks, out)
         if kind == "text":
-            item.score(index, _list(event, "logprobs"), self._output.blocks, out)
+            item.score(index, list_in(event, "logprobs"), self._output.blocks, out)
 
     def _text_done(self, event: dict[str, Any], out: list[Delta]) -> None:
         of, kind, place, member = _TEXTS[event["type"].rpartition(".")[0]]
         item = self._text_of(event, of, out)
-        index = _whole(event, place)
+        index = whole_in(event, place)
         item.fill(kind, index, event.get(member), self._output.blocks, out)
         if kind == "text":
             item.notes(index, event, self._output.blocks, out)
 
     def _annotation(self, event: dict[str, Any], out: list[Delta]) -> None:
         item = self._text_of(event, "message", out)
-        item.cite(_whole(event, "content_index"), event.get("annotation"), self._output.blocks, out)
+        item.cite(whole_in(event, "content_index"), event.get("annotation"), self._output.blocks, out)
 
     def _arguments(self, event: dict[str, Any], out: list[Delta]) -> None:
         """A fragment of arguments, or all of them. A call whose beginning was left out has no name: its end tells."""
@@ -252,8 +254,6 @@ class Decoder:
         out.append(Opaque(NAME, event, kind if isinstance(kind, str) else None))
 
 
-_SAID: Final = {"failed": "failed, and the upstream gave no reason", "cancelled": "was cancelled"}
-
 #: Events of a text, without their last word -> item, kind of text, the members with its number and with all of it.
 _TEXTS: Final[dict[str, tuple[str, Kind, str, str]]] = {
     "response.output_text": ("message", "text", "content_index", "text"),
@@ -261,21 +261,6 @@ _TEXTS: Final[dict[str, tuple[str, Kind, str, str]]] = {
     "response.reasoning_summary_text": ("reasoning", "summary", "summary_index", "text"),
     "response.reasoning_text": ("reasoning", "thought", "content_index", "text"),
 }
-
-
-def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _list(fields: dict[str, Any], name: str) -> list[Any]:
-    value = fields.get(name)
-    return value if isinstance(value, list) else []
-
-
-def _whole(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
-    return value if isinstance(value, int) else 0
 
 
 _HANDLERS: Final[dict[str, Callable[[Decoder, dict[str, Any], list[Delta]], None]]] = {

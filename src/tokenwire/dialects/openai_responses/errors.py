@@ -1,4 +1,4 @@
-"""Failures of Responses: before a stream they are told as in chat, in a stream by an ``error`` event and a response that
+"""Failures of Responses: before a stream they are told as in chat, in it by an ``error`` event and a response that
 failed; and what Azure's filters found, which is none.
 """
 

@@ -111,16 +111,17 @@ class Output:
             elif name is None or name not in before:
                 others.append(entry)
         for entry in others:
-            indices = following.get(str(entry.get("type")), [])
+            kind = str(entry.get("type"))
+            indices = following.get(kind, [])
             while indices and indices[-1] in taken:
                 indices.pop()
             if indices:
                 self.settle(self._change(indices.pop()), entry, out)
-            elif entry.get("type") not in UNDERSTOOD:
+            elif kind not in UNDERSTOOD:
                 event = {"type": "response.output_item.done", "item": entry}
                 out.append(Opaque(NAME, event, "response.output_item.done"))
             elif not self._replaced:  # else it may well be one of those
-                self.settle(self._new(self._next, entry["type"], entry, out), entry, out)
+                self.settle(self._new(self._next, kind, entry, out), entry, out)
 
     def end_calls(self, out: list[Delta]) -> None:
         """The answer is complete: calls whose end was left out are whole, if their arguments are."""
@@ -177,6 +178,21 @@ def name_of(item: dict[str, Any]) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _parts(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def object_in(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """A member that should be an object; an empty one if it is none."""
     value = fields.get(name)
-    return [part if isinstance(part, dict) else {} for part in value] if isinstance(value, list) else []
+    return value if isinstance(value, dict) else {}
+
+
+def list_in(fields: dict[str, Any], name: str) -> list[Any]:
+    value = fields.get(name)
+    return value if isinstance(value, list) else []
+
+
+def whole_in(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _parts(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [part if isinstance(part, dict) else {} for part in list_in(fields, name)]

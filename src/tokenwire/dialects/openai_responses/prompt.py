@@ -61,12 +61,12 @@ TABLE: Final[dict[Feature, Verdict]] = {
     "service tier": Verdict("carried", "if it is one of OpenAI's, else left out with a note"),
 }
 
-#: What does not touch the answer: caches, what is kept of it, how it is sent, what tells more about it; ids and states
-#: of earlier items; how wordy it should be, which is a wish.
+#: What does not touch the answer: caches, what is kept of it, what more is told about it, what was told about earlier
+#: ones; and how wordy it should be, which is a wish.
 HARMLESS: Final = frozenset({
     "store", "include", "truncation", "max_tool_calls", "text.verbosity", "reasoning.context", "prompt_cache_key",
     "prompt_cache_options", "prompt_cache_retention", "*.prompt_cache_breakpoint", "*.annotations", "*.logprobs",
-    "*.id", "*.status", "*.phase",
+    "*.phase",
 })  # fmt: skip
 
 

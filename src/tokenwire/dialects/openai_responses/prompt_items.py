@@ -48,6 +48,8 @@ class Reader:
         turns: list[Turn] = []
         for item in items:
             turn = self._turn(item)
+            for name in ("id", "status"):  # of the item in the answer that it comes from: nobody looks for it
+                item.any(name)
             if turns and turns[-1].role == turn.role and turn.role in ("assistant", "tool"):
                 turns[-1].parts += turn.parts
             else:
