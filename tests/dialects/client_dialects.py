@@ -122,6 +122,9 @@ def readable(text: str) -> bool:
 
 
 BLOCKS = st.integers(0, 2)
+_SAYING: dict[str, type[TextDelta | ReasoningDelta | RefusalDelta]] = {
+    "text": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta,
+}  # fmt: skip
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
 
 
@@ -131,14 +134,12 @@ def streams(draw: st.DrawFn) -> list[Delta]:
     deltas: list[Delta] = [Started()] if draw(st.booleans()) else []
     calls: dict[int, bool] = {}
     for number in range(draw(st.integers(0, 12))):
-        kind = draw(
-            st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ReasoningSignature, Citation, "call", "usage"])
-        )
+        kind = draw(st.sampled_from([*_SAYING, "signature", "citation", "call", "usage"]))
         if kind == "usage":
             deltas.append(Usage(input=draw(st.integers(0, 9)), output=number))
-        elif kind is Citation:
+        elif kind == "citation":
             deltas.append(Citation({"url": draw(TEXTS)}, block=draw(BLOCKS)))
-        elif kind is ReasoningSignature:
+        elif kind == "signature":
             block = draw(st.sampled_from([0, 1, 2, *calls]))
             deltas.append(ReasoningSignature(draw(TEXTS), block=block, dialect="anthropic"))
         elif kind == "call":
@@ -153,5 +154,5 @@ def streams(draw: st.DrawFn) -> list[Delta]:
             else:
                 deltas.append(ToolCallDelta(draw(st.sampled_from(['{"a":', "1", "}", "{}"])), block=block))
         else:
-            deltas.append(kind(draw(TEXTS), block=draw(BLOCKS)))
+            deltas.append(_SAYING[kind](draw(TEXTS), block=draw(BLOCKS)))
     return deltas

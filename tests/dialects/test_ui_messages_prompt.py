@@ -75,7 +75,8 @@ def test_an_answer_after_the_assistants_message_goes_on_with_it() -> None:
     ("body", "param"),
     [
         ("[]", None), ("{}", "messages"), ('{"messages":{}}', "messages"), ('{"messages":[],"id":1}', "id"),
-        ('{"messages":[],"model":[]}', "model"), ('{"messages":[],"stream":"yes"}', "stream"),
+        ('{"messages":[],"model":[]}', "model"), (f'{{"messages":[],"id":{"1" * 5000}}}', "id"),
+        ('{"messages":[],"stream":"yes"}', "stream"),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_by_name(body: str, param: str | None) -> None:
