@@ -133,6 +133,7 @@ def streams(draw: st.DrawFn) -> list[Delta]:
     """Legal streams, in any order that a decoder may bring."""
     deltas: list[Delta] = [Started()] if draw(st.booleans()) else []
     calls: dict[int, bool] = {}
+    proven: set[int] = set()
     for number in range(draw(st.integers(0, 12))):
         kind = draw(st.sampled_from([*_SAYING, "signature", "citation", "call", "usage"]))
         if kind == "usage":
@@ -140,7 +141,8 @@ def streams(draw: st.DrawFn) -> list[Delta]:
         elif kind == "citation":
             deltas.append(Citation({"url": draw(TEXTS)}, block=draw(BLOCKS)))
         elif kind == "signature":
-            block = draw(st.sampled_from([0, 1, 2, *calls]))
+            block = draw(st.sampled_from([0, 1, 2, *sorted(calls.keys() - proven)]))
+            proven.add(block)  # of a call there is one
             deltas.append(ReasoningSignature(draw(TEXTS), block=block, dialect="anthropic"))
         elif kind == "call":
             open_ = [block for block, ended in calls.items() if not ended]

@@ -52,8 +52,10 @@ def test_what_other_servers_send() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        {"type": "TEXT_MESSAGE_START", "messageId": 1}, {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "user"},
-        {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"}, {"type": "TEXT_MESSAGE_END", "messageId": "m"},
+        {"type": "TEXT_MESSAGE_START", "messageId": 1},
+        {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "user"},
+        {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"},
+        {"type": "TEXT_MESSAGE_END", "messageId": "m"},
         {"type": "TOOL_CALL_START", "toolCallId": "c"}, {"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": "x"},
         {"type": "TOOL_CALL_END", "toolCallId": "c"}, {"type": "CUSTOM", "name": "x", "value": {}},
         {"type": "REASONING_ENCRYPTED_VALUE", "subtype": "message", "entityId": "m", "encryptedValue": "x"},
