@@ -31,6 +31,7 @@ from tokenwire.dialects.deltas import (
 )
 from tokenwire.dialects.signatures import unwrap
 from tokenwire.dialects.transcript import Transcript
+from tokenwire.dialects.ui_messages.again import told_again
 from tokenwire.dialects.ui_messages.dialect import DIALECT, VERSIONS, Decoder, Encoder, dialect_for, look, scan
 from tokenwire.errors import LocalProtocolError
 from tokenwire.wire import sse
@@ -317,3 +318,43 @@ def test_a_long_stream_costs_its_length_and_a_copy_costs_nothing() -> None:
     assert "}" in frame.data
     made.feed(ToolCallDelta('"}'))
     assert len(made.feed(ToolCallEnded())[0].data) > 20_000
+
+
+def test_what_a_message_holds_is_told_again_before_the_answer() -> None:
+    call = {"type": "tool-f", "toolCallId": "t", "input": {"a": 1}}
+    message = {
+        "parts": [
+            {"type": "text", "text": "x"}, {**call, "state": "input-available", "providerExecuted": True}, "odd",
+            {**call, "state": "output-denied"}, {"type": "new-part"},
+            {**call, "state": "input-streaming", "rawInput": "{"},
+        ]
+    }  # fmt: skip
+    told = [json.loads(frame.data)["type"] for frame in told_again(message, 6)]
+    inputs = ["tool-input-start", "tool-input-delta"]
+    assert told == [
+        "text-start", "text-delta", "text-end", "tool-input-available", *inputs, "tool-output-denied", *inputs,
+    ]  # fmt: skip
+    assert "tool-output-denied" not in [json.loads(frame.data)["type"] for frame in told_again(message, 5)]
+    assert told_again(None, 5) == told_again({"parts": 1}, 5) == ()
+    parts = parts_of(TextDelta("y"), encoder=dialect_for(5, "a1", told_again(message, 5)).encoder("st_1", 1.0, "m"))
+    assert [part["type"] for part in parts[:3]] == ["start", "text-start", "text-delta"]
+    assert dialect_for(6, "a1") is dialect_for(6, "a1")
+
+
+#: What ai 5.0.0 knows of each part: it fails on any other field (reference, section 2.2).
+FIRST: dict[str, set[str]] = {
+    "start": {"messageId"}, "start-step": set(), "finish-step": set(), "finish": {"messageMetadata"},
+    "text-start": {"id", "providerMetadata"}, "text-delta": {"id", "delta"}, "text-end": {"id", "providerMetadata"},
+    "reasoning-start": {"id"}, "reasoning-delta": {"id", "delta"}, "reasoning-end": {"id", "providerMetadata"},
+    "tool-input-start": {"toolCallId", "toolName"}, "tool-input-delta": {"toolCallId", "inputTextDelta"},
+    "tool-input-available": {"toolCallId", "toolName", "input"}, "tool-output-error": {"toolCallId", "errorText"},
+    "source-url": {"sourceId", "url", "title", "providerMetadata"}, "message-metadata": {"messageMetadata"},
+    "source-document": {"sourceId", "mediaType", "title", "providerMetadata"}, "abort": set(), "error": {"errorText"},
+}  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(streams(), st.sampled_from(["completed", "failed", "cancelled", "orphaned"]))
+def test_version_5_is_told_nothing_that_its_first_release_fails_on(deltas: list[Delta], state: Any) -> None:
+    for part in parts_of(*deltas, terminal=Terminal(state)):
+        assert part == "[DONE]" or part.keys() - {"type"} <= FIRST[part["type"]]
