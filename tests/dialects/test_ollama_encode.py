@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.dialects.ollama_lines import (
     GENERATE,
     OLLAMA,
@@ -244,6 +247,50 @@ def test_arguments_keep_every_digit() -> None:
 def test_a_call_that_never_began_is_the_callers_fault(delta: Delta) -> None:
     with pytest.raises(LocalProtocolError):
         OLLAMA.encoder("st_1", 1.0, "m").feed(delta)
+
+
+# -- joining, whatever is said
+
+
+_SAID: dict[str, Callable[[str, int, int], Delta]] = {
+    "text": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta,
+}  # fmt: skip
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Delta]:
+    """Deltas in a legal order: runs of text and thought, calls that overlap, some of which never end."""
+    deltas: list[Delta] = [Started("x")]
+    open_calls: list[int] = []
+    for block in range(draw(st.integers(0, 8))):
+        kind = draw(st.sampled_from(["text", "reasoning", "refusal", "call", "end", "logprobs", "usage"]))
+        text = draw(st.text("ab\u2028é{}", max_size=3))
+        if kind == "call":
+            deltas += [ToolCallStarted(f"c{block}", "f", 0, block), ToolCallDelta('{"a":"', 0, block)]
+            open_calls.append(block)
+        elif kind == "end" and open_calls:
+            ended = open_calls.pop(draw(st.integers(0, len(open_calls) - 1)))
+            deltas += [ToolCallDelta(text + '"}', 0, ended), ToolCallEnded(0, ended)]
+        elif kind == "logprobs":
+            deltas.append(Logprobs([{"token": text, "logprob": -1.0}]))
+        elif kind == "usage":
+            deltas.append(Usage(block, None if block % 2 else block))
+        elif kind in ("text", "reasoning", "refusal"):
+            for letter in text:
+                deltas.append(_SAID[kind](letter, 0, block))
+    return [*deltas, Finished(draw(st.sampled_from(["stop", "tool_use", "length"])))]
+
+
+@given(answers(), st.booleans(), st.booleans())
+def test_whoever_joins_anywhere_gets_the_same(deltas: list[Delta], broken: bool, generate: bool) -> None:
+    dialect = GENERATE if generate else OLLAMA
+    if broken:
+        deltas[-1] = Failed("truncated", "cut")
+    live = summary(fold_of(deltas_of(written(deltas, dialect), dialect)))
+    said = [delta.text for delta in deltas if isinstance(delta, TextDelta | RefusalDelta)]
+    assert live["text"] == "".join(said)
+    for at in range(len(deltas) + 1):
+        assert summary(fold_of(deltas_of(joined(deltas, at, dialect), dialect))) == live
 
 
 # -- what only this dialect knows

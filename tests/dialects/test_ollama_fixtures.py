@@ -33,11 +33,14 @@ BOTH = [OLLAMA, GENERATE]
 #: Folders of recorded streams by the dialect that they are in.
 OTHERS = {
     "anthropic": ("anthropic",),
+    "gemini": ("gemini",),
+    "openai.responses": ("openai-responses",),
     "openai.chat": ("openai-chat", "azure", "groq", "vllm", "llamacpp", "openrouter", "deepseek", "mistral", "xai"),
 }
 FOREIGN = [
     (name, str(path.relative_to(FIXTURES)))
     for name, folders in OTHERS.items()
+    if name in dialects.names()
     for folder in folders
     for path in sorted((FIXTURES / folder).glob("*.sse"))
 ]

@@ -185,6 +185,14 @@ def test_a_member_is_read_as(member: Any, ours: dict[str, Any]) -> None:
         assert {name: getattr(prompt, name) for name in ours} == ours
 
 
+def test_members_that_nobody_knows_are_left_over_wherever_they_stand() -> None:
+    messages = [{"role": "user", "content": "Hi", "name": "me"}]
+    tools = [{"type": "function", "items": 1, "function": {"name": "f", "strict": True}}]
+    assert read(*messages, tools=tools).rest == {
+        "messages.0.name": "me", "tools.0.items": 1, "tools.0.function.strict": True,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("member", "param"),
     [
@@ -197,7 +205,7 @@ def test_a_member_is_read_as(member: Any, ours: dict[str, Any]) -> None:
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"tools": [{"type": "custom"}]}, "tools.0"),
         ({"tools": [{"type": "function"}]}, "tools.0"),
-        ({"tools": [{"function": {"name": "f", "strict": True}}]}, "tools.0.function.strict"),
+        ({"tools": [{"function": {"description": "f"}}]}, "tools.0.function.name"),
         ({"messages": [{"content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "boss", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content"),

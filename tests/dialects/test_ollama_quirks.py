@@ -167,6 +167,13 @@ def test_text_beside_an_error_is_kept() -> None:
     assert (fold.choice().text, fold.failed and fold.failed.message) == ("a", "broken")
 
 
+def test_an_error_before_the_stream_keeps_where_to_sign_in() -> None:
+    body = b'{"error":"unauthorized","signin_url":"https://sign.in.example"}'
+    failure = OLLAMA.describe_error(body, 401)
+    assert (failure.code, failure.message, failure.retryable) == ("invalid_api_key", "unauthorized", False)
+    assert json.loads(OLLAMA.error_body(failure, 401)) == json.loads(body)
+
+
 # -- members
 
 

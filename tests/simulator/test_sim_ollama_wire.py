@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tokenwire import dialects
+from tokenwire.dialects.transcript import Transcript
 from tokenwire.simulator.texts import pick
 from tokenwire.simulator.thoughts import thoughts
 
@@ -105,7 +107,9 @@ def test_results_are_answered(talk: Get, named: str | None) -> None:
     if named:
         result[named] = "get_weather" if named == "tool_name" else "c1"
     messages = [*asked("weather in Oslo")["messages"], {"role": "assistant", "tool_calls": [call]}, result]
-    text = text_of(lines_of(talk({**asked(), "messages": messages, "tools": [WEATHER]})))
+    lines = lines_of(talk({**asked(), "messages": messages, "tools": [WEATHER], "think": "low"}))
+    assert "tools have answered" in "".join(line["message"].get("thinking", "") for line in lines)
+    text = text_of(lines)
     assert "rain in Oslo" in text
     assert ("get_weather" in text) is (named is not None)
 
@@ -127,10 +131,11 @@ def test_options_are_kept_to(talk: Get) -> None:
     assert stopped[-1]["done_reason"] == "stop"
     thought = lines_of(talk(asked("hi", think=True, options={"num_predict": 3})))
     assert [bool(line["message"].get("thinking")) for line in thought] == [True, True, True, False]
-    for limit, calls in ((2, 0), (30, 1)):
-        short = talk(asked("weather in Oslo", tools=[WEATHER], options={"num_predict": limit}))
-        found = [line for line in lines_of(short) if "tool_calls" in line["message"]]
-        assert len(found) == calls
+    one = lines_of(talk(asked("weather in Oslo", tools=[WEATHER])))[-1]["eval_count"]
+    for limit, calls, reason in ((2, 0, "length"), (one, 1, "length"), (3 * one, 2, "stop")):
+        short = lines_of(talk(asked("weather in Oslo and Lima", tools=[WEATHER], options={"num_predict": limit})))
+        assert len([line for line in short if "tool_calls" in line["message"]]) == calls
+        assert short[-1]["done_reason"] == reason
     seeds = [asked("a person", format="json", options={"seed": seed}) for seed in (1, 1, 2)]
     first, same, other = (text_of(lines_of(talk(body))) for body in seeds)
     assert first == same != other
@@ -173,6 +178,35 @@ def test_switches_set_the_length_and_the_times(talk: Get) -> None:
     lines = lines_of(talk({**asked(), "model": "gpt-4o"}, switches))
     assert len(lines) == 8
     assert 150_000_000 < lines[-1]["total_duration"] - lines[-1]["load_duration"] < 170_000_000
+
+
+def test_an_answer_out_of_the_ordinary_is_none_of_ollamas(talk: Get) -> None:
+    wire = talk(asked(), {"x-sim-answer": "refusal"})
+    assert (wire.status, "x-sim-answer" in json.loads(wire.body)["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+def test_our_own_decoder_reads_what_the_simulator_sends(talk: Get, path: str) -> None:
+    dialect = dialects.get("ollama" if path == "/api/chat" else "ollama.generate")
+    body = {**asked("weather in Oslo and Lima", tools=[WEATHER], think=True), "prompt": "in Japanese"}
+    seed = {"x-sim-seed": "3"}
+    streamed, whole = Transcript(), Transcript()
+    decoder = dialect.decoder()
+    for line in talk(body, seed, path=path).body.splitlines(keepends=True):
+        for delta in dialect.look(line, decoder)[1]:
+            streamed.apply(delta)
+    assert decoder.close() == []
+    for delta in dialect.decode_response(talk({**body, "stream": False}, seed, path=path).body):
+        whole.apply(delta)
+    first, second = streamed.choice(), whole.choice()
+    assert first.reason == second.reason == ("tool_use" if path == "/api/chat" else "stop")
+    assert (first.text, first.reasoning) == (second.text, second.reasoning)
+    calls = [[(call.name, call.arguments) for call in choice.tool_calls.values()] for choice in (first, second)]
+    assert calls[0] == calls[1]
+    assert streamed.usage is not None
+    assert whole.usage is not None
+    assert (streamed.usage.input, streamed.usage.output) == (whole.usage.input, whole.usage.output)
+    assert streamed.opaque == whole.opaque == (path == "/api/generate")  # the context
 
 
 # -- the other routes

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.dialects.base import Mark
-from tokenwire.dialects.deltas import GENERATED, Failed, Usage
+from tokenwire.dialects.deltas import GENERATED, Failed, Finished, Usage
 from tokenwire.dialects.transcript import Choice, Transcript
 from tokenwire.engine.framing import parse
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Decoder, Dialect
+    from tokenwire.dialects.deltas import Delta
     from tokenwire.engine.log import Log
 
 
@@ -59,6 +60,11 @@ class Watch:
             if begun and self._plain(frame):
                 continue
             mark, deltas = self._look(frame, self._decoder)
+            if mark & Mark.DONE:
+                deltas = self._last_words(deltas, frames[: seq - first], frame, held)
+                failed = next((delta for delta in deltas if isinstance(delta, Failed)), None)
+                if failed is not None:  # in the midst of a call (Q11): this end marker would hide it
+                    return Seen(frames[: seq - first], marked, failed)
             if mark:
                 held.mark(seq, mark)
                 marked = True
@@ -99,13 +105,7 @@ class Watch:
             # Without an end marker every choice must have finished, and only the whole log says which choices there
             # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
             # with providers that send no marker. What was trimmed cannot be asked.
-            decoder = self._dialect.decoder()
-            seq = 0
-            while seq < held.last_frame:
-                for frame in held.after(seq):
-                    seq += 1
-                    for event in parse(frame, self._dialect):
-                        decoder.feed(event)
+            decoder = self._read(held, ())
         last = [delta for event in parse(rest, self._dialect) for delta in decoder.feed(event)] + decoder.close()
         return next((delta for delta in last if isinstance(delta, Failed)), None)
 
@@ -114,6 +114,27 @@ class Watch:
         if held.done_seq is not None:
             return True
         return self.finish.reason is not None and self.verdict(held, unary=unary, rest=self._dialect.end) is None
+
+    def _last_words(self, deltas: list[Delta], before: Sequence[bytes], frame: bytes, held: Log) -> list[Delta]:
+        """*deltas*, those of *frame*, an end marker that comes after those of *held* and *before*. If nobody said why
+        the answer ended, that depends on what was plain: whether it was cut within a call, whether it ends in calls."""
+        if held.first > 1 or not any(isinstance(delta, Finished) and delta.native_reason is None for delta in deltas):
+            return deltas
+        return self._look(frame, self._read(held, before))[1]
+
+    def _read(self, held: Log, more: Sequence[bytes]) -> Decoder:
+        """A decoder that has seen all of *held*, and *more*."""
+        decoder = self._dialect.decoder()
+        seq = 0
+        while seq < held.last_frame:
+            for frame in held.after(seq):
+                seq += 1
+                for event in parse(frame, self._dialect):
+                    decoder.feed(event)
+        for frame in more:
+            for event in parse(frame, self._dialect):
+                decoder.feed(event)
+        return decoder
 
     def _plain(self, frame: bytes) -> bool:
         """Whether *frame* is plain text, which needs no decoding now."""

@@ -208,7 +208,7 @@ class Decoder:
             before.stop(None, out)
         if kind in ("text", "thinking"):
             block = Block(self._next, kind)
-        elif kind == "tool_use" and isinstance(name, str) and name:
+        elif kind == "tool_use" and isinstance(name, str):
             block = Block(self._next, "tool_use")
             self._calls = True
         else:

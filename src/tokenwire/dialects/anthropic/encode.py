@@ -31,7 +31,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
-from tokenwire.dialects.endings import failure_of
+from tokenwire.dialects.endings import failure_of, reason_of
 from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.errors import LocalProtocolError
@@ -120,7 +120,8 @@ class Encoder:
             return self._writer.put("text", delta.block, _TEXT, said)
         frames = [] if self._begun else self._begin()
         if isinstance(delta, TextDelta):
-            frames += self._cite(delta.block)
+            if self._writer.newest != ("text", delta.block):
+                frames += self._cite(delta.block)
             said = f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}'
             frames += self._writer.put("text", delta.block, _TEXT, said)
         elif isinstance(delta, ReasoningDelta):
@@ -143,9 +144,7 @@ class Encoder:
         """The end: what is missing of a normal one, reason and usage; else the error, and no ``message_stop``."""
         if terminal.state != "completed":
             return [Frame("error", _json(error_data(failure_of(terminal))).decode())]
-        end = self._end
-        reason = terminal.reason or (end.reason if end is not None else None)
-        native = terminal.native_reason or (end.native_reason if end is not None else None)
+        reason, native = reason_of(terminal, self._end)
         if reason is None and self._calls:
             reason = "tool_use"
         word = word_of(reason, native)

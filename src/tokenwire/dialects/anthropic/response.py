@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from tokenwire.dialects.anthropic.decode import Decoder
-from tokenwire.dialects.anthropic.encode import citation_object, message_object, word_of
+from tokenwire.dialects.anthropic.encode import Encoder, message_object, word_of
 from tokenwire.dialects.anthropic.usage import usage_object
+from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.json_text import loads
 from tokenwire.dialects.openai_chat.errors import describe_error
 from tokenwire.wire.sse import Event
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from tokenwire.dialects.deltas import Delta
     from tokenwire.dialects.transcript import Choice, Transcript
+
+
+_WHOLE: Final = Terminal("completed")
 
 
 def decode_response(body: bytes) -> list[Delta]:
@@ -68,29 +72,34 @@ def fold_response(fold: Transcript, stream: str, created: float, model: str) -> 
 
 
 def _content(choice: Choice) -> list[dict[str, Any]]:
-    """Its blocks, citations with the text that they belong to, a signature with its thought."""
-    cited = choice.citations
+    """Its blocks, as the encoder's events would have brought them, put together."""
+    encoder = Encoder("", 0.0, "")
     content: list[dict[str, Any]] = []
-    for kind, block, text, _ in choice.segments():
-        last = content[-1] if content else {}
-        if kind == "signature":
-            if last.get("type") != "thinking" and last.get("type") != "text":
-                last = {"type": "thinking", "thinking": "", "signature": ""}
-                content.append(last)
-            if last["type"] == "thinking":
-                last["signature"] = text
-        elif kind == "reasoning":
-            content.append({"type": "thinking", "thinking": text, "signature": ""})
-        elif kind == "tool_call":
-            call = choice.tool_calls[block]
-            content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)})
-        else:
-            own = [citation_object(citation.data) for citation in cited if citation.block == block]
-            cited = [citation for citation in cited if citation.block != block]
-            content.append({"type": "text", "text": text, **({"citations": own} if own else {})})
-    if cited:
-        content.append({"type": "text", "text": "", "citations": [citation_object(each.data) for each in cited]})
+    frames = [frame for delta in choice.deltas() for frame in encoder.feed(delta)] + encoder.close(_WHOLE)
+    calls = {call.id: call for call in choice.tool_calls.values()}
+    for frame in frames:
+        event = msgspec.json.decode(frame.data)
+        if frame.event == "content_block_start":
+            block = event["content_block"]
+            content.append(block)
+            if block["type"] == "tool_use":
+                block["input"] = _input(calls[block["id"]].arguments)
+        elif frame.event == "content_block_delta":
+            _add(content[event["index"]], event["delta"])
     return content
+
+
+def _add(block: dict[str, Any], delta: dict[str, Any]) -> None:
+    """A delta within its block. Input is not put together again: the transcript has it whole."""
+    kind = delta["type"]
+    if kind == "text_delta":
+        block["text"] += delta["text"]
+    elif kind == "thinking_delta":
+        block["thinking"] += delta["thinking"]
+    elif kind == "signature_delta":
+        block["signature"] = delta["signature"]
+    elif kind == "citations_delta":
+        block.setdefault("citations", []).append(delta["citation"])
 
 
 def _input(arguments: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
-from tokenwire.dialects.endings import failure_of
+from tokenwire.dialects.endings import failure_of, reason_of
 from tokenwire.dialects.transcript import merge_usage
 
 if TYPE_CHECKING:
@@ -116,11 +116,8 @@ class Encoder:
             frames.append(self._event("error", error_fields(failure_of(terminal))))
         self._events += len(frames)
         done: dict[str, Any] = {"state": terminal.state}
-        end = self._ends.get(0)
-        done |= _known(
-            reason=terminal.reason or (end.reason if end else None),
-            native_reason=terminal.native_reason or (end.native_reason if end else None),
-        )
+        reason, native_reason = reason_of(terminal, self._ends.get(0))
+        done |= _known(reason=reason, native_reason=native_reason)
         if usage is not None:
             done["usage"] = usage_fields(usage)
         if timing := _known(ttft_ms=terminal.ttft_ms, e2e_ms=terminal.e2e_ms):

@@ -87,11 +87,14 @@ class Encoder:
         form: where in a line the words stand.
     """
 
-    __slots__ = ("_begun", "_calls", "_end", "_extra", "_form", "_identity", "_usage")
+    __slots__ = ("_begun", "_calls", "_end", "_extra", "_form", "_identity", "_text", "_thought", "_usage")
 
     def __init__(self, stream: str, created: float, model: str, form: Form = CHAT) -> None:
         self._form = form
         self._identity = {"model": model, "created_at": text_of(created)}
+        # What stands around a piece in its line: only the piece is encoded for each token.
+        self._text = self._around("content")
+        self._thought = self._around("thinking")
         self._reset()
 
     def _reset(self) -> None:
@@ -114,9 +117,9 @@ class Encoder:
         if isinstance(delta, Failed) or delta.choice:
             return []
         if isinstance(delta, TextDelta | RefusalDelta):  # what the model says instead of an answer is text here
-            return [self._line({"content": delta.text})] if delta.text else []
+            return [_piece(self._text, delta.text)] if delta.text else []
         if isinstance(delta, ReasoningDelta):
-            return [self._line({"thinking": delta.text})] if delta.text else []
+            return [_piece(self._thought, delta.text)] if delta.text else []
         if isinstance(delta, ToolCallDelta):
             self._call(delta.block).json.append(delta.json)
             return []
@@ -148,6 +151,7 @@ class Encoder:
     def copy(self) -> Encoder:
         twin = object.__new__(Encoder)
         twin._form, twin._identity = self._form, self._identity
+        twin._text, twin._thought = self._text, self._thought
         twin._calls = OrderedDict((block, call.copy()) for block, call in self._calls.items())
         twin._begun = self._begun
         twin._usage, twin._end, twin._extra = self._usage, self._end, self._extra
@@ -169,6 +173,11 @@ class Encoder:
         elif isinstance(delta, Opaque) and delta.dialect == self._form.name and isinstance(delta.data, dict):
             return self._unknown(delta.data)
         return []
+
+    def _around(self, member: str) -> tuple[str, str]:
+        """A line of one piece, cut where that stands."""
+        before, _, after = self._line({member: "\0"}).data.rpartition('"\\u0000"')
+        return before, after
 
     def _line(self, message: dict[str, Any], **more: Any) -> Frame:
         return _frame({**self._identity, **self._form.write(message), "done": False, **more})
@@ -246,5 +255,13 @@ def _is_logprob(entry: Any) -> bool:
 
 
 def _frame(line: dict[str, Any]) -> Frame:
-    text = _json(line).decode()
-    return Frame(None, text if text.isascii() else text.translate(_LINE_ENDS))
+    return Frame(None, _written(line))
+
+
+def _piece(around: tuple[str, str], text: str) -> Frame:
+    return Frame(None, f"{around[0]}{_written(text)}{around[1]}")
+
+
+def _written(value: Any) -> str:
+    text = _json(value).decode()
+    return text if text.isascii() else text.translate(_LINE_ENDS)

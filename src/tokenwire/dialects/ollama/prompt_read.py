@@ -49,8 +49,7 @@ def read(request: GenerateRequest) -> Prompt:
     reader = _Reader()
     prompt = Prompt(turns=reader.turns(fields.objects("messages")), rest=reader.rest)
     for entry in fields.objects("tools"):
-        prompt.tools.append(_tool(entry))
-        prompt.rest |= entry.rest()
+        prompt.tools.append(_tool(entry, prompt))
     read_common(fields, prompt)
     return prompt
 
@@ -166,7 +165,7 @@ class _Reader:
         return call
 
 
-def _tool(entry: Fields) -> Tool:
+def _tool(entry: Fields, prompt: Prompt) -> Tool:
     function = entry.object("function")
     if entry.text("type") not in (None, "function") or function is None:
         raise refused(f"{entry.where!r} must be a function", entry.where)
@@ -176,8 +175,7 @@ def _tool(entry: Fields) -> Tool:
         parameters=function.mapping("parameters"),
         where=entry.where,
     )
-    if rest := function.rest():
-        raise refused(f"{next(iter(rest))!r} is no member of a function", next(iter(rest)))
+    prompt.rest |= entry.rest() | function.rest()
     return tool
 
 

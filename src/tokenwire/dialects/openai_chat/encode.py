@@ -52,6 +52,9 @@ _MOST_CHOICES: Final = 128
 #: What follows the text in a chunk of text.
 _REST: Final = '},"logprobs":null,"finish_reason":null}]}'
 
+#: OpenAI's accumulating helper insists on a function in each entry of a call.
+_NO_MORE: Final = {"function": {"arguments": ""}}
+
 _json = msgspec.json.encode
 
 
@@ -227,7 +230,7 @@ class Encoder:
             if delta.dialect != GOOGLE:
                 return frames
             google = {"thought_signature": delta.signature}
-            said = {"tool_calls": [{"index": index, "extra_content": {"google": google}}]}
+            said = {"tool_calls": [{"index": index, **_NO_MORE, "extra_content": {"google": google}}]}
         else:
             signature = wrap(delta.signature, delta.dialect, NAME)
             said = {"reasoning_details": [{"type": "reasoning.text", "signature": signature, "index": state.details}]}
@@ -252,7 +255,9 @@ class Encoder:
             delta = dict(delta) if isinstance(delta := choice.get("delta"), dict) else {}
             delta.pop("function_call", None)
             if isinstance(entries := delta.pop("tool_calls", None), list):
-                kept = [entry for entry in entries if isinstance(entry, dict) and "function" not in entry]
+                kept = [
+                    {**entry, **_NO_MORE} for entry in entries if isinstance(entry, dict) and "function" not in entry
+                ]
                 delta |= {"tool_calls": kept} if kept else {}
             choices.append({"finish_reason": None, **choice, "delta": delta})
         return Frame(None, _json({**data, **self._identity, "choices": choices}).decode())

@@ -13,6 +13,7 @@ import msgspec
 
 from tokenwire.dialects.deltas import Failed
 from tokenwire.dialects.json_text import loads, scrub, whole
+from tokenwire.wire import sse
 
 #: Longest excerpt of a body that is no JSON (a proxy's page), in characters.
 EXCERPT: Final = 500
@@ -107,13 +108,23 @@ def describe_error(body: bytes, status: int) -> Failed:
     known = status if status >= 400 else None
     text = body.decode("utf-8", "replace")
     try:
-        value, torn = loads(text)
+        value, torn = loads(_within_event(text))
         if torn:
             value = scrub(value)
     except (ValueError, RecursionError):
         return describe_text(text, known)
     error = find_error(value)
     return failed(_excerpt(text if value else "") if error is None else error, known)
+
+
+def _within_event(text: str) -> str:
+    """*text*, or what is in it if it is an event: some servers answer errors like streams (Q14)."""
+    bare = text.lstrip()
+    if not bare.startswith(("data:", "event:")):
+        return text
+    decoder = sse.Decoder(len(bare) + 8)
+    events = decoder.feed(bare.encode()) + decoder.close(lenient=True)
+    return events[0].data if events else text
 
 
 def error_object(failure: Failed, status: int | None = None) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: Any = None
     refusal: None = None
     function_call: None = None
+    reasoning_details: None = None
+    annotations: None = None
 
 
 class PlainChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -29,6 +31,9 @@ class PlainChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     logprobs: None = None
     usage: None = None
     error: None = None
+    native_finish_reason: None = None
+    stop_reason: None = None
+    token_ids: None = None
 
 
 class PlainChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):

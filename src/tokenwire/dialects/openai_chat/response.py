@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tokenwire.dialects.openai_chat.choice import NAME
 from tokenwire.dialects.openai_chat.decode import Decoder
 from tokenwire.dialects.openai_chat.encode import url_citation, word_of
+from tokenwire.dialects.openai_chat.tools import GOOGLE
 from tokenwire.dialects.openai_chat.usage import usage_object
+from tokenwire.dialects.signatures import wrap
 from tokenwire.wire.sse import Event
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta
-    from tokenwire.dialects.transcript import Choice, Transcript
+    from tokenwire.dialects.transcript import Choice, ToolCall, Transcript
 
 
 def decode_response(body: bytes) -> list[Delta]:
@@ -50,20 +53,15 @@ def _choice(choice: Choice) -> dict[str, Any]:
     }
     if reasoning := choice.reasoning:
         message["reasoning_content"] = reasoning
-    if signatures := choice.signatures:
+    signed = [segment for segment in choice.segments() if segment.kind == "signature"]
+    proofs = [wrap(proof.text, proof.dialect, NAME) for proof in signed if proof.block not in choice.tool_calls]
+    if proofs:
         message["reasoning_details"] = [
-            {"type": "reasoning.text", "signature": signature, "index": index}
-            for index, signature in enumerate(signatures)
+            {"type": "reasoning.text", "signature": proof, "index": index} for index, proof in enumerate(proofs)
         ]
     if choice.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
-            }
-            for call in choice.tool_calls.values()
-        ]
+        google = {proof.block: proof.text for proof in signed if proof.dialect == GOOGLE}
+        message["tool_calls"] = [_call(call, google.get(call.block)) for call in choice.tool_calls.values()]
     if citations := choice.citations:
         message["annotations"] = [url_citation(citation.data) for citation in citations]
     reason = choice.reason or ("tool_use" if choice.tool_calls else "stop")
@@ -74,3 +72,11 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "logprobs": None if logprobs is None else {"content": logprobs.content, "refusal": logprobs.refusal},
         "finish_reason": word_of(reason, bool(refusal)) or "stop",
     }
+
+
+def _call(call: ToolCall, signature: str | None) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    said: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
+    if signature is not None:
+        said["extra_content"] = {"google": {"thought_signature": signature}}
+    return said
