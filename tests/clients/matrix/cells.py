@@ -109,6 +109,10 @@ class Matrix:
             return True
         for note in notes:
             cell.note(str(note))
+        if (task.thinking and prompt.reasoning is None) or (task.schema and prompt.output is None):
+            cell.nothing("its requests have no word for it")
+            cell.expect("error", outcome.error, None)
+            return True
         return False
 
     def text(self, kind: Kind, upstream: str, cell: Cell) -> Cell:

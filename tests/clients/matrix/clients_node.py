@@ -75,6 +75,7 @@ KINDS: Final = (
     Kind(
         "openai (npm), chat.completions.stream and parse", "openai.chat",
         _made("matrix-openai.mjs", "chat-helper"), _API_ERROR,
+        {"reasoning": "the helper keeps the last piece only of what OpenAI's own API does not have"},
     ),
     Kind(
         "openai (npm), responses.create", "openai.responses",

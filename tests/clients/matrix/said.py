@@ -202,8 +202,8 @@ VENDORS: Final[dict[str, Vendor]] = {
         headers={"anthropic-version": "2023-06-01", "x-api-key": "none"},
     ),
     "gemini": Vendor(
-        "Gemini", "/v1beta/models/{model}:generateContent", _contents, _of_contents, clients_google.WORDS, "safety-stop",
-        headers={"x-goog-api-key": "none"},
+        "Gemini", "/v1beta/models/{model}:generateContent", _contents, _of_contents, clients_google.WORDS,
+        "safety-stop", headers={"x-goog-api-key": "none"},
     ),
     "ollama": Vendor("Ollama", "/api/chat", _ollama, _of_ollama, {}, None),
 }  # fmt: skip

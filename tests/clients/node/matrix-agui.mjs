@@ -19,16 +19,14 @@ async function agent({ op, task, model, first, results }, out) {
   }
   const tools = task.tools ? [{ ...task.tool, parameters: task.parameters }] : [];
   const client = new HttpAgent({ url: `${url}/agui`, initialMessages });
+  let declined = false;
   const subscriber = {
-    onTextMessageContentEvent: ({ event }) => void (out.text += event.delta),
+    onTextMessageStartEvent: ({ event }) => void (declined = Boolean(event.metadata?.tokenwire?.refusal)),
+    onTextMessageContentEvent: ({ event }) => void (out[declined ? 'refusal' : 'text'] += event.delta),
     onReasoningMessageContentEvent: ({ event }) => void (out.reasoning += event.delta),
     onRunErrorEvent: ({ event }) => void (out.error = { kind: event.type, message: event.message }),
-    onCustomEvent: ({ event }) => {
-      if (event.name === 'refusal') out.refusal += event.value?.text ?? event.value;
-      if (event.name === 'finish') out.finish = event.value?.reason ?? event.value;
-    },
     onRunFinishedEvent: ({ event }) => {
-      out.finish = event.result?.reason ?? event.result?.finishReason ?? out.finish;
+      out.finish = event.metadata?.tokenwire?.finishReason ?? null;
       const [usage] = event.usage ?? [];
       if (usage) out.usage = [usage.inputTokens, usage.outputTokens];
     },

@@ -4,6 +4,7 @@ import { serve } from './matrix-loop.mjs';
 
 const [url, version] = process.argv.slice(2);
 const { DefaultChatTransport, readUIMessageStream } = await import(version);
+const WORDS = { 'tool-calls': 'tool_use', 'content-filter': 'content_filter', other: 'unknown' };
 let chats = 0;
 
 async function chat({ op, task, model, first, results }, out) {
@@ -32,9 +33,11 @@ async function chat({ op, task, model, first, results }, out) {
   const seen = new TransformStream({
     transform(chunk, controller) {
       if (chunk.type === 'finish') {
-        out.finish = chunk.finishReason === 'tool-calls' ? 'tool_use' : (chunk.finishReason ?? null);
-        const usage = chunk.messageMetadata?.usage;
-        if (usage) out.usage = [usage.inputTokens ?? usage.input, usage.outputTokens ?? usage.output];
+        // Old versions 5 have no reason of their own, and take it for the application's.
+        const { usage, finishReason } = chunk.messageMetadata ?? {};
+        const word = chunk.finishReason ?? finishReason ?? null;
+        out.finish = WORDS[word] ?? word;
+        if (usage) out.usage = [usage.inputTokens, usage.outputTokens];
       }
       if (chunk.type === 'error') out.error = { kind: 'error', message: chunk.errorText };
       if (chunk.type === 'abort') out.error = { kind: 'abort', message: chunk.reason ?? '' };
@@ -51,9 +54,11 @@ async function chat({ op, task, model, first, results }, out) {
 
 function keep(message, out) {
   const of = (type) => message.parts.filter((part) => part.type === type);
-  out.text = of('text').map((part) => part.text).join('');
-  out.reasoning = of('reasoning').map((part) => part.text).join('');
-  out.refusal = of('data-refusal').map((part) => part.data?.text ?? part.data).join('');
+  const declined = (part) => Boolean(part.providerMetadata?.tokenwire?.refusal);
+  const joined = (parts) => parts.map((part) => part.text).join('');
+  out.text = joined(of('text').filter((part) => !declined(part)));
+  out.refusal = joined(of('text').filter(declined));
+  out.reasoning = joined(of('reasoning'));
   const calls = message.parts.filter((part) => part.type.startsWith('tool-') || part.type === 'dynamic-tool');
   out.calls = calls.filter((part) => part.state === 'input-available').map((part) => ({
     name: part.toolName ?? part.type.slice('tool-'.length),
