@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from tokenwire.dialects.base import Frame
-from tokenwire.dialects.openai_responses.writer_parts import Call, Part, Place, Thought, add_late
+from tokenwire.dialects.openai_responses.writer_parts import Call, Chain, Part, Place, Thought, add_late, unchain
 from tokenwire.dialects.pieces import Pieces
 from tokenwire.errors import LocalProtocolError
 
@@ -35,7 +35,7 @@ class Writer:
     """
 
     __slots__ = (
-        "_calls", "_closed", "_content", "_late", "_message", "_newest", "_next", "_noted", "_part", "_places",
+        "_calls", "_closed", "_content", "_late", "_message", "_newest", "_next", "_noted", "_own", "_part", "_places",
         "_stream", "_thought", "_unplaced", "_unscored", "called", "number", "refused",
     )  # fmt: skip
 
@@ -47,12 +47,13 @@ class Writer:
         self._part: Part | None = None  # the one that is not
         self._thought: Thought | None = None
         self._calls: dict[int, Call] = {}  # those that are not whole, by block
+        self._own: set[int] = set()  # the blocks of those that no copy shares
         self._closed: Pieces[tuple[int, dict[str, Any]]] = Pieces()
         self._late: Pieces[tuple[Place, str, list[Any]]] = Pieces()  # what was said of parts that were over
         self._places: dict[int, Place] = {}  # of texts, by block
         self._noted: dict[Place, int] = {}
         self._newest: Place | None = None
-        self._unplaced: dict[int, Pieces[dict[str, Any]]] = {}  # sources of texts that have not begun
+        self._unplaced: dict[int, Chain] = {}  # sources of texts that have not begun
         self._unscored: Pieces[list[Any]] = Pieces()
         self.called: set[int] = set()
         self.refused = False
@@ -68,10 +69,11 @@ class Writer:
         twin._next, twin._message, twin._content = self._next, self._message, list(self._content)
         twin._part = None if self._part is None else self._part.copy()
         twin._thought = None if self._thought is None else self._thought.copy()
-        twin._calls = {block: call.copy() for block, call in self._calls.items()}
+        twin._calls = dict(self._calls)
+        self._own.clear()
         twin._closed, twin._late = self._closed.copy(), self._late.copy()
         twin._places, twin._noted, twin._newest = dict(self._places), dict(self._noted), self._newest
-        twin._unplaced = {block: sources.copy() for block, sources in self._unplaced.items()}
+        twin._unplaced = dict(self._unplaced)
         twin._unscored = self._unscored.copy()
         twin.called, twin.refused, twin.number = set(self.called), self.refused, self.number
         return twin
@@ -101,7 +103,7 @@ class Writer:
         """A source of the text of that block. If that has not begun, it waits for it, or for the end."""
         place = self._places.get(block)
         if place is None:
-            self._unplaced.setdefault(block, Pieces()).append(source)
+            self._unplaced[block] = (self._unplaced.get(block), source)
             return []
         return [self._note(place, source)]
 
@@ -127,7 +129,7 @@ class Writer:
             frames += self._begin_part("output_text", next(iter(self._unplaced)))
         assert self._newest is not None
         for sources in self._unplaced.values():
-            frames += [self._note(self._newest, source) for source in sources.items()]
+            frames += [self._note(self._newest, source) for source in unchain(sources)]
         self._unplaced = {}
         return frames
 
@@ -150,8 +152,7 @@ class Writer:
             self.refused = True
             return frames
         self._places[block] = self._newest = place
-        for source in self._unplaced.pop(block, Pieces()).items():
-            frames.append(self._note(place, source))
+        frames += [self._note(place, source) for source in unchain(self._unplaced.pop(block, None))]
         unscored, self._unscored = self._unscored, Pieces()
         for entries in unscored.items():
             frames += self.score(entries)
@@ -218,6 +219,7 @@ class Writer:
         frames = self.close()
         call = self._calls[block] = Call(*self._take("fc_"), call_id, name)
         self.called.add(block)
+        self._own.add(block)
         return [*frames, self._added(call.output_index, call.object("in_progress"))]
 
     def arguments(self, block: int, json: str) -> list[Frame]:
@@ -229,6 +231,9 @@ class Writer:
         call = self._calls.get(block)
         if call is None:
             return self._over(block)
+        if block not in self._own:
+            call = self._calls[block] = call.copy()
+            self._own.add(block)
         call.text.append(json)
         call.empty = call.empty and not json
         return [self.event("response.function_call_arguments.delta", {**call.place(), "delta": json})]
@@ -243,7 +248,7 @@ class Writer:
         if call is None:
             return self._over(block)
         frames = self.arguments(block, "{}") if call.empty else []
-        del self._calls[block]
+        call = self._calls.pop(block)
         item = call.object("completed")
         done = {**call.place(), "arguments": item["arguments"], "name": call.name}
         frames.append(self.event("response.function_call_arguments.done", done))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -105,6 +105,19 @@ class Call:
         twin = Call(self.id, self.output_index, self.call_id, self.name)
         twin.empty, twin.text = self.empty, self.text.copy()
         return twin
+
+
+#: Sources in a row: those before, and the last. Copies share it.
+Chain: TypeAlias = tuple[Any, dict[str, Any]]
+
+
+def unchain(chain: Chain | None) -> list[dict[str, Any]]:
+    """The sources, the first first."""
+    sources: list[dict[str, Any]] = []
+    while chain is not None:
+        chain, source = chain
+        sources.append(source)
+    return sources[::-1]
 
 
 def add_late(items: dict[int, dict[str, Any]], late: list[tuple[Place, str, list[Any]]]) -> None:
