@@ -187,7 +187,10 @@ def test_proofs_stand_with_what_they_prove() -> None:
 def test_sources_come_at_the_end_with_the_vendors_own_object() -> None:
     cited = {"type": "page_location", "document_title": "Birds", "cited_text": "x"}
     chat = {"type": "url_citation", "url_citation": {"url": "https://a.b/c", "title": "C"}}
-    parts = inner(TextDelta("a"), Citation(cited), Citation(chat), Citation({"uri": "https://d.e"}), Citation({}))[3:]
+    web = {"web": {"uri": "https://f.g", "title": "F"}}  # Gemini's
+    parts = inner(
+        TextDelta("a"), Citation(cited), Citation(chat), Citation({"uri": "https://d.e"}), Citation({}), Citation(web)
+    )[3:]
     ours = [part.pop("providerMetadata") for part in parts]
     assert ours[1] == {"tokenwire": {"citation": chat}}
     assert parts == [
@@ -195,6 +198,7 @@ def test_sources_come_at_the_end_with_the_vendors_own_object() -> None:
         {"type": "source-url", "sourceId": "source-1", "url": "https://a.b/c", "title": "C"},
         {"type": "source-url", "sourceId": "source-2", "url": "https://d.e"},
         {"type": "source-document", "sourceId": "source-3", "mediaType": "text/plain", "title": "document"},
+        {"type": "source-url", "sourceId": "source-4", "url": "https://f.g", "title": "F"},
     ]
 
 
