@@ -126,6 +126,7 @@ def test_faults_strike_the_rest_as_well(talk: Any, response: Response) -> None:
         assert failed.messages[-1]["type"] == "response.failed"
         assert numbers(failed) == [7, 8, 9, 10]
         assert (await send(None, {"x-sim-fault": "429"}, path=path)).status == 429
+        assert (await send(None, {"x-sim-fault": "pings"}, path=path)).status == 400
         assert (await send(None, {"x-sim-fault": "error-before"}, path=f"/{name}")).status == 500
         assert b"nonsense" in (await send(None, {"x-sim-fault": "nonsense"}, path=path)).body
 
