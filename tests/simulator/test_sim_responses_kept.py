@@ -144,7 +144,7 @@ def test_an_error_in_the_background_has_its_number(talk: Any, response: Response
 
 def test_a_response_in_the_background_follows_the_clock(talk: Any, response: Response) -> None:
     async def scenario(send: Any) -> None:
-        slow = {"x-sim-interval-ms": "30", "x-sim-tokens": "8", "x-sim-ttft-ms": "100"}
+        slow = {"x-sim-interval-ms": "90", "x-sim-tokens": "8", "x-sim-ttft-ms": "100"}
         opened = json.loads((await send(response("hi", background=True, stream=False), slow)).body)
         assert (opened["status"], opened["output"], opened["usage"]) == ("queued", [], None)
         seen = [opened["status"]]
@@ -157,7 +157,7 @@ def test_a_response_in_the_background_follows_the_clock(talk: Any, response: Res
 
 def test_the_rest_comes_at_its_own_times(talk: Any, response: Response) -> None:
     async def scenario(send: Any) -> None:
-        slow = {"x-sim-interval-ms": "20", "x-sim-tokens": "12", "x-sim-ttft-ms": "0"}
+        slow = {"x-sim-interval-ms": "50", "x-sim-tokens": "12", "x-sim-ttft-ms": "0"}
         opened = json.loads((await send(response("hi", background=True, stream=False), slow)).body)
         begun = asyncio.get_running_loop().time()
         rest = await send(path=f"/{opened['id']}?stream=true")
