@@ -140,6 +140,7 @@ def test_answers_of_other_vendors_are_refused(respond: Respond, response: Respon
         ("PUT", "/v1/responses/resp_1", 405),
         ("GET", "/v1/responses/resp_1/cancel", 405),
         ("GET", "/v1/responses/", 405),
+        ("GET", "/v1/responsesx", 404),
         ("GET", "/v1/responses/resp_1", 404),
         ("GET", "/v1/responses/resp_1?stream=true", 404),
         ("DELETE", "/v1/responses/resp_1", 404),
