@@ -14,6 +14,8 @@ from tokenwire.dialects.deltas import (
     Finished,
     Logprobs,
     Opaque,
+    ReasoningDelta,
+    ReasoningSignature,
     RefusalDelta,
     Started,
     TextDelta,
