@@ -26,12 +26,13 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
 )
 from tokenwire.dialects.prompt.vocabulary import Call, Result, Said, Thought
+from tokenwire.dialects.ui_messages.again import told_again
 from tokenwire.dialects.ui_messages.dialect import VERSIONS, dialect_for
 from tokenwire.dialects.ui_messages.request import parse_request
 
 SCRIPT = Path(__file__).parent / "node" / "ui-messages.mjs"
 USER = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
-ANSWERED = {
+ANSWERED: dict[str, Any] = {
     "id": "a1",
     "role": "assistant",
     "parts": [
@@ -127,6 +128,35 @@ def test_an_answer_after_results_goes_on_with_their_message(chat: Chat, version:
     seen, _ = chat("send", answer, messages=[USER, ANSWERED])
     assert [message["id"] for message in seen["messages"]] == ["u1", "a1"]
     assert [part.get("text") for part in seen["messages"][1]["parts"]] == [None, "before", None, None, "after"]
+
+
+def test_who_resumes_such_an_answer_keeps_what_came_before_it(chat: Chat, version: int) -> None:
+    """The SDK puts a resumed message in the place of what it has; results that are told again are not made again."""
+    told = {
+        "id": "a1", "role": "assistant", "metadata": {"mine": 1},
+        "parts": [
+            *ANSWERED["parts"],
+            {"type": "reasoning", "text": "hm", "providerMetadata": {"x": {"y": 1}}, "state": "done"},
+            {"type": "tool-g", "toolCallId": "t2", "state": "output-error", "input": {"a": 1}, "errorText": "no"},
+            {
+                "type": "dynamic-tool", "toolName": "h", "toolCallId": "t3", "state": "output-available",
+                "input": {"b": 2}, "output": {"c": 3},
+            },
+            {"type": "source-url", "sourceId": "s", "url": "https://a.b"}, {"type": "data-x", "data": [1]},
+        ],
+    }  # fmt: skip
+    dialect = dialect_for(version, "a1", told_again(told, version))
+    for messages in ([USER], [USER, told]):
+        body = joined(dialect, [TextDelta("af"), TextDelta("ter")], 1)
+        seen, _ = chat("resume", streamed(dialect, body), messages=messages)
+        assert seen["calls"] == []
+        (message,) = seen["messages"][1:]
+        for part in message["parts"]:
+            part.pop("id", None)  # ai 5 and 7 give thoughts one
+            part.pop("rawInput", None)
+        after = [{"type": "step-start"}, {"type": "text", "text": "after", "state": "done"}]
+        assert message["parts"] == [*told["parts"], *after]
+        assert message["metadata"]["mine"] == 1
 
 
 def test_a_failure_within_the_answer_is_shown_with_what_came(chat: Chat, version: int) -> None:

@@ -122,6 +122,9 @@ def readable(text: str) -> bool:
 
 
 BLOCKS = st.integers(0, 2)
+_SAYING: dict[str, type[TextDelta | ReasoningDelta | RefusalDelta]] = {
+    "text": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta,
+}  # fmt: skip
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
 
 
@@ -130,16 +133,16 @@ def streams(draw: st.DrawFn) -> list[Delta]:
     """Legal streams, in any order that a decoder may bring."""
     deltas: list[Delta] = [Started()] if draw(st.booleans()) else []
     calls: dict[int, bool] = {}
+    proven: set[int] = set()
     for number in range(draw(st.integers(0, 12))):
-        kind = draw(
-            st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ReasoningSignature, Citation, "call", "usage"])
-        )
+        kind = draw(st.sampled_from([*_SAYING, "signature", "citation", "call", "usage"]))
         if kind == "usage":
             deltas.append(Usage(input=draw(st.integers(0, 9)), output=number))
-        elif kind is Citation:
+        elif kind == "citation":
             deltas.append(Citation({"url": draw(TEXTS)}, block=draw(BLOCKS)))
-        elif kind is ReasoningSignature:
-            block = draw(st.sampled_from([0, 1, 2, *calls]))
+        elif kind == "signature":
+            block = draw(st.sampled_from([0, 1, 2, *sorted(calls.keys() - proven)]))
+            proven.add(block)  # of a call there is one
             deltas.append(ReasoningSignature(draw(TEXTS), block=block, dialect="anthropic"))
         elif kind == "call":
             open_ = [block for block, ended in calls.items() if not ended]
@@ -153,5 +156,5 @@ def streams(draw: st.DrawFn) -> list[Delta]:
             else:
                 deltas.append(ToolCallDelta(draw(st.sampled_from(['{"a":', "1", "}", "{}"])), block=block))
         else:
-            deltas.append(kind(draw(TEXTS), block=draw(BLOCKS)))
+            deltas.append(_SAYING[kind](draw(TEXTS), block=draw(BLOCKS)))
     return deltas

@@ -148,7 +148,8 @@ def test_context_and_state_are_told_after_the_instructions() -> None:
     assert turns(prompt)[1] == ("system", [{"is": "Said", "text": told}])
     assert prompt.turns[1].where == "context"
     assert [turn.role for turn in read(USER, state=[1]).turns] == ["system", "user"]
-    for empty in ({}, None, [], ""):
+    nothing: list[Any] = [{}, None, [], ""]
+    for empty in nothing:
         assert [turn.role for turn in read(USER, state=empty).turns] == ["user"]
 
 

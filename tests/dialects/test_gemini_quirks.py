@@ -89,7 +89,7 @@ def test_q57_what_says_nothing_says_nothing(odd: Any) -> None:
 
 
 def test_q58_counts_that_are_missing_keep_the_earlier_ones() -> None:
-    counts = [
+    counts: list[dict[str, Any]] = [
         {"promptTokenCount": 5, "toolUsePromptTokenCount": 2, "cachedContentTokenCount": 1}, {},
         {"trafficType": "ON_DEMAND"}, {"thoughtsTokenCount": 3, "promptTokenCount": None},
         {"candidatesTokenCount": 4.0},

@@ -31,12 +31,13 @@ from tokenwire.dialects.deltas import (
 )
 from tokenwire.dialects.signatures import unwrap
 from tokenwire.dialects.transcript import Transcript
-from tokenwire.dialects.ui_messages.dialect import DIALECT, VERSIONS, Encoder, dialect_for, look, scan
+from tokenwire.dialects.ui_messages.again import told_again
+from tokenwire.dialects.ui_messages.dialect import DIALECT, VERSIONS, Decoder, Encoder, dialect_for, look, scan
 from tokenwire.errors import LocalProtocolError
 from tokenwire.wire import sse
 
 DONE = Terminal("completed")
-CALL = [ToolCallStarted("t1", "f", block=1), ToolCallDelta('{"a":', block=1), ToolCallDelta("1}", block=1)]
+CALL: list[Delta] = [ToolCallStarted("t1", "f", block=1), ToolCallDelta('{"a":', block=1), ToolCallDelta("1}", block=1)]
 
 
 def parts_of(*deltas: Delta, version: int = 5, terminal: Terminal | None = DONE, encoder: Any = None) -> list[Any]:
@@ -65,7 +66,14 @@ def test_the_empty_answer_is_a_message() -> None:
 
 def test_what_a_fold_does_not_hold_begins_no_message() -> None:
     """Else whoever joins after it would have no head: the tail's encoder has told it."""
-    deltas = [Opaque("x", {}), Failed("a", "b"), Usage(input=1), Citation({}), Logprobs(content=[]), TextDelta("")]
+    deltas: list[Delta] = [
+        Opaque("x", {}),
+        Failed("a", "b"),
+        Usage(input=1),
+        Citation({}),
+        Logprobs(content=[]),
+        TextDelta(""),
+    ]
     assert parts_of(*deltas, Finished("stop"), Started(choice=1), terminal=None) == []
     assert len(parts_of(Started(), Started(), terminal=None)) == 2
 
@@ -125,7 +133,7 @@ def test_a_cut_call_is_never_available(version: int, state: Any) -> None:
 
 @pytest.mark.parametrize("arguments", ['{"a":', "NaN", '{"a":1e999, "b":NaN}', "[" * 100_000, '{"a":1}{"b":2}'])
 def test_arguments_that_nobody_can_read_are_an_error(arguments: str) -> None:
-    deltas = [ToolCallStarted("t1", "f"), ToolCallDelta(arguments), ToolCallEnded()]
+    deltas: list[Delta] = [ToolCallStarted("t1", "f"), ToolCallDelta(arguments), ToolCallEnded()]
     error = "the arguments of this call are not valid JSON"
     # ai 5.0 knows no `tool-input-error`, and fails on what it does not know.
     assert inner(*deltas)[-1] == {"type": "tool-output-error", "toolCallId": "t1", "errorText": error}
@@ -224,7 +232,7 @@ def test_only_later_versions_are_told_what_the_first_one_fails_on(version: int) 
     ],
 )
 def test_reasons_are_the_ai_sdks_words(reason: Any, word: str) -> None:
-    deltas = [] if reason is None else [Finished(reason), Finished("stop")]
+    deltas: list[Delta] = [] if reason is None else [Finished(reason), Finished("stop")]
     assert parts_of(*deltas, version=7)[-2]["finishReason"] == word
     assert parts_of(*CALL, version=7)[-2]["finishReason"] == "tool-calls"
     assert parts_of(version=7, terminal=Terminal("completed", reason="length"))[-2]["finishReason"] == "length"
@@ -258,7 +266,7 @@ def test_marks() -> None:
     }  # fmt: skip
     for mark, frame in frames.items():
         assert scan(frame) == mark
-    assert look(b'data: {"type":"start"}', DIALECT.decoder()) == (Mark.PLAIN, [Started()])
+    assert look(b'data: {"type":"start"}', Decoder()) == (Mark.PLAIN, [Started()])
 
 
 @settings(max_examples=150, deadline=None)
@@ -276,7 +284,7 @@ def test_any_stream_can_be_joined_anywhere(deltas: list[Delta], version: int, da
 
 def _frames(dialect: Any, deltas: list[Delta]) -> list[Any]:
     made = dialect.encoder("st_1", 1.0, "m")
-    return [frame for delta in deltas for frame in made.feed(delta)] + made.close(DONE)
+    return [*[frame for delta in deltas for frame in made.feed(delta)], *made.close(DONE)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -310,3 +318,43 @@ def test_a_long_stream_costs_its_length_and_a_copy_costs_nothing() -> None:
     assert "}" in frame.data
     made.feed(ToolCallDelta('"}'))
     assert len(made.feed(ToolCallEnded())[0].data) > 20_000
+
+
+def test_what_a_message_holds_is_told_again_before_the_answer() -> None:
+    call = {"type": "tool-f", "toolCallId": "t", "input": {"a": 1}}
+    message = {
+        "parts": [
+            {"type": "text", "text": "x"}, {**call, "state": "input-available", "providerExecuted": True}, "odd",
+            {**call, "state": "output-denied"}, {"type": "new-part"},
+            {**call, "state": "input-streaming", "rawInput": "{"},
+        ]
+    }  # fmt: skip
+    told = [json.loads(frame.data)["type"] for frame in told_again(message, 6)]
+    inputs = ["tool-input-start", "tool-input-delta"]
+    assert told == [
+        "text-start", "text-delta", "text-end", "tool-input-available", *inputs, "tool-output-denied", *inputs,
+    ]  # fmt: skip
+    assert "tool-output-denied" not in [json.loads(frame.data)["type"] for frame in told_again(message, 5)]
+    assert told_again(None, 5) == told_again({"parts": 1}, 5) == ()
+    parts = parts_of(TextDelta("y"), encoder=dialect_for(5, "a1", told_again(message, 5)).encoder("st_1", 1.0, "m"))
+    assert [part["type"] for part in parts[:3]] == ["start", "text-start", "text-delta"]
+    assert dialect_for(6, "a1") is dialect_for(6, "a1")
+
+
+#: What ai 5.0.0 knows of each part: it fails on any other field (reference, section 2.2).
+FIRST: dict[str, set[str]] = {
+    "start": {"messageId"}, "start-step": set(), "finish-step": set(), "finish": {"messageMetadata"},
+    "text-start": {"id", "providerMetadata"}, "text-delta": {"id", "delta"}, "text-end": {"id", "providerMetadata"},
+    "reasoning-start": {"id"}, "reasoning-delta": {"id", "delta"}, "reasoning-end": {"id", "providerMetadata"},
+    "tool-input-start": {"toolCallId", "toolName"}, "tool-input-delta": {"toolCallId", "inputTextDelta"},
+    "tool-input-available": {"toolCallId", "toolName", "input"}, "tool-output-error": {"toolCallId", "errorText"},
+    "source-url": {"sourceId", "url", "title", "providerMetadata"}, "message-metadata": {"messageMetadata"},
+    "source-document": {"sourceId", "mediaType", "title", "providerMetadata"}, "abort": set(), "error": {"errorText"},
+}  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(streams(), st.sampled_from(["completed", "failed", "cancelled", "orphaned"]))
+def test_version_5_is_told_nothing_that_its_first_release_fails_on(deltas: list[Delta], state: Any) -> None:
+    for part in parts_of(*deltas, terminal=Terminal(state)):
+        assert part == "[DONE]" or part.keys() - {"type"} <= FIRST[part["type"]]

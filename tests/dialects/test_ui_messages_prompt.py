@@ -68,6 +68,8 @@ def test_an_answer_after_the_assistants_message_goes_on_with_it() -> None:
     assert request(USER, assistant()).response_id == "a1"
     assert request(USER, assistant(), trigger="regenerate-message").response_id == ""
     assert request(assistant(), USER).response_id == ""
+    assert request(USER, assistant()).response == assistant()
+    assert request(USER).response is None
     assert request(USER, {"role": "assistant", "parts": []}).response_id == ""
 
 
@@ -75,7 +77,8 @@ def test_an_answer_after_the_assistants_message_goes_on_with_it() -> None:
     ("body", "param"),
     [
         ("[]", None), ("{}", "messages"), ('{"messages":{}}', "messages"), ('{"messages":[],"id":1}', "id"),
-        ('{"messages":[],"model":[]}', "model"), ('{"messages":[],"stream":"yes"}', "stream"),
+        ('{"messages":[],"model":[]}', "model"), (f'{{"messages":[],"id":{"1" * 5000}}}', "id"),
+        ('{"messages":[],"stream":"yes"}', "stream"),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_by_name(body: str, param: str | None) -> None:
@@ -261,6 +264,8 @@ def test_settings_of_the_application() -> None:
     assert prompt.where["max_tokens"] == "maxOutputTokens"
     assert prompt.rest == {"sessionId": "s"}
     assert "anything" in PROMPTS.harmless  # it is for the application's own server
+    assert not PROMPTS.harmless.isdisjoint(("anything", "*.anything"))
+    assert PROMPTS.harmless.isdisjoint(())
     assert PROMPTS.write is None
 
 

@@ -126,7 +126,6 @@ def test_what_makes_no_sense_is_told_in_words_that_the_page_shows() -> None:
             for body, fields, words in (
                 (asked(), {"x-tokenwire-ui-messages": "9"}, b"one of 5, 6, 7"),
                 (asked(), {"x-tokenwire-ui-messages": "new"}, b"one of 5, 6, 7"),
-                (asked(messages=[]), {}, b"messages"),
                 (asked(model="nobody/x"), {}, b"nobody/x"),
                 ({"messages": "hi"}, {}, b"messages"),
             ):

@@ -70,8 +70,8 @@ def calling(**fields: Any) -> dict[str, Any]:
         (config(stopSequences=list("abcdef")), "Invalid value at 'generation_config.stop_sequences'"),
         (config(candidateCount=9), "Invalid value at 'generation_config.candidate_count'"),
         (config(n=2), "Invalid JSON payload received. Unknown name \"n\" at 'generation_config'"),
-        (config(responseMimeType="text/html"), "* GenerateContentRequest.generation_config.response_mime_type: allowed"),
-        (config(responseSchema={"type": "STRING"}), "* GenerateContentRequest.generation_config.response_schema: a sch"),
+        (config(responseMimeType="text/html"), "* GenerateContentRequest.generation_config.response_mime_type: "),
+        (config(responseSchema={"type": "STRING"}), "* GenerateContentRequest.generation_config.response_schema: "),
         (
             config(responseMimeType="application/json", responseSchema={}, responseJsonSchema={}),
             "* GenerateContentRequest.generation_config: only one of response_schema and response_json_schema",

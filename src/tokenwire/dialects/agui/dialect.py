@@ -7,7 +7,7 @@ TypeScript client looks for nothing else.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from tokenwire.dialects.agui.decode import Decoder
@@ -64,8 +64,10 @@ DIALECT: Final = Dialect(
 )
 
 
+@lru_cache(maxsize=256)
 def dialect_for(thread_id: str, run_id: str) -> Dialect:
-    """The dialect for a run that the client has named."""
+    """The dialect for a run that the client has named. The same record for the same names: readers who share it share
+    a view."""
     return replace(
         DIALECT,
         encoder=partial(Encoder, thread_id=thread_id, run_id=run_id),

@@ -101,7 +101,7 @@ class CandidateDecoder:
                 self._part(part, out)
         if (result := fields.get("logprobsResult")) and (entries := logprobs.read(result)):
             out.append(Logprobs(entries, None, self.index))
-        for source in citations.read_quotes(fields.get("citationMetadata")):
+        for source in self._new(citations.read_quotes(fields.get("citationMetadata"))):
             self._cite(source, out)
         grounding = fields.get("groundingMetadata")
         if isinstance(grounding, dict) and grounding:
@@ -213,12 +213,18 @@ class CandidateDecoder:
         out.append(ToolCallEnded(self.index, block))
 
     def _cite(self, source: dict[str, Any], out: list[Delta]) -> None:
-        """A source, unless it was told before: some events repeat those of earlier ones."""
-        source = scrub(source) if self.torn else source
-        key = msgspec.json.encode(source.get("groundingChunk", source))
-        if key not in self._cited:
-            self._cited.add(key)
-            out.append(Citation(source, self.index, self._blocks.last.get("text", 0)))
+        out.append(Citation(source, self.index, self._blocks.last.get("text", 0)))
+
+    def _new(self, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that were not told before: some events repeat those of earlier ones."""
+        new: list[dict[str, Any]] = []
+        for source in sources:
+            source = scrub(source) if self.torn else source
+            key = msgspec.json.encode(source)
+            if key not in self._cited:
+                self._cited.add(key)
+                new.append(source)
+        return new
 
     def _ground(self, out: list[Delta]) -> None:
         """What the answer rests on, once it is whole: the last that was told counts, whenever it came (Q60)."""
@@ -227,8 +233,8 @@ class CandidateDecoder:
             return
         grounding = scrub(grounding) if self.torn else grounding
         sources = citations.read_grounding(grounding)
-        for source in sources:
-            self._cite(source, out)
+        for place, source in enumerate(self._new(sources)):
+            self._cite(source if place else citations.with_whole(source, grounding), out)
         if not sources:
             data = {"candidates": [{"index": self.index, "groundingMetadata": grounding}]}
             out.append(Opaque(NAME, data, choice=self.index))

@@ -22,12 +22,13 @@ _QUOTED: Final = frozenset({"startIndex", "endIndex", "uri", "title", "license",
 def read_grounding(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     """One source for each chunk of ``groundingMetadata``; none if it has no chunks."""
     chunks = metadata.get("groundingChunks")
-    sources: list[dict[str, Any]] = []
-    for chunk in chunks if isinstance(chunks, list) else ():
-        if isinstance(chunk, dict):
-            whole = {} if sources else {_WHOLE: metadata}
-            sources.append({**_address(chunk), _CHUNK: chunk, **whole})
-    return sources
+    found = [chunk for chunk in chunks if isinstance(chunk, dict)] if isinstance(chunks, list) else []
+    return [{**_address(chunk), _CHUNK: chunk} for chunk in found]
+
+
+def with_whole(source: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """*source*, carrying the object that it is from."""
+    return {**source, _WHOLE: metadata}
 
 
 def read_quotes(metadata: Any) -> list[dict[str, Any]]:
@@ -44,7 +45,8 @@ def write(sources: Iterable[dict[str, Any]]) -> dict[str, Any]:
     quotes: list[dict[str, Any]] = []
     for source in sources:
         if isinstance(metadata := source.get(_WHOLE), dict):
-            whole, chunks = metadata, list(metadata.get("groundingChunks") or ())
+            whole, found = metadata, metadata.get("groundingChunks")
+            chunks = list(found) if isinstance(found, list) else []
         elif source and _QUOTED.issuperset(source):
             quotes.append(source)
         elif not isinstance(chunk := source.get(_CHUNK), dict):

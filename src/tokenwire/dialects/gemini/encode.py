@@ -77,7 +77,7 @@ class Encoder:
             return []
         if isinstance(delta, Opaque):
             known = delta.dialect == NAME and isinstance(delta.data, dict)
-            return [Frame(None, dumps({**delta.data, **self._identity}))] if known else []
+            return [self._event(delta.data)] if known else []
         return [] if isinstance(delta, Failed) else self._rarely(delta)
 
     def prefix(self, fold: Transcript) -> list[Frame]:
@@ -85,14 +85,16 @@ class Encoder:
         before is forgotten."""
         self._answers.clear()
         self._usage = None
-        signatures: dict[tuple[int, int], ReasoningSignature] = {}  # of calls, which are told with them
         deltas = fold.deltas()
+        signatures: dict[tuple[int, int], ReasoningSignature | None] = {}  # of calls: they are told with these
         for delta in deltas:
-            if isinstance(delta, ReasoningSignature) and delta.block in fold.choice(delta.choice).tool_calls:
+            if isinstance(delta, ToolCallStarted):
+                signatures[delta.choice, delta.block] = None
+            elif isinstance(delta, ReasoningSignature) and (delta.choice, delta.block) in signatures:
                 signatures[delta.choice, delta.block] = delta
         frames: list[Frame] = []
         for delta in deltas:
-            if isinstance(delta, ReasoningSignature) and (delta.choice, delta.block) in signatures:
+            if isinstance(delta, ReasoningSignature) and signatures.get((delta.choice, delta.block)) is delta:
                 continue
             frames += self.feed(delta)
             if isinstance(delta, ToolCallStarted) and (signature := signatures.get((delta.choice, delta.block))):
@@ -110,15 +112,17 @@ class Encoder:
         last: dict[str, Any] = {}
         if candidates := self._ends(terminal, whole):
             last["candidates"] = candidates
-        blocked = self._blocked(terminal)
-        if whole and blocked:
-            last = {"promptFeedback": {"blockReason": blocked}}
+        if whole and (reason := self._blocked(terminal)):
+            last = {"promptFeedback": {"blockReason": reason}}
         usage = self._usage or terminal.usage
         # An estimate is not told: the format has no word for it, and it would pass for the provider's count.
         if usage is not None and not usage.estimated and (counts := usage_object(usage)):
+            if last and not whole:  # beside a candidate that goes on, counts are those of a moment
+                frames.append(self._event(last))
+                last = {}
             last["usageMetadata"] = counts
         if last:
-            frames.append(Frame(None, dumps({**last, **self._identity})))
+            frames.append(self._event(last))
         if not whole:
             error = error_object(failure_of(terminal), code=None if terminal.state == "failed" else terminal.state)
             frames.append(Frame(None, dumps({"error": error})))
@@ -140,6 +144,9 @@ class Encoder:
         """One part of one candidate, both as JSON."""
         content = f'{{"content":{{"parts":[{part}],"role":"model"}},"index":{index}}}'
         return Frame(None, f'{{"candidates":[{content}]{self._tail}')
+
+    def _event(self, members: dict[str, Any]) -> Frame:
+        return Frame(None, dumps({**members, **self._identity}))
 
     def _rarely(
         self,
@@ -169,7 +176,7 @@ class Encoder:
             result = logprobs.write([*(delta.content or ()), *(delta.refusal or ())])
             content = {"parts": [{"text": ""}], "role": "model"}
             candidate = {"content": content, "index": index, "logprobsResult": result}
-            return [Frame(None, dumps({"candidates": [candidate], **self._identity}))]
+            return [self._event({"candidates": [candidate]})]
         elif isinstance(delta, Finished) and answer.finish is None:
             answer.finish = delta
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.dialects.json_text import NOTHING
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from tokenwire.errors import RequestRefused
 
 _CAPITAL: Final = re.compile(r"[A-Z]")
+
+
+@cache
+def snake(name: str) -> str:
+    """*name*, one of ours, in snake_case."""
+    return _CAPITAL.sub(lambda letter: "_" + letter.group().lower(), name)
 
 
 class Members:
@@ -38,7 +45,7 @@ class Members:
         """The member of the first of *names* (in camelCase) that is there, which may be written in snake_case."""
         found = None
         for name in names:
-            for spelled in (name, _CAPITAL.sub(lambda letter: "_" + letter.group().lower(), name)):
+            for spelled in (name, snake(name)):
                 value = self._fields.pop(spelled, None)
                 found = value if found is None else found
         return found

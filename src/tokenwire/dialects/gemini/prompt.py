@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tokenwire.dialects.gemini.members import snake
 from tokenwire.dialects.gemini.prompt_read import read
 from tokenwire.dialects.gemini.prompt_write import write
 from tokenwire.dialects.prompt.fit import Feature, Prompts, Verdict, changed, dropped, refused
@@ -38,12 +39,12 @@ TABLE: Final[dict[Feature, Verdict]] = {
 }
 
 #: Members that do not touch what is answered: settings of filters that only Gemini has, of how things are delivered.
-_HARMLESS: Final = frozenset({
+_HARMLESS: Final = (
     "safetySettings", "store", "generationConfig.mediaResolution", "generationConfig.audioTimestamp",
     "generationConfig.enableEnhancedCivicAnswers", "tools.functionDeclarations.response",
     "tools.functionDeclarations.responseJsonSchema", "tools.functionDeclarations.behavior",
     "toolConfig.functionCallingConfig.streamFunctionCallArguments",
-})  # fmt: skip
+)  # fmt: skip
 
 
 def limits(prompt: Prompt) -> Iterator[Limit]:
@@ -53,4 +54,12 @@ def limits(prompt: Prompt) -> Iterator[Limit]:
         yield thinking.where, changed("its most is HIGH")
 
 
-PROMPTS: Final = Prompts(read, write, TABLE, _HARMLESS, limits)
+def _spelled(name: str) -> tuple[str, str]:
+    """Both names that a caller may have for a member: google-genai itself mixes the two."""
+    place, dot, member = name.rpartition(".")
+    return name, place + dot + snake(member)
+
+
+HARMLESS: Final = frozenset(each for name in _HARMLESS for each in _spelled(name))
+
+PROMPTS: Final = Prompts(read, write, TABLE, HARMLESS, limits)

@@ -108,13 +108,17 @@ def _sign(contents: list[_Content]) -> None:
 
 
 def _model_parts(parts: list[Part]) -> list[dict[str, Any]]:
-    """An assistant's parts. A signature of Gemini's that came without a call's, as clients of other dialects send it
-    back, is that of the call behind it; else it stands on an empty text, as Gemini streams it."""
+    """An assistant's parts. Clients of other dialects send the signature of a call back as that of a thought, before
+    the call or (without a text, as it was streamed) behind it; other signatures stand on an empty text, as Gemini
+    streams them."""
     told: list[dict[str, Any]] = []
     signature = ""
     for part in parts:
         if isinstance(part, Thought):
             if part.signature is None or part.dialect != "gemini":
+                continue
+            if not part.text and told and "functionCall" in told[-1] and "thoughtSignature" not in told[-1]:
+                told[-1]["thoughtSignature"] = part.signature
                 continue
             told += _signed(signature)
             signature = part.signature

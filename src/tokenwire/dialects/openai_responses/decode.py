@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.dialects.deltas import Failed, Finished, Opaque, Started
 from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, whole
-from tokenwire.dialects.numbering import Blocks, Ids
 from tokenwire.dialects.openai_chat.decode import Decoder as ChatDecoder
 from tokenwire.dialects.openai_chat.errors import describe_text, failed, find_error
-from tokenwire.dialects.openai_responses.items import NAME, Item
+from tokenwire.dialects.openai_responses.errors import flagged
+from tokenwire.dialects.openai_responses.items import NAME
+from tokenwire.dialects.openai_responses.output import UNDERSTOOD, Output, list_in, object_in, whole_in
 from tokenwire.dialects.openai_responses.usage import read_usage
 from tokenwire.errors import TruncatedStream
 from tokenwire.wire.sse import Event
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenwire.dialects.deltas import Delta, FinishReason
-    from tokenwire.dialects.openai_responses.items import Kind
-
-#: Items that are understood; what only concerns others is passed on whole.
-_UNDERSTOOD: Final = frozenset({"message", "reasoning", "function_call"})
+    from tokenwire.dialects.openai_responses.items import Item, Kind
 
 #: The reasons of an answer that is ``incomplete``.
 _INCOMPLETE: Final[dict[str, FinishReason]] = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -43,22 +41,11 @@ class Decoder:
         done: the terminal event was seen; what follows it means nothing.
     """
 
-    __slots__ = (
-        "_blocks", "_called", "_chat", "_closed", "_cut", "_failed", "_ids", "_items", "_newest", "_next", "_refused",
-        "_replaced", "_started", "_torn", "done",
-    )  # fmt: skip
+    __slots__ = ("_chat", "_closed", "_failed", "_output", "_started", "_torn", "done")
 
     def __init__(self) -> None:
-        self._items: dict[int, Item] = {}
-        self._replaced: list[Item] = []  # those whose output_index another has
-        self._newest = 0
-        self._next = 0
-        self._blocks = Blocks()
-        self._ids = Ids()
+        self._output = Output()
         self._chat: ChatDecoder | None = None
-        self._called = False
-        self._refused = False
-        self._cut = False  # whether a call was cut short, as the provider says
         self._started = False
         self._torn = False
         self._failed = False
@@ -79,19 +66,15 @@ class Decoder:
             if self._chat is not None:
                 out = self._chat.close()
             else:
-                self._flush(out)
+                self._output.flush(out)
                 self._fail(Failed("truncated", str(TruncatedStream(NAME)), retryable=True), out)
         self._closed = True
         return out
 
     def copy(self) -> Decoder:
         twin = Decoder()
-        twin._items = {index: item if item.sealed else item.copy() for index, item in self._items.items()}
-        twin._replaced = list(self._replaced)
-        twin._newest, twin._next = self._newest, self._next
-        twin._blocks, twin._ids = self._blocks.copy(), self._ids.copy()
+        twin._output = self._output.copy()
         twin._chat = None if self._chat is None else self._chat.copy()
-        twin._called, twin._refused, twin._cut = self._called, self._refused, self._cut
         twin._started, twin._torn = self._started, self._torn
         twin._failed, twin._closed, twin.done = self._failed, self._closed, self.done
         return twin
@@ -140,24 +123,25 @@ class Decoder:
     # ------------------------------------------------------------------ the response
 
     def _lifecycle(self, event: dict[str, Any], out: list[Delta]) -> None:
-        self._begin(_object(event, "response"), out)
+        self._begin(object_in(event, "response"), out)
 
     def _begin(self, response: dict[str, Any], out: list[Delta]) -> None:
-        if self._started or not response:
+        """What the response says of itself, the first time that it says something."""
+        if self._started:
             return
-        self._started = True
         id_, model, created = response.get("id"), response.get("model"), response.get("created_at")
-        self._ids.seed = id_ if isinstance(id_, str) else ""
-        out.append(
-            Started(
-                id_ if isinstance(id_, str) and id_ else None,
-                model if isinstance(model, str) and model else None,
-                created if isinstance(created, int | float) and created > 0 else None,
-            )
+        started = Started(
+            id_ if isinstance(id_, str) and id_ else None,
+            model if isinstance(model, str) and model else None,
+            created if isinstance(created, int | float) and created > 0 else None,
         )
+        if started != Started():
+            self._started = True
+            self._output.ids.seed = started.id or ""
+            out.append(started)
 
     def _terminal(self, event: dict[str, Any], out: list[Delta]) -> None:
-        response = _object(event, "response")
+        response = object_in(event, "response")
         self._begin(response, out)
         ended = str(event.get("type")).removeprefix("response.")
         status = response.get("status")
@@ -165,19 +149,19 @@ class Decoder:
             status = ended if ended in ("completed", "incomplete", "failed") else "completed"
         output = response.get("output")
         if isinstance(output, list):
-            self._recount(output, out)
+            self._output.recount(output, out)
         if status == "completed":
-            for index in list(self._items):
-                if self._items[index].whole:
-                    self._change(index).end_call(out)
-        self._flush(out)
+            self._output.end_calls(out)
+        self._output.flush(out)
         usage = read_usage(response.get("usage"))
         if usage is not None:
             out.append(usage)
-        if flagged := _flagged(response.get("content_filters")):  # Azure
-            out.append(Opaque(NAME, {"response": {"content_filters": flagged}}, f"response.{ended}"))
-        if status in ("failed", "cancelled"):
-            error = response.get("error") or {"code": status, "message": f"the response {_SAID[status]}"}
+        if filtered := flagged(response.get("content_filters")):  # Azure
+            out.append(Opaque(NAME, {"response": {"content_filters": filtered}}, f"response.{ended}"))
+        if status == "cancelled":
+            self._fail(Failed("cancelled", "the response was cancelled", raw=response.get("error")), out)
+        elif status == "failed":
+            error = response.get("error") or {"message": "the response failed, and the upstream gave no reason"}
             self._fail(failed(scrub(error) if self._torn else error), out)
         elif not self._failed:
             out.append(self._finish(status, response))
@@ -186,188 +170,75 @@ class Decoder:
     def _finish(self, status: str, response: dict[str, Any]) -> Finished:
         """There is no word for the use of tools, nor for a refusal: what was said tells it (reference, section 8)."""
         if status == "incomplete":
-            word = _object(response, "incomplete_details").get("reason")
+            word = object_in(response, "incomplete_details").get("reason")
             native = f"{status}:{word}" if isinstance(word, str) and word else status
-            return Finished(_INCOMPLETE.get(str(word), "length" if self._cut else "unknown"), native)
-        if self._cut:
+            return Finished(_INCOMPLETE.get(str(word), "length" if self._output.cut else "unknown"), native)
+        if self._output.cut:
             return Finished("length", status)
-        return Finished("tool_use" if self._called else "refusal" if self._refused else "stop", status)
-
-    def _recount(self, output: list[Any], out: list[Delta]) -> None:
-        """The whole output: what the events left out (Q34). An entry is one that came by its id, else the next that
-        came of its type: indices differ where an item was left out, and ids where they change from event to event."""
-        came = [(index, item) for index, item in sorted(self._items.items())]
-        free: dict[str, list[int]] = {}
-        named: dict[str, int] = {}
-        for index, item in came:
-            free.setdefault(item.type, []).append(index)
-            if item.name is not None:
-                named.setdefault(item.name, index)
-        for item in self._replaced:
-            named.setdefault(item.name or "", -1)
-        taken: set[int] = set()
-        following = {kind: iter(indices) for kind, indices in free.items()}
-        unnamed: list[dict[str, Any]] = []
-        for entry in output:
-            if not isinstance(entry, dict):
-                continue
-            at = named.get(_name(entry) or "")
-            if at is None or at in taken:
-                unnamed.append(entry)
-            elif at >= 0 and self._items[at].type == entry.get("type"):
-                taken.add(at)
-                self._settle(self._change(at), entry, out)
-        for entry in unnamed:
-            indices = following.get(str(entry.get("type")), iter(()))
-            at = next((index for index in indices if index not in taken), None)
-            if at is not None:
-                taken.add(at)
-                self._settle(self._change(at), entry, out)
-            elif entry.get("type") not in _UNDERSTOOD:
-                out.append(
-                    Opaque(NAME, {"type": "response.output_item.done", "item": entry}, "response.output_item.done")
-                )
-            elif not self._replaced:
-                self._settle(self._new(self._next, entry, out), entry, out)
-
-    def _flush(self, out: list[Delta]) -> None:
-        """Half characters whose other half can no longer come."""
-        for item in self._items.values():
-            if not item.sealed:
-                item.flush(out)
+        return Finished("tool_use" if self._output.called else "refusal" if self._output.refused else "stop", status)
 
     # ------------------------------------------------------------------ its items
 
     def _item_added(self, event: dict[str, Any], out: list[Delta]) -> None:
-        fields = _object(event, "item")
-        index = self._index(event, fields)
-        self._at(index, fields, out)
-        if fields.get("type") not in _UNDERSTOOD:
+        item = self._output.of(event, object_in(event, "item"), out, new=True)
+        if item is None or item.type not in UNDERSTOOD:
             self._other(event, out)
 
     def _item_done(self, event: dict[str, Any], out: list[Delta]) -> None:
-        fields = _object(event, "item")
-        item = self._at(self._index(event, fields), fields, out)
-        if item is None or item.type not in _UNDERSTOOD:
+        fields = object_in(event, "item")
+        item = self._output.of(event, fields, out)
+        if item is None or item.type not in UNDERSTOOD:
             self._other(event, out)
         else:
-            self._settle(item, fields, out)
+            self._output.settle(item, fields, out)
             item.flush(out)
         if item is not None:
             item.sealed = True
 
-    def _settle(self, item: Item, fields: dict[str, Any], out: list[Delta]) -> None:
-        """What an item says of itself when it is over."""
-        if item.type == "message":
-            for index, part in enumerate(_list(fields, "content")):
-                self._refused = self._refused or _object({"": part}, "").get("type") == "refusal"
-                item.part(index, part, self._blocks, out)
-        elif item.type == "reasoning":
-            for name in ("summary", "content"):
-                for index, part in enumerate(_list(fields, name)):
-                    item.part(index, part, self._blocks, out)
-            item.sign(fields.get("encrypted_content"), self._blocks, out)
-        elif item.type == "function_call":
-            item.fill("arguments", 0, fields.get("arguments"), self._blocks, out)
-            status = fields.get("status")
-            if status == "incomplete":  # Q32
-                self._cut = item.cut = True
-            elif status != "in_progress":
-                item.end_call(out)
-
-    def _at(self, index: int, fields: dict[str, Any], out: list[Delta]) -> Item | None:
-        """The item of that index, to be changed; a new one if it is another than the one that stood there."""
-        kind = fields.get("type")
-        if not isinstance(kind, str):
-            return None
-        item = self._items.get(index)
-        if item is not None and item.type == kind:
-            called = kind == "function_call" and _name(fields) != item.name and _name(fields) is not None
-            if not (called and item.sealed):
-                return self._change(index)
-        return self._new(index, fields, out)
-
-    def _new(self, index: int, fields: dict[str, Any], out: list[Delta]) -> Item:
-        kind = str(fields.get("type"))
-        if index in self._items:
-            self._replaced.append(self._items[index])
-        item = self._items[index] = Item(kind, _name(fields))
-        self._newest = index
-        self._next = max(self._next, index + 1)
-        if kind == "function_call":
-            self._called = True
-            name = fields.get("name")
-            item.begin_call(self._ids.unique(item.name), name if isinstance(name, str) else "", self._blocks, out)
-        elif kind == "custom_tool_call":
-            self._called = True
-        return item
-
-    def _change(self, index: int) -> Item:
-        item = self._items[index]
-        if item.sealed:
-            item = self._items[index] = item.copy()
-        return item
-
-    def _index(self, event: dict[str, Any], item: dict[str, Any] | None = None) -> int:
-        """Where the event belongs; without an index, to the newest item, or behind it if *item* is another."""
-        index = event.get("output_index")
-        if isinstance(index, int):
-            return index
-        newest = self._items.get(self._newest)
-        if item is None or newest is None:
-            return self._newest
-        name = _name(item)
-        same = newest.type == item.get("type") and (name is None or newest.name in (None, name))
-        return self._newest if same else self._next
-
     def _text_of(self, event: dict[str, Any], kind: str, out: list[Delta]) -> Item:
         """The item of that *kind* which a text belongs to: its beginning may have been left out."""
-        item = self._at(self._index(event), {"type": kind}, out)
+        item = self._output.of(event, {"type": kind}, out)
         assert item is not None
         return item
 
     # ------------------------------------------------------------------ their texts
 
     def _part(self, event: dict[str, Any], out: list[Delta]) -> None:
-        part = _object(event, "part")
+        part = object_in(event, "part")
         kind = part.get("type")
-        self._refused = self._refused or kind == "refusal"
+        self._output.refused = self._output.refused or kind == "refusal"
         of = "reasoning" if kind in ("reasoning_text", "summary_text") else "message"
-        index = _whole(event, "summary_index" if kind == "summary_text" else "content_index")
-        if not self._text_of(event, of, out).part(index, part, self._blocks, out):
+        index = whole_in(event, "summary_index" if kind == "summary_text" else "content_index")
+        if not self._text_of(event, of, out).part(index, part, self._output.blocks, out):
             self._other(event, out)
 
     def _delta(self, event: dict[str, Any], out: list[Delta]) -> None:
         of, kind, place, _ = _TEXTS[event["type"].rpartition(".")[0]]
-        self._refused = self._refused or kind == "refusal"
+        self._output.refused = self._output.refused or kind == "refusal"
         item = self._text_of(event, of, out)
-        index = _whole(event, place)
-        item.say(kind, index, event.get("delta"), self._torn, self._blocks, out)
+        index = whole_in(event, place)
+        item.say(kind, index, event.get("delta"), self._torn, self._output.blocks, out)
         if kind == "text":
-            item.score(index, _list(event, "logprobs"), self._blocks, out)
+            item.score(index, list_in(event, "logprobs"), self._output.blocks, out)
 
     def _text_done(self, event: dict[str, Any], out: list[Delta]) -> None:
         of, kind, place, member = _TEXTS[event["type"].rpartition(".")[0]]
         item = self._text_of(event, of, out)
-        index = _whole(event, place)
-        item.fill(kind, index, event.get(member), self._blocks, out)
+        index = whole_in(event, place)
+        item.fill(kind, index, event.get(member), self._output.blocks, out)
         if kind == "text":
-            item.notes(index, event, self._blocks, out)
+            item.notes(index, event, self._output.blocks, out)
 
     def _annotation(self, event: dict[str, Any], out: list[Delta]) -> None:
         item = self._text_of(event, "message", out)
-        item.cite(_whole(event, "content_index"), event.get("annotation"), self._blocks, out)
+        item.cite(whole_in(event, "content_index"), event.get("annotation"), self._output.blocks, out)
 
     def _arguments(self, event: dict[str, Any], out: list[Delta]) -> None:
         """A fragment of arguments, or all of them. A call whose beginning was left out has no name: its end tells."""
-        index = self._index(event)
-        item = self._items.get(index)
-        if item is None or item.type != "function_call":
-            return
-        item = self._change(index)
-        if not item.ended:
-            item.say("arguments", 0, event.get("delta"), self._torn, self._blocks, out)
-            item.fill("arguments", 0, event.get("arguments"), self._blocks, out)
+        item = self._output.call(event)
+        if item is not None and not item.ended:
+            item.say("arguments", 0, event.get("delta"), self._torn, self._output.blocks, out)
+            item.fill("arguments", 0, event.get("arguments"), self._output.blocks, out)
 
     # ------------------------------------------------------------------ the rest
 
@@ -383,8 +254,6 @@ class Decoder:
         out.append(Opaque(NAME, event, kind if isinstance(kind, str) else None))
 
 
-_SAID: Final = {"failed": "failed, and the upstream gave no reason", "cancelled": "was cancelled"}
-
 #: Events of a text, without their last word -> item, kind of text, the members with its number and with all of it.
 _TEXTS: Final[dict[str, tuple[str, Kind, str, str]]] = {
     "response.output_text": ("message", "text", "content_index", "text"),
@@ -392,41 +261,6 @@ _TEXTS: Final[dict[str, tuple[str, Kind, str, str]]] = {
     "response.reasoning_summary_text": ("reasoning", "summary", "summary_index", "text"),
     "response.reasoning_text": ("reasoning", "thought", "content_index", "text"),
 }
-
-
-def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _list(fields: dict[str, Any], name: str) -> list[Any]:
-    value = fields.get(name)
-    return value if isinstance(value, list) else []
-
-
-def _whole(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
-    return value if isinstance(value, int) else 0
-
-
-def _name(item: dict[str, Any]) -> str | None:
-    """By what an item may be known again."""
-    value = (item.get("call_id") if item.get("type") == "function_call" else None) or item.get("id")
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _flagged(filters: Any) -> list[Any]:
-    """Azure's filter results, if they say anything but that all is well: that stands in every answer."""
-    found: list[Any] = []
-    for entry in filters if isinstance(filters, list) else ():
-        results = entry.get("content_filter_results") if isinstance(entry, dict) else None
-        hit = any(
-            isinstance(result, dict) and (result.get("filtered") or result.get("detected"))
-            for result in (results.values() if isinstance(results, dict) else ())
-        )
-        if hit or (isinstance(entry, dict) and entry.get("blocked")):
-            found.append(entry)
-    return found
 
 
 _HANDLERS: Final[dict[str, Callable[[Decoder, dict[str, Any], list[Delta]], None]]] = {

@@ -24,8 +24,9 @@ from tokenwire.dialects.deltas import (
     ToolCallStarted,
     Usage,
 )
+from tokenwire.dialects.openai_responses.errors import error_event, failure_in
 from tokenwire.dialects.openai_responses.items import NAME
-from tokenwire.dialects.openai_responses.objects import annotation, error_event, failure_in, response_object
+from tokenwire.dialects.openai_responses.objects import annotation, response_object
 from tokenwire.dialects.openai_responses.usage import usage_object
 from tokenwire.dialects.openai_responses.writer import Writer
 from tokenwire.dialects.signatures import wrap
@@ -181,12 +182,14 @@ class Encoder:
 
 
 def _entries(content: list[Any]) -> list[Any]:
-    """Log-probabilities of a chat as they are here: without ``bytes`` that nobody gave."""
-    entries = [each for each in content if isinstance(each, dict)]
-    return [
-        {name: value for name, value in {"top_logprobs": [], **each}.items() if name != "bytes" or value is not None}
-        for each in entries
-    ]
+    """Log-probabilities of a chat as they are here: all members are there, ``bytes`` empty where nobody gave it."""
+    found: list[Any] = []
+    for entry in content:
+        if isinstance(entry, dict):
+            others = entry.get("top_logprobs") or []
+            others = [{**other, "bytes": other.get("bytes") or []} for other in others if isinstance(other, dict)]
+            found.append({**entry, "bytes": entry.get("bytes") or [], "top_logprobs": others})
+    return found
 
 
 def _in_place(choice: Choice, fold: Transcript) -> Iterator[Delta]:

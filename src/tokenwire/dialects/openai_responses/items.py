@@ -134,8 +134,8 @@ class Item:
             out.append(Citation(source, 0, run.block))
 
     def score(self, part: int, entries: Any, blocks: Blocks, out: list[Delta]) -> None:
-        """Log-probabilities. They are without ``bytes`` here, a member that all other readers look for."""
-        found = [{"bytes": None, **each} for each in entries if isinstance(each, dict)] if entries else []
+        """Log-probabilities. Here ``bytes`` is missing, or empty where it is not known: null to all others."""
+        found = [{**each, "bytes": each.get("bytes") or None} for each in entries if isinstance(each, dict)]
         if found:
             self._run("text", part, blocks).scored += len(entries)
             out.append(Logprobs(found))

@@ -1,17 +1,8 @@
-"""What stands in the events of a Responses stream: the response itself, annotations, errors."""
+"""What stands in the events of a Responses stream: the response itself, annotations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from msgspec.structs import replace
-
-from tokenwire.dialects.deltas import Failed
-from tokenwire.dialects.endings import failure_of
-from tokenwire.dialects.openai_chat.errors import error_object
-
-if TYPE_CHECKING:
-    from tokenwire.dialects.deltas import Terminal
+from typing import Any
 
 _ANNOTATIONS = frozenset({"url_citation", "file_citation", "container_file_citation", "file_path"})
 
@@ -69,19 +60,3 @@ def annotation(source: dict[str, Any]) -> dict[str, Any]:
         "title": title if isinstance(title, str) else "",
         "url": url,
     }
-
-
-def failure_in(terminal: Terminal, reason: str | None = None, native: str | None = None) -> Failed:
-    """The failure that ended a stream: for an end that was none of the provider's, its name is the code; for an answer
-    that ended by itself, for a *reason* that is none, what the provider called that."""
-    if reason is not None:
-        return terminal.error or Failed(native or reason, f"the provider ended the answer: {native or reason}")
-    failure = failure_of(terminal)
-    return failure if terminal.state == "failed" else replace(failure, code=terminal.state, raw=None)
-
-
-def error_event(failure: Failed) -> dict[str, Any]:
-    """The members of an ``error`` event: as documented, flat, and beside that the object that OpenAI's SDKs raise."""
-    error = error_object(failure)
-    flat = {"code": error["code"], "message": error["message"], "param": error["param"]}
-    return {**flat, "error": {name: error[name] for name in ("type", "code", "message", "param")}}

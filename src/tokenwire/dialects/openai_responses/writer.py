@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from tokenwire.dialects.base import Frame
-from tokenwire.dialects.openai_responses.writer_parts import Call, Part, Place, Thought
+from tokenwire.dialects.openai_responses.writer_parts import Call, Part, Place, Thought, add_late
 from tokenwire.dialects.pieces import Pieces
 from tokenwire.errors import LocalProtocolError
 
@@ -30,7 +30,8 @@ class Writer:
 
     Attributes:
         number: the sequence number of the next event.
-        called: the blocks of all calls; ``open`` those of calls that are not whole.
+        called: the blocks of all calls.
+        refused: whether a refusal was said.
     """
 
     __slots__ = (
@@ -283,15 +284,7 @@ class Writer:
             items[self._message.output_index] = self._message_object(self._message, "incomplete")
         if self._thought is not None:
             items[self._thought.output_index] = self._thought.object("incomplete")
-        late: dict[Place, dict[str, list[Any]]] = {}
-        for place, member, values in self._late.items():
-            late.setdefault(place, {}).setdefault(member, []).extend(values)
-        for place, members in late.items():
-            item = items[place.output_index]
-            content = list(item["content"])
-            part = content[place.content_index]
-            content[place.content_index] = {**part, **{name: [*part[name], *members[name]] for name in members}}
-            items[place.output_index] = {**item, "content": content}
+        add_late(items, self._late.items())
         return [items[index] for index in sorted(items)]
 
     def _message_object(self, message: Place, status: Status) -> dict[str, Any]:

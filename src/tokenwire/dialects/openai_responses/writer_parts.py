@@ -105,3 +105,16 @@ class Call:
         twin = Call(self.id, self.output_index, self.call_id, self.name)
         twin.empty, twin.text = self.empty, self.text.copy()
         return twin
+
+
+def add_late(items: dict[int, dict[str, Any]], late: list[tuple[Place, str, list[Any]]]) -> None:
+    """Put into *items* what was said of parts when they were over: values of a member, in order."""
+    found: dict[Place, dict[str, list[Any]]] = {}
+    for place, member, values in late:
+        found.setdefault(place, {}).setdefault(member, []).extend(values)
+    for place, members in found.items():
+        item = items[place.output_index]
+        content = list(item["content"])
+        part = content[place.content_index]
+        content[place.content_index] = {**part, **{name: [*part[name], *members[name]] for name in members}}
+        items[place.output_index] = {**item, "content": content}

@@ -51,7 +51,7 @@ class Decoder:
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, int]] = {}  # id of a text or thought -> kind, block
         self._calls: dict[str, tuple[int, bool, bool]] = {}  # id -> block, arguments came, over
-        self._signed: set[str] = set()
+        self._signed: dict[str, str] = {}
         self._next = 0
         self._error: Any = None
         self._failed = False
@@ -89,7 +89,7 @@ class Decoder:
 
     def copy(self) -> Decoder:
         twin = Decoder()
-        twin._open, twin._calls, twin._signed = dict(self._open), dict(self._calls), set(self._signed)
+        twin._open, twin._calls, twin._signed = dict(self._open), dict(self._calls), dict(self._signed)
         twin._next, twin._error, twin._failed = self._next, self._error, self._failed
         twin._finished, twin._closed, twin.done = self._finished, self._closed, self.done
         return twin
@@ -186,8 +186,8 @@ class Decoder:
         self._error = fields.get("error", self._error)
         signatures = fields.get("signatures")
         for id_, signature in signatures.items() if isinstance(signatures, dict) else ():
-            if id_ in self._calls and id_ not in self._signed and isinstance(signature, str):
-                self._signed.add(id_)
+            if id_ in self._calls and isinstance(signature, str) and self._signed.get(id_) != signature:
+                self._signed[id_] = signature
                 out.append(self._proof(signature, self._calls[id_][0]))
         if (usage := read_usage(fields.get("usage"))) is not None:
             out.append(usage)

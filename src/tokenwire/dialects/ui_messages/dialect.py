@@ -7,10 +7,10 @@ the parts that it has had (``startIndex``); a body of ours that begins with a pr
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
-from tokenwire.dialects.base import Dialect, Mark
+from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.dialects.deltas import GENERATED, Delta, Failed, Started
 from tokenwire.dialects.openai_chat.errors import describe_error
 from tokenwire.dialects.ui_messages.decode import Decoder
@@ -67,12 +67,15 @@ DIALECT: Final = Dialect(
 )
 
 
-def dialect_for(version: int = 5, message_id: str = "") -> Dialect:
+@lru_cache(maxsize=256)
+def dialect_for(version: int = 5, message_id: str = "", earlier: tuple[Frame, ...] = ()) -> Dialect:
     """The dialect as major *version* of the npm package ``ai`` reads it (5, 6 or 7), for an answer that goes on with
-    the message of that id; "": a new message. Readers of one stream must be given the same id each time."""
+    the message of that id (``UiRequest.response_id``); "": a new message. Readers of one stream must be given the same
+    id each time; those who resume it, and they only, *earlier* besides (``again.told_again``). Equal arguments give
+    the same record: readers who share it share a view."""
     return replace(
         DIALECT,
-        encoder=partial(Encoder, version=version, message_id=message_id),
+        encoder=partial(Encoder, version=version, message_id=message_id, earlier=earlier),
         fold_response=partial(fold_response, message_id=message_id),
     )
 

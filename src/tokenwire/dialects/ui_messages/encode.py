@@ -75,12 +75,23 @@ class Encoder:
             unknown field.
         message_id: of the message that this answer goes on with (the client has sent the results of its tools);
             "" for a new one. Under another id the client would show what it has twice.
+        earlier: what that message holds, for a reader who has nothing of it (``again.told_again``).
     """
 
-    def __init__(self, stream: str, created: float, model: str, *, version: int = 5, message_id: str = "") -> None:
+    def __init__(
+        self,
+        stream: str,
+        created: float,
+        model: str,
+        *,
+        version: int = 5,
+        message_id: str = "",
+        earlier: tuple[Frame, ...] = (),
+    ) -> None:
         self._message = message_id or "msg_" + stream.removeprefix("st_")
         self._goes_on = bool(message_id)
         self._version = version
+        self._earlier = earlier
         self._reset()
 
     def _reset(self) -> None:
@@ -158,7 +169,7 @@ class Encoder:
     def copy(self) -> Encoder:
         twin = object.__new__(Encoder)
         twin._message, twin._goes_on, twin._version = self._message, self._goes_on, self._version
-        twin._begun = self._begun
+        twin._earlier, twin._begun = self._earlier, self._begun
         twin._part, twin._head, twin._id, twin._parts = self._part, self._head, self._id, self._parts
         twin._calls = {block: call.copy() for block, call in self._calls.items()}
         twin._sources, twin._usage, twin._end = self._sources.copy(), self._usage, self._end
@@ -169,7 +180,8 @@ class Encoder:
         if self._begun:
             return []
         self._begun = True
-        return [_part({"type": "start", "messageId": self._message}), _part({"type": "start-step"})]
+        start = _part({"type": "start", "messageId": self._message})
+        return [start, *self._earlier, _part({"type": "start-step"})]
 
     def _say(self, kind: str, block: int, text: str) -> list[Frame]:
         if not text:

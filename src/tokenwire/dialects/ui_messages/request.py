@@ -20,12 +20,14 @@ class UiRequest(GenerateRequest, frozen=True):
         message_id: the message that was edited or is to be written again; "" for none.
         response_id: the id that the answer's message must have, for it goes on with the one that the request ends
             with (``dialect_for``); "" for a message of its own.
+        response: that message, for whoever resumes the answer (``again.told_again``); None where there is none.
     """
 
     chat_id: str
     trigger: str
     message_id: str
     response_id: str
+    response: dict[str, Any] | None
 
 
 def parse_request(body: bytes) -> UiRequest:
@@ -38,9 +40,17 @@ def parse_request(body: bytes) -> UiRequest:
     fields = read_body(body, ("messages",))
     stream = "stream" not in fields or member(fields, "stream") is None or flag(fields, "stream")
     trigger = _text(fields, "trigger")
-    response = "" if trigger == "regenerate-message" else _last_id(fields)
+    response = None if trigger == "regenerate-message" else _unfinished(fields)
     return UiRequest(
-        _text(fields, "model"), stream, True, fields, _text(fields, "id"), trigger, _text(fields, "messageId"), response
+        model=_text(fields, "model"),
+        stream=stream,
+        include_usage=True,
+        fields=fields,
+        chat_id=_text(fields, "id"),
+        trigger=trigger,
+        message_id=_text(fields, "messageId"),
+        response_id="" if response is None else response["id"],
+        response=response,
     )
 
 
@@ -63,11 +73,10 @@ def _text(fields: dict[str, Raw], name: str) -> str:
     raise refused(f"{name!r} must be a string", name)
 
 
-def _last_id(fields: dict[str, Raw]) -> str:
-    """The id of the last message, if it is the assistant's."""
+def _unfinished(fields: dict[str, Raw]) -> dict[str, Any] | None:
+    """The last message, if it is the assistant's and has an id."""
     messages = value_of(fields, "messages")
     last = messages[-1] if messages else None
     if not isinstance(last, dict) or last.get("role") != "assistant":
-        return ""
-    id_ = last.get("id")
-    return id_ if isinstance(id_, str) else ""
+        return None
+    return last if isinstance(last.get("id"), str) and last["id"] else None

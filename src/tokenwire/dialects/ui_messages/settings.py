@@ -8,6 +8,8 @@ from tokenwire.dialects.prompt.vocabulary import Said, Tool, ToolChoice, Turn
 from tokenwire.dialects.request_body import refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tokenwire.dialects.prompt.vocabulary import Prompt
 
 
@@ -16,6 +18,9 @@ class _Anything(frozenset[str]):
 
     def __contains__(self, name: object) -> bool:
         return True
+
+    def isdisjoint(self, other: Iterable[object], /) -> bool:
+        return not any(True for _ in other)
 
 
 #: What applications add to a request is for their own server to read: left out with a note, and never refused.

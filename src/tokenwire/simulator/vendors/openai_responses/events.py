@@ -10,7 +10,6 @@ from typing import Any
 
 from tokenwire.simulator.vendors.json_bytes import json_string, to_json
 from tokenwire.simulator.vendors.openai.chunks import PADDING
-from tokenwire.simulator.vendors.openai.errors import ApiError
 from tokenwire.simulator.vendors.openai_responses.items import Call, Message, OutputItem, Turn
 from tokenwire.simulator.vendors.openai_responses.prompt import PromptTokens
 from tokenwire.simulator.vendors.openai_responses.requests import ResponsesRequest
@@ -65,9 +64,9 @@ class EventWriter:
         status = "incomplete" if self._turn.incomplete else "completed"
         return self.event(f"response.{status}", {"response": self.final(seconds)})
 
-    def failed(self, error: ApiError) -> bytes:
+    def failed(self, code: str, message: str) -> bytes:
         """The event that says that there will be no answer."""
-        response = {**self.response("failed"), "error": {"code": error.code, "message": error.message}}
+        response = {**self.response("failed"), "error": {"code": code, "message": message}}
         return self.event("response.failed", {"response": response})
 
     def open(self, item: OutputItem) -> bytes:

@@ -66,14 +66,14 @@ class Kept:
             yield self.events[number]
             number += 1
 
-    def rest(self, after: int, now: float, *, padded: bool) -> Iterator[Frame]:
-        """The events with numbers above *after*: at once what has happened by *now*, the others at their times."""
+    def rest(self, start: int, now: float, *, padded: bool) -> Iterator[Frame]:
+        """The events from the number *start* on: at once what has happened by *now*, the others at their times."""
         due, reached = self.started, now
         number = 0
         while self.events and number < len(self.events):
             frame = self.events[number]
             due += frame.delay
-            if number > after:
+            if number >= start:
                 data = frame.data if padded else _PADDING.sub(b"", frame.data)
                 yield frame._replace(data=data, delay=max(0.0, due - reached))
                 reached = max(reached, due)

@@ -34,6 +34,7 @@ from tokenwire.simulator.vendors.openai_responses.requests import Item, Response
 from tokenwire.simulator.vendors.openai_responses.rules import check, check_tools
 from tokenwire.simulator.vendors.openai_responses.stream import Play
 from tokenwire.simulator.vendors.openai_responses.turn import ANSWERS, turn_for
+from tokenwire.simulator.vendors.openai_responses.words import Words
 
 _ROOT = "/v1/responses"
 
@@ -121,7 +122,7 @@ def _create(request: Request, context: Context) -> Reply:
         frames = play.stream(request, kept.live()) if plan.stream else play.whole(request)
     else:
         frames = play.stream(request) if plan.stream else play.whole(request)
-    return bent_reply(request, frames, plan, play)
+    return bent_reply(request, frames, plan, play.words)
 
 
 def _conversation(wanted: ResponsesRequest, context: Context) -> list[Item]:
@@ -153,15 +154,18 @@ def _retrieve(request: Request, context: Context) -> Reply:
     if not plan.stream:
         body = to_json(kept.response(context.now))
         opening = head(request, 200, headers("application/json", rng, 0.0), length=len(body))
-        return bent_reply(request, iter((Frame(Mark.HEAD, opening), Frame(Mark.DATA, body))), plan, kept.play)
+        return bent_reply(
+            request, iter((Frame(Mark.HEAD, opening), Frame(Mark.DATA, body))), plan, Words(kept.play.writer)
+        )
     opening = head(request, 200, headers("text/event-stream; charset=utf-8", rng, 0.0), length=None)
+    words, start = Words(kept.play.writer), max(0, int(after) + 1)
     padded = asked.get("include_obfuscation", "true") == "true"
 
     def frames() -> Iterator[Frame]:
         yield Frame(Mark.HEAD, opening)
-        yield from kept.rest(int(after), context.now, padded=padded)
+        yield from words.follow(kept.rest(start, context.now, padded=padded), start)
 
-    return bent_reply(request, frames(), plan, kept.play)
+    return bent_reply(request, frames(), plan, words)
 
 
 def _cancel(request: Request, context: Context) -> Reply:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tokenwire.simulator.exchange import Frame, Mark, Request, head
 from tokenwire.simulator.latency import SNAPSHOTS
 from tokenwire.simulator.vendors.json_bytes import to_json
-from tokenwire.simulator.vendors.openai.errors import ApiError, overloaded, rate_limited, server_error
 from tokenwire.simulator.vendors.openai.stream import headers, new_request_id
 from tokenwire.simulator.vendors.openai_responses.events import KEEPALIVE, EventWriter, numbered
 from tokenwire.simulator.vendors.openai_responses.items import Call, Message, OutputItem, Reasoning, Search, Turn
 from tokenwire.simulator.vendors.openai_responses.prompt import PromptTokens
 from tokenwire.simulator.vendors.openai_responses.requests import ResponsesRequest
+from tokenwire.simulator.vendors.openai_responses.words import Words
 
 # The head and the opening events come this share of the way to the first token, as with Chat Completions.
 _HEAD_SHARE = 0.8
@@ -29,7 +30,7 @@ class Play:
     Args:
         pace: seconds before each token.
         created: Unix time in seconds.
-        keepalives: one also before every event whose number this divides, None for those in long waits only.
+        keepalives: one also before every so many events, None for those in long waits only.
         finished: called once, when the last event is made.
     """
 
@@ -54,46 +55,10 @@ class Play:
         model = SNAPSHOTS.get(wanted.model, wanted.model)
         self.writer = EventWriter(wanted, turn, model=model, rng=rng, prompt=prompt, created=created)
         self.seconds = 0.0  # from the first event to the last one made
-        self._last = 0  # the number of the last event that was made
+        self.words = Words(self.writer)
         first = next(pace)
         self.lead = first * _HEAD_SHARE
         self._pace = itertools.chain([first - self.lead], pace)
-
-    # Words for faults. Each comes in place of the event made last, and takes its number.
-
-    @property
-    def error(self) -> bytes:
-        return self._failure(server_error(), "server_error")
-
-    @property
-    def overloaded(self) -> bytes:
-        return self._failure(overloaded(), "server_is_overloaded")
-
-    @property
-    def limited(self) -> bytes:
-        return self._failure(rate_limited(1000), "rate_limit_exceeded")
-
-    @property
-    def reframed(self) -> bytes:
-        """Without its name, and flat, and nothing after it."""
-        error = server_error()
-        value = {"type": "error", "code": "server_error", "message": error.message, "param": None}
-        return numbered(b"data: " + to_json(value)[:-1], self._last)
-
-    @property
-    def ping(self) -> bytes:
-        return numbered(KEEPALIVE, self._last)
-
-    def _failure(self, error: ApiError, code: str) -> bytes:
-        said = {"type": error.type, "code": code, "message": error.message, "param": None}
-        whole = {"type": "error", "sequence_number": self._last, "error": said}
-        error.code = code
-        return b"event: error\ndata: %b\n\n%b" % (
-            to_json(whole),
-            numbered(self.writer.failed(error), self._last + 1),
-        )
-
-    # Frames
 
     def whole(self, request: Request) -> Iterator[Frame]:
         """Head and body: once everything is generated, or at once if that happens in the background."""
@@ -110,7 +75,7 @@ class Play:
         """Head and *events*; those of this play if none are given."""
         opening = self._head(request, "text/event-stream; charset=utf-8", self.lead, None)
         yield Frame(Mark.HEAD, opening, delay=self.lead)
-        yield from self.events() if events is None else self.tracked(events)
+        yield from self.events() if events is None else self.words.follow(events)
 
     def events(self) -> Iterator[Frame]:
         """The events with their numbers, from 0 and without a gap; keepalives have theirs as well."""
@@ -122,17 +87,12 @@ class Play:
                 yield Frame(Mark.DATA, numbered(KEEPALIVE, number), delay=KEEPALIVE_SECONDS)
                 delay -= KEEPALIVE_SECONDS
                 number += 1
-            if self._keepalives and count % self._keepalives == 0:
+            if self._keepalives and count and count % self._keepalives == 0:  # nothing precedes response.created
                 yield Frame(Mark.DATA, numbered(KEEPALIVE, number))
                 number += 1
-            self._last = number
+            self.words.last = number
             yield Frame(frame.mark, numbered(frame.data, number), frame.tokens, delay)
             number += 1
-
-    def tracked(self, events: Iterator[Frame]) -> Iterator[Frame]:
-        """*events*, which were made before, as if they were made now."""
-        for self._last, frame in enumerate(events):
-            yield frame
 
     def _events(self) -> Iterator[Frame]:
         writer = self.writer
@@ -170,7 +130,8 @@ class Play:
         writer = self.writer
         place = {"content_index": 0}
         yield Frame(Mark.DATA, writer.about("content_part.added", {**place, "part": item.part(empty=True)}))
-        for piece, logprob in itertools.zip_longest(item.pieces, item.logprobs):
+        logprobs = [_without_bytes(entry) for entry in item.logprobs]
+        for piece, logprob in itertools.zip_longest(item.pieces, logprobs):
             yield Frame(Mark.TOKEN, writer.delta(piece, logprob), 1, next(self._pace))
         for number, annotation in enumerate(item.annotations):
             fields = {**place, "annotation_index": number, "annotation": annotation}
@@ -178,7 +139,7 @@ class Play:
         if item.refusal:
             yield Frame(Mark.DATA, writer.about("refusal.done", {**place, "refusal": item.text}))
         else:
-            fields = {**place, "text": item.text, "logprobs": item.logprobs}
+            fields = {**place, "text": item.text, "logprobs": logprobs}
             yield Frame(Mark.DATA, writer.about("output_text.done", fields))
         yield Frame(Mark.DATA, writer.about("content_part.done", {**place, "part": item.part()}))
 
@@ -187,7 +148,7 @@ class Play:
         place = {"summary_index": number}
         text = "".join(part)
 
-        def summary(said: str) -> dict[str, object]:
+        def summary(said: str) -> dict[str, Any]:
             return {**place, "part": {"type": "summary_text", "text": said}}
 
         yield Frame(Mark.DATA, writer.about("reasoning_summary_part.added", summary("")))
@@ -199,3 +160,9 @@ class Play:
 
     def _head(self, request: Request, content_type: str, wait: float, length: int | None) -> bytes:
         return head(request, 200, headers(content_type, self._rng, wait, self._request_id), length=length)
+
+
+def _without_bytes(entry: dict[str, Any]) -> dict[str, Any]:
+    """A log-probability as events have it; content parts have it whole."""
+    top = [{"token": each["token"], "logprob": each["logprob"]} for each in entry["top_logprobs"]]
+    return {"token": entry["token"], "logprob": entry["logprob"], "top_logprobs": top}

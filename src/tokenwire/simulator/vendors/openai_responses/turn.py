@@ -68,7 +68,7 @@ def turn_for(request: ResponsesRequest, items: list[Item], seed: int, knobs: Kno
         said = split_surrogates(choice.pieces) if halved else choice.pieces
         logprobs: list[dict[str, Any]] = []
         if request.includes("message.output_text.logprobs"):
-            logprobs = [_bare(entry) for entry in logprobs_of(said, request.top_logprobs or 0, rng)]
+            logprobs = logprobs_of(said, request.top_logprobs or 0, rng)
         output.append(Message(item_id("msg", rng), said, logprobs=logprobs))
     return Turn(output, found=found).limited(request.max_output_tokens)
 
@@ -80,12 +80,6 @@ def _choice(ask: Ask) -> Choice:
         calls = ask.schema is None
         param, code = ("tools", "invalid_function_parameters") if calls else ("text.format.schema", None)
         raise invalid(f"Invalid schema in '{param}': {error}", param, code) from None
-
-
-def _bare(entry: dict[str, Any]) -> dict[str, Any]:
-    """Here an entry has no bytes."""
-    top = [{"token": each["token"], "logprob": each["logprob"]} for each in entry["top_logprobs"]]
-    return {"token": entry["token"], "logprob": entry["logprob"], "top_logprobs": top}
 
 
 def _searches(request: ResponsesRequest, ask: Ask, choice: Choice) -> bool:
