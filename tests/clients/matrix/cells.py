@@ -19,7 +19,7 @@ from tests.clients.matrix.tasks import RESULTS, STRUCTURED, TEXT, THINKING, TOOL
 from tests.clients.matrix.world import UPSTREAMS, World
 
 from tokenwire import dialects
-from tokenwire.dialects.prompt.fit import check
+from tokenwire.dialects.prompt.fit import translate
 from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.errors import RequestRefused
 from tokenwire.simulator.texts import pick
@@ -98,9 +98,9 @@ class Matrix:
             return False
         body = self._asked(kind, task)
         request = GenerateRequest("any", True, True, msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
-        prompt = dialects.prompts(kind.dialect).read(request)
+        source = dialects.prompts(kind.dialect)
         try:
-            notes = check(prompt, dialects.prompts(upstream).table, upstream)
+            notes = translate(request, source, dialects.prompts(upstream), upstream, "instant").notes
         except RequestRefused as refusal:
             cell.nothing(f"400: {refusal}")
             cell.expect("status", outcome.error and outcome.error.status, 400)
@@ -109,6 +109,7 @@ class Matrix:
             return True
         for note in notes:
             cell.note(str(note))
+        prompt = source.read(request)
         if (task.thinking and prompt.reasoning is None) or (task.schema and prompt.output is None):
             cell.nothing("its requests have no word for it")
             cell.expect("error", outcome.error, None)
