@@ -26,16 +26,20 @@ class Fields:
         data: the value that should be an object.
         where: its path; "" for the request itself.
 
+    Attributes:
+        value: the object.
+        where: its path.
+
     Raises:
         RequestRefused: 400, naming the member: *data* is no object. All methods raise it, for a wrong type.
     """
 
-    __slots__ = ("_data", "_read", "where")
+    __slots__ = ("_read", "value", "where")
 
     def __init__(self, data: Any, where: str = "") -> None:
         if not isinstance(data, dict):
             raise refused(f"{where!r} must be an object", where or None)
-        self._data = data
+        self.value = data
         self._read: set[str] = set()
         self.where = where
 
@@ -45,7 +49,7 @@ class Fields:
 
     def any(self, name: str) -> Any:
         self._read.add(name)
-        return self._data.get(name)
+        return self.value.get(name)
 
     def text(self, name: str) -> str | None:
         return self._typed(name, str, "a string")
@@ -101,7 +105,7 @@ class Fields:
     def rest(self) -> dict[str, Any]:
         """What was not asked for, by path."""
         return {
-            self.at(name): value for name, value in self._data.items() if name not in self._read and value is not None
+            self.at(name): value for name, value in self.value.items() if name not in self._read and value is not None
         }
 
     def _typed(self, name: str, kind: type[T], noun: str) -> T | None:
