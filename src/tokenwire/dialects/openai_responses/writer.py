@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from tokenwire.dialects.base import Frame
-from tokenwire.dialects.openai_responses.writer_parts import Call, Chain, Part, Place, Thought, add_late, unchain
+from tokenwire.dialects.openai_responses.writer_parts import Call, Chain, Late, Part, Place, Thought, add_late, unchain
 from tokenwire.dialects.pieces import Pieces
 from tokenwire.errors import LocalProtocolError
 
@@ -35,8 +35,8 @@ class Writer:
     """
 
     __slots__ = (
-        "_calls", "_closed", "_content", "_late", "_message", "_newest", "_next", "_noted", "_own", "_part", "_places",
-        "_stream", "_thought", "_unplaced", "_unscored", "called", "number", "refused",
+        "_calls", "_closed", "_content", "_late", "_late_here", "_message", "_newest", "_next", "_noted", "_own",
+        "_part", "_places", "_stream", "_thought", "_unplaced", "_unscored", "called", "number", "refused",
     )  # fmt: skip
 
     def __init__(self, stream: str) -> None:
@@ -49,8 +49,9 @@ class Writer:
         self._calls: dict[int, Call] = {}  # those that are not whole, by block
         self._own: set[int] = set()  # the blocks of those that no copy shares
         self._closed: Pieces[tuple[int, dict[str, Any]]] = Pieces()
-        self._late: Pieces[tuple[Place, str, list[Any]]] = Pieces()  # what was said of parts that were over
-        self._places: dict[int, Place] = {}  # of texts, by block
+        self._late: Pieces[Late] = Pieces()  # what was said of items that were over
+        self._late_here: Pieces[Late] = Pieces()  # and of parts of the open message that were
+        self._places: dict[int, Place] = {}  # of texts, by block: the first
         self._noted: dict[Place, int] = {}
         self._newest: Place | None = None
         self._unplaced: dict[int, Chain] = {}  # sources of texts that have not begun
@@ -71,7 +72,7 @@ class Writer:
         twin._thought = None if self._thought is None else self._thought.copy()
         twin._calls = dict(self._calls)
         self._own.clear()
-        twin._closed, twin._late = self._closed.copy(), self._late.copy()
+        twin._closed, twin._late, twin._late_here = self._closed.copy(), self._late.copy(), self._late_here.copy()
         twin._places, twin._noted, twin._newest = dict(self._places), dict(self._noted), self._newest
         twin._unplaced = dict(self._unplaced)
         twin._unscored = self._unscored.copy()
@@ -100,7 +101,8 @@ class Writer:
         return frames
 
     def cite(self, block: int, source: dict[str, Any]) -> list[Frame]:
-        """A source of the text of that block. If that has not begun, it waits for it, or for the end."""
+        """A source of the text of that block, of its first part where it was interrupted. If it has not begun, the
+        source waits for it, or for the end."""
         place = self._places.get(block)
         if place is None:
             self._unplaced[block] = (self._unplaced.get(block), source)
@@ -117,7 +119,7 @@ class Writer:
         if part is not None and part.place == place:
             part.scores.extend(entries)
         else:
-            self._late.append((place, "logprobs", entries))
+            self._add_late(place, "logprobs", entries)
         return [self.event("response.output_text.delta", {**place.fields(), "delta": "", "logprobs": entries})]
 
     def settle(self) -> list[Frame]:
@@ -151,7 +153,8 @@ class Writer:
         if kind == "refusal":
             self.refused = True
             return frames
-        self._places[block] = self._newest = place
+        self._newest = place
+        self._places.setdefault(block, place)
         frames += [self._note(place, source) for source in unchain(self._unplaced.pop(block, None))]
         unscored, self._unscored = self._unscored, Pieces()
         for entries in unscored.items():
@@ -177,7 +180,7 @@ class Writer:
         if part is not None and part.place == place:
             part.notes.append(source)
         else:
-            self._late.append((place, "annotations", [source]))
+            self._add_late(place, "annotations", [source])
         fields = {**place.fields(), "annotation_index": index, "annotation": source}
         return self.event("response.output_text.annotation.added", fields)
 
@@ -266,7 +269,9 @@ class Writer:
         if self._message is not None:
             frames = self._end_part()
             message, self._message = self._message, None
-            return [*frames, self._done(message.output_index, self._message_object(message, status))]
+            item = self._message_object(message, status)
+            self._late_here = Pieces()
+            return [*frames, self._done(message.output_index, item)]
         if (thought := self._thought) is not None:
             self._thought = None
             item = thought.object(status)
@@ -294,7 +299,15 @@ class Writer:
 
     def _message_object(self, message: Place, status: Status) -> dict[str, Any]:
         content = [*self._content, *([] if self._part is None else [self._part.object()])]
-        return {"id": message.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+        item = {"id": message.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+        whole = {message.output_index: item}
+        add_late(whole, self._late_here.items())
+        return whole[message.output_index]
+
+    def _add_late(self, place: Place, member: str, values: list[Any]) -> None:
+        message = self._message
+        here = message is not None and message.output_index == place.output_index
+        (self._late_here if here else self._late).append((place, member, values))
 
     def _take(self, kind: str) -> tuple[str, int]:
         """Id and place of a new item."""

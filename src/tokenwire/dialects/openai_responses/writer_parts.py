@@ -120,8 +120,13 @@ def unchain(chain: Chain | None) -> list[dict[str, Any]]:
     return sources[::-1]
 
 
-def add_late(items: dict[int, dict[str, Any]], late: list[tuple[Place, str, list[Any]]]) -> None:
-    """Put into *items* what was said of parts when they were over: values of a member, in order."""
+#: Values of a member of a part that was over.
+Late: TypeAlias = tuple[Place, str, list[Any]]
+
+
+def add_late(items: dict[int, dict[str, Any]], late: list[Late]) -> None:
+    """Put into *items*, by number, what was said of their parts when these were over. What stands in it may
+    be shared, and is not changed."""
     found: dict[Place, dict[str, list[Any]]] = {}
     for place, member, values in late:
         found.setdefault(place, {}).setdefault(member, []).extend(values)
