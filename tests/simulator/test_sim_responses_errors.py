@@ -67,6 +67,8 @@ def part(kind: str, role: str = "user") -> Any:
             "tools", "invalid_function_parameters", "Invalid schema in 'tools': ",
         ),
         ({"tool_choice": "required"}, "tool_choice", None, "Tool choice 'required' must be specified with 'tools'"),
+        ({"input": []}, "input", "missing_required_parameter", "Missing required parameter: 'input'."),
+        ({"tool_choice": {"type": "allowed_tools", "tools": 5}}, "tool_choice.tools", "invalid_type", "Invalid type"),
         ({"tool_choice": "any"}, "tool_choice", "invalid_value", "Invalid value for 'tool_choice'"),
         ({"tool_choice": {"type": "function", "name": "g"}}, "tool_choice", None, "Tool choice 'function' not found"),
         (
