@@ -241,3 +241,18 @@ def test_several_answers_interleave_in_chat_and_messages_tell_the_first(read: Re
         assert (choice.text, [(each.id, each.arguments) for each in choice.tool_calls.values()]) == (text, [call])
     only = fold(read(ANTHROPIC, write(ANTHROPIC.encoder("st_1", 1.0, "m"), deltas)))
     assert (list(only.choices), only.choice().text, len(only.choice().tool_calls)) == ([0], "a1a2", 1)
+
+
+def test_a_citation_of_a_text_to_come_waits_for_it_and_for_no_other() -> None:
+    cited = {"type": "page_location", "n": 1}
+    said: list[Delta] = [TextDelta("a"), Citation(cited, block=1), TextDelta("b")]
+    for more, block in (([], 1), ([TextDelta("c", block=1)], 1)):
+        events = values(frames_of(ANTHROPIC, *said, *more))
+        (at,) = [event["index"] for event in events if event.get("delta", {}).get("type") == "citations_delta"]
+        assert at == block
+
+
+def test_a_signature_that_only_looks_wrapped_is_its_own_vendors(read: Read, write: Write, fold: Fold) -> None:
+    deltas: list[Delta] = [Started(), ReasoningSignature("QUJD", dialect="anthropic"), Finished("stop")]
+    again = fold(read(ANTHROPIC, write(ANTHROPIC.encoder("st_1", 1.0, "m"), deltas))).choice()
+    assert again.signatures == ["QUJD"]
