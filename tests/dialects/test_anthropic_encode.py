@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.dialects.anthropic.dialect import DIALECT, Encoder
-from tokenwire.dialects.anthropic.encode import citation_object
 from tokenwire.dialects.base import encode_frames
 from tokenwire.dialects.deltas import (
     Citation,
@@ -199,26 +198,6 @@ def test_a_refusal_is_read_and_named() -> None:
     assert short(events) == [["text", "I can", "not"]]
     assert events[-2]["delta"]["stop_reason"] == "refusal"
     assert events[-2]["delta"]["stop_details"] == {"type": "refusal", "category": None, "explanation": None}
-
-
-@pytest.mark.parametrize(
-    ("source", "url"),
-    [
-        ({"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0}}, "u"),
-        ({"url": "u"}, "u"),
-        ({"uri": "u", "title": "t"}, "u"),
-        ({"type": "char_location", "url": "u"}, None),
-        ({"type": "url_citation", "url_citation": "odd"}, None),
-        ({"title": "t"}, None),
-    ],
-)
-def test_citations_of_others_become_search_results(source: dict[str, Any], url: str | None) -> None:
-    made = citation_object(source)
-    if url is None:
-        assert made is source
-    else:
-        assert made.keys() == {"type", "url", "title", "encrypted_index", "cited_text"}
-        assert (made["type"], made["url"]) == ("web_search_result_location", url)
 
 
 def test_citations_stand_in_the_block_of_their_text() -> None:

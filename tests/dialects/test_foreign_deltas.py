@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
+from tokenwire.dialects.anthropic.encode import citation_object
 from tokenwire.dialects.base import Dialect, Frame
 from tokenwire.dialects.citations import Source, read_source
 from tokenwire.dialects.deltas import (
@@ -241,3 +242,38 @@ def test_several_answers_interleave_in_chat_and_messages_tell_the_first(read: Re
         assert (choice.text, [(each.id, each.arguments) for each in choice.tool_calls.values()]) == (text, [call])
     only = fold(read(ANTHROPIC, write(ANTHROPIC.encoder("st_1", 1.0, "m"), deltas)))
     assert (list(only.choices), only.choice().text, len(only.choice().tool_calls)) == ([0], "a1a2", 1)
+
+
+def test_a_citation_of_a_text_to_come_waits_for_it_and_for_no_other() -> None:
+    cited = {"type": "page_location", "n": 1}
+    said: list[Delta] = [TextDelta("a"), Citation(cited, block=1), TextDelta("b")]
+    for more, block in (([], 1), ([TextDelta("c", block=1)], 1)):
+        events = values(frames_of(ANTHROPIC, *said, *more))
+        (at,) = [event["index"] for event in events if event.get("delta", {}).get("type") == "citations_delta"]
+        assert at == block
+
+
+def test_a_signature_that_only_looks_wrapped_is_its_own_vendors(read: Read, write: Write, fold: Fold) -> None:
+    deltas: list[Delta] = [Started(), ReasoningSignature("QUJD", dialect="anthropic"), Finished("stop")]
+    again = fold(read(ANTHROPIC, write(ANTHROPIC.encoder("st_1", 1.0, "m"), deltas))).choice()
+    assert again.signatures == ["QUJD"]
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [
+        ({"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0}}, "u"),
+        ({"url": "u"}, "u"),
+        ({"uri": "u", "title": "t"}, "u"),
+        ({"type": "char_location", "url": "u"}, None),
+        ({"type": "url_citation", "url_citation": "odd"}, None),
+        ({"title": "t"}, None),
+    ],
+)
+def test_citations_of_others_become_search_results(source: dict[str, Any], url: str | None) -> None:
+    made = citation_object(source)
+    if url is None:
+        assert made is source
+    else:
+        assert made.keys() == {"type", "url", "title", "encrypted_index", "cited_text"}
+        assert (made["type"], made["url"]) == ("web_search_result_location", url)

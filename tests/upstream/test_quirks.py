@@ -90,3 +90,28 @@ def test_q14_a_compressed_error_with_status_200(run: Run) -> None:
         assert (asked.failure[0], asked.error.message) == ("failed", "too long")
 
     run(main)
+
+
+def test_q11_a_done_within_a_call_is_not_passed_on_and_the_error_is(run: Run) -> None:
+    """Whoever reads the provider's own bytes would take the marker for a clean end."""
+
+    async def main(rig: Rig) -> None:
+        asked = await asked_of(rig, PLAIN + ENDS["q11 [DONE] within a call"][0], CLOSE)
+        assert asked.failure == ("failed", "truncated")
+        assert chat.DONE not in asked.frames
+        assert asked.stream.log.done_seq is None
+
+    run(main)
+
+
+@pytest.mark.parametrize("arguments", ["", '{"x":1}'])
+def test_q11_a_done_after_whole_calls_is_a_tool_use(run: Run, arguments: str) -> None:
+    async def main(rig: Rig) -> None:
+        call = {**CALL, "function": {"name": "f", "arguments": arguments or "{}"}}
+        body = b"".join([*ANSWER[:3], chat.chunk({"tool_calls": [call]}), chat.DONE])
+        asked = await asked_of(rig, PLAIN + body, CLOSE)
+        terminal = asked.stream.terminal
+        assert terminal is not None
+        assert (terminal.state, terminal.reason) == ("completed", "tool_use")
+
+    run(main)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.dialects.base import Mark
-from tokenwire.dialects.deltas import GENERATED, Failed, Finished, Usage
+from tokenwire.dialects.deltas import GENERATED, Failed, Finished, ToolCallDelta, ToolCallEnded, Usage
 from tokenwire.dialects.transcript import Choice, Transcript
 from tokenwire.engine.framing import parse
 
@@ -61,7 +61,8 @@ class Watch:
                 continue
             mark, deltas = self._look(frame, self._decoder)
             if mark & Mark.DONE:
-                deltas = self._last_words(deltas, frames[: seq - first], frame, held)
+                if begun:
+                    deltas = self._last_words(deltas, frames[: seq - first], frame, held)
                 failed = next((delta for delta in deltas if isinstance(delta, Failed)), None)
                 if failed is not None:  # in the midst of a call (Q11): this end marker would hide it
                     return Seen(frames[: seq - first], marked, failed)
@@ -120,7 +121,9 @@ class Watch:
         the answer ended, that depends on what was plain: whether it was cut within a call, whether it ends in calls."""
         if held.first > 1 or not any(isinstance(delta, Finished) and delta.native_reason is None for delta in deltas):
             return deltas
-        return self._look(frame, self._read(held, before))[1]
+        deltas = self._look(frame, self._read(held, before))[1]
+        # Calls that were plain are none to the fold here.
+        return [delta for delta in deltas if not isinstance(delta, ToolCallDelta | ToolCallEnded)]
 
     def _read(self, held: Log, more: Sequence[bytes]) -> Decoder:
         """A decoder that has seen all of *held*, and *more*."""
