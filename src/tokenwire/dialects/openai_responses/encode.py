@@ -128,7 +128,8 @@ class Encoder:
         if frames:
             ahead = choice.told - told + (choice.scored - scored if scored else 0)
             last = frames[-1]
-            number = self._writer.number = max(self._writer.number + ahead, self._writer.number)
+            events = self._writer.events
+            number = events.number = max(events.number + ahead, events.number)
             frames[-1] = Frame(last.event, f"{last.data.rpartition(':')[0]}:{number - 1}}}")
         return frames
 
@@ -159,7 +160,7 @@ class Encoder:
             response["completed_at"] = None if took is None else int(self._created + took / 1000)
         else:
             response["incomplete_details"] = {"reason": why}
-        return [*frames, writer.event(f"response.{response['status']}", {"response": response})]
+        return [*frames, writer.events.event(f"response.{response['status']}", {"response": response})]
 
     def copy(self) -> Encoder:
         twin = object.__new__(Encoder)
@@ -171,14 +172,17 @@ class Encoder:
     def _begin(self) -> list[Frame]:
         self._begun = True
         said = {"response": self._response}
-        return [self._writer.event(f"response.{kind}", said) for kind in ("created", "in_progress")]
+        return [self._writer.events.event(f"response.{kind}", said) for kind in ("created", "in_progress")]
 
     def _fail(self, terminal: Terminal, reason: str | None = None, native: str | None = None) -> list[Frame]:
         error = error_event(failure_in(terminal, reason, native))
         short = {"code": error["code"], "message": error["message"]}
         response = {**self._response, "status": "failed", "error": short, "output": self._writer.output()}
         response["usage"] = usage_object(self._usage or terminal.usage)
-        return [self._writer.event("error", error), self._writer.event("response.failed", {"response": response})]
+        return [
+            self._writer.events.event("error", error),
+            self._writer.events.event("response.failed", {"response": response}),
+        ]
 
 
 def _entries(content: list[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from tokenwire.dialects.base import Frame
+from tokenwire.dialects.openai_responses.writer_events import Events
 from tokenwire.dialects.openai_responses.writer_parts import Call, Chain, Late, Part, Place, Thought, add_late, unchain
 from tokenwire.dialects.pieces import Pieces
 from tokenwire.errors import LocalProtocolError
@@ -29,26 +30,24 @@ class Writer:
         stream: our stream id; the ids of items are made of it, and of their numbers.
 
     Attributes:
-        number: the sequence number of the next event.
+        events: as they are numbered.
         called: the blocks of all calls.
         refused: whether a refusal was said.
     """
 
     __slots__ = (
-        "_calls", "_closed", "_content", "_late", "_late_here", "_message", "_newest", "_next", "_noted", "_own",
-        "_part", "_places", "_stream", "_thought", "_unplaced", "_unscored", "called", "number", "refused",
+        "_calls", "_content", "_late", "_late_here", "_message", "_newest", "_noted", "_own", "_part", "_places",
+        "_thought", "_unplaced", "_unscored", "called", "events", "refused",
     )  # fmt: skip
 
     def __init__(self, stream: str) -> None:
-        self._stream = stream.removeprefix("st_")
-        self._next = 0
+        self.events = Events(stream)
         self._message: Place | None = None  # the one that is open; `part` is not used
         self._content: list[dict[str, Any]] = []  # its parts that are over
         self._part: Part | None = None  # the one that is not
         self._thought: Thought | None = None
         self._calls: dict[int, Call] = {}  # those that are not whole, by block
         self._own: set[int] = set()  # the blocks of those that no copy shares
-        self._closed: Pieces[tuple[int, dict[str, Any]]] = Pieces()
         self._late: Pieces[Late] = Pieces()  # what was said of items that were over
         self._late_here: Pieces[Late] = Pieces()  # and of parts of the open message that were
         self._places: dict[int, Place] = {}  # of texts, by block: the first
@@ -58,7 +57,6 @@ class Writer:
         self._unscored: Pieces[list[Any]] = Pieces()
         self.called: set[int] = set()
         self.refused = False
-        self.number = 0
 
     @property
     def open(self) -> bool:
@@ -66,24 +64,19 @@ class Writer:
         return bool(self._calls)
 
     def copy(self) -> Writer:
-        twin = Writer(self._stream)
-        twin._next, twin._message, twin._content = self._next, self._message, list(self._content)
+        twin = Writer("")
+        twin.events = self.events.copy()
+        twin._message, twin._content = self._message, list(self._content)
         twin._part = None if self._part is None else self._part.copy()
         twin._thought = None if self._thought is None else self._thought.copy()
         twin._calls = dict(self._calls)
         self._own.clear()
-        twin._closed, twin._late, twin._late_here = self._closed.copy(), self._late.copy(), self._late_here.copy()
+        twin._late, twin._late_here = self._late.copy(), self._late_here.copy()
         twin._places, twin._noted, twin._newest = dict(self._places), dict(self._noted), self._newest
         twin._unplaced = dict(self._unplaced)
         twin._unscored = self._unscored.copy()
-        twin.called, twin.refused, twin.number = set(self.called), self.refused, self.number
+        twin.called, twin.refused = set(self.called), self.refused
         return twin
-
-    def event(self, kind: str, fields: dict[str, Any]) -> Frame:
-        """An event with the next number, which stands last in it."""
-        frame = Frame(kind, _json({"type": kind, **fields, "sequence_number": self.number}).decode())
-        self.number += 1
-        return frame
 
     # ------------------------------------------------------------------ texts
 
@@ -96,8 +89,8 @@ class Writer:
             part = self._part
             assert part is not None
         part.text.append(text)
-        frames.append(Frame(part.event, f"{part.head}{_json(text).decode()}{part.tail}{self.number}}}"))
-        self.number += 1
+        frames.append(Frame(part.event, f"{part.head}{_json(text).decode()}{part.tail}{self.events.number}}}"))
+        self.events.number += 1
         return frames
 
     def cite(self, block: int, source: dict[str, Any]) -> list[Frame]:
@@ -120,7 +113,7 @@ class Writer:
             part.scores.extend(entries)
         else:
             self._add_late(place, "logprobs", entries)
-        return [self.event("response.output_text.delta", {**place.fields(), "delta": "", "logprobs": entries})]
+        return [self.events.event("response.output_text.delta", {**place.fields(), "delta": "", "logprobs": entries})]
 
     def settle(self) -> list[Frame]:
         """What still waits for a text: it belongs to the newest, or to one without words."""
@@ -144,12 +137,12 @@ class Writer:
         message = self._message
         if message is None:
             self._content = []
-            message = self._message = Place(*self._take("msg_"), 0)
+            message = self._message = Place(*self.events.take("msg_"), 0)
             item = {"id": message.id, "type": "message", "status": "in_progress", "content": [], "role": "assistant"}
-            frames.append(self._added(message.output_index, item))
+            frames.append(self.events.added(message.output_index, item))
         place = Place(message.id, message.output_index, len(self._content))
         part = self._part = Part(kind, block, place)
-        frames.append(self.event("response.content_part.added", {**place.fields(), "part": part.object()}))
+        frames.append(self.events.event("response.content_part.added", {**place.fields(), "part": part.object()}))
         if kind == "refusal":
             self.refused = True
             return frames
@@ -169,8 +162,8 @@ class Writer:
         place = part.place.fields()
         said = {"refusal": whole["refusal"]} if part.kind == "refusal" else part.said()
         return [
-            self.event(part.event.replace(".delta", ".done"), {**place, **said}),
-            self.event("response.content_part.done", {**place, "part": whole}),
+            self.events.event(part.event.replace(".delta", ".done"), {**place, **said}),
+            self.events.event("response.content_part.done", {**place, "part": whole}),
         ]
 
     def _note(self, place: Place, source: dict[str, Any]) -> Frame:
@@ -182,7 +175,7 @@ class Writer:
         else:
             self._add_late(place, "annotations", [source])
         fields = {**place.fields(), "annotation_index": index, "annotation": source}
-        return self.event("response.output_text.annotation.added", fields)
+        return self.events.event("response.output_text.annotation.added", fields)
 
     # ------------------------------------------------------------------ thoughts
 
@@ -196,9 +189,9 @@ class Writer:
         if not thought.begun:
             thought.begun = True
             part = {"type": "summary_text", "text": ""}
-            frames.append(self.event("response.reasoning_summary_part.added", {**place, "part": part}))
+            frames.append(self.events.event("response.reasoning_summary_part.added", {**place, "part": part}))
         thought.text.append(text)
-        frames.append(self.event("response.reasoning_summary_text.delta", {**place, "delta": text}))
+        frames.append(self.events.event("response.reasoning_summary_text.delta", {**place, "delta": text}))
         return frames
 
     def sign(self, block: int, signature: str) -> list[Frame]:
@@ -212,18 +205,18 @@ class Writer:
 
     def _begin_thought(self, block: int) -> tuple[list[Frame], Thought]:
         frames = self.close()
-        thought = self._thought = Thought(*self._take("rs_"), block)
-        frames.append(self._added(thought.output_index, {"id": thought.id, "type": "reasoning", "summary": []}))
+        thought = self._thought = Thought(*self.events.take("rs_"), block)
+        frames.append(self.events.added(thought.output_index, {"id": thought.id, "type": "reasoning", "summary": []}))
         return frames, thought
 
     # ------------------------------------------------------------------ calls
 
     def call(self, block: int, call_id: str, name: str) -> list[Frame]:
         frames = self.close()
-        call = self._calls[block] = Call(*self._take("fc_"), call_id, name)
+        call = self._calls[block] = Call(*self.events.take("fc_"), call_id, name)
         self.called.add(block)
         self._own.add(block)
-        return [*frames, self._added(call.output_index, call.object("in_progress"))]
+        return [*frames, self.events.added(call.output_index, call.object("in_progress"))]
 
     def arguments(self, block: int, json: str) -> list[Frame]:
         """A fragment of a call's arguments; nothing if the call is over.
@@ -239,7 +232,7 @@ class Writer:
             self._own.add(block)
         call.text.append(json)
         call.empty = call.empty and not json
-        return [self.event("response.function_call_arguments.delta", {**call.place(), "delta": json})]
+        return [self.events.event("response.function_call_arguments.delta", {**call.place(), "delta": json})]
 
     def end_call(self, block: int) -> list[Frame]:
         """The call is whole. One without arguments has an empty object: other dialects end it without any.
@@ -254,8 +247,8 @@ class Writer:
         call = self._calls.pop(block)
         item = call.object("completed")
         done = {**call.place(), "arguments": item["arguments"], "name": call.name}
-        frames.append(self.event("response.function_call_arguments.done", done))
-        return [*frames, self._done(call.output_index, item)]
+        frames.append(self.events.event("response.function_call_arguments.done", done))
+        return [*frames, self.events.done(call.output_index, item)]
 
     def _over(self, block: int) -> list[Frame]:
         if block not in self.called:
@@ -271,7 +264,7 @@ class Writer:
             message, self._message = self._message, None
             item = self._message_object(message, status)
             self._late_here = Pieces()
-            return [*frames, self._done(message.output_index, item)]
+            return [*frames, self.events.done(message.output_index, item)]
         if (thought := self._thought) is not None:
             self._thought = None
             item = thought.object(status)
@@ -280,14 +273,14 @@ class Writer:
                 place = {"item_id": thought.id, "output_index": thought.output_index, "summary_index": 0}
                 part = item["summary"][0]
                 text = {**place, "text": part["text"]}
-                frames.append(self.event("response.reasoning_summary_text.done", text))
-                frames.append(self.event("response.reasoning_summary_part.done", {**place, "part": part}))
-            return [*frames, self._done(thought.output_index, item)]
+                frames.append(self.events.event("response.reasoning_summary_text.done", text))
+                frames.append(self.events.event("response.reasoning_summary_part.done", {**place, "part": part}))
+            return [*frames, self.events.done(thought.output_index, item)]
         return []
 
     def output(self) -> list[dict[str, Any]]:
         """All items, in order. What is open is incomplete."""
-        items = dict(self._closed.items())
+        items = dict(self.events.closed.items())
         for call in self._calls.values():
             items[call.output_index] = call.object("incomplete")
         if self._message is not None:
@@ -308,16 +301,3 @@ class Writer:
         message = self._message
         here = message is not None and message.output_index == place.output_index
         (self._late_here if here else self._late).append((place, member, values))
-
-    def _take(self, kind: str) -> tuple[str, int]:
-        """Id and place of a new item."""
-        index = self._next
-        self._next += 1
-        return f"{kind}{self._stream}{index:04x}", index
-
-    def _added(self, index: int, item: dict[str, Any]) -> Frame:
-        return self.event("response.output_item.added", {"output_index": index, "item": item})
-
-    def _done(self, index: int, item: dict[str, Any]) -> Frame:
-        self._closed.append((index, item))
-        return self.event("response.output_item.done", {"output_index": index, "item": item})
