@@ -45,6 +45,8 @@ class Relay:
     """The model to ask for in each dialect that it speaks."""
     native: bool = False
     """Whether it has tokenwire's own routes (start and follow)."""
+    translates: bool = False
+    """Whether it answers clients of one dialect from an upstream of the other."""
     tls: bool = False
     """Whether it can be told to reach its provider by TLS, with ``{scheme}`` and a line of its own."""
     slow: bool = False
@@ -103,6 +105,7 @@ def _tokenwire(name: str, title: str, *, store: str = "memory://", headers: tupl
         headers=headers,
         models={"chat": "lab/gpt-4o", "messages": "lab/claude-sonnet-4-5"},
         native=True,
+        translates=True,
         tls=True,
     )
 

@@ -14,6 +14,7 @@ from bench.relays import DIRECT, Relay
 from bench.report import Section, number, pair
 
 if TYPE_CHECKING:
+    from bench.relays import Dialect
     from bench.rig import Line
     from bench.session import Session
 
@@ -130,14 +131,14 @@ class Measurement:
     """Cores that upstream and load generator used: where these are all, the harness is what is measured."""
 
 
-def run_work(line: Line, work: Work, session: Session) -> Measurement:
-    """Run *work* once over *line*."""
+def run_work(line: Line, work: Work, dialect: Dialect) -> Measurement:
+    """Run *work* once over *line*, with clients of *dialect*."""
     passes = 1 if line.relay.slow and work.heavy else work.passes
     load = Load(
         streams=work.streams * passes,
         concurrency=work.streams,
         expect=work.pace.tokens,
-        **line.post(work.pace, session.dialect),
+        **line.post(work.pace, dialect),
     )
     idle = peak = line.pss_kib()
     sampled = time.monotonic()
@@ -205,7 +206,11 @@ def run(session: Session, work: Work) -> Section:
     turns: dict[str, dict[int, Measurement]] = {relay.name: {} for relay in relays}
     for turn, relay in session.turns(relays, heavy=work.heavy):
         found = session.measure(
-            relay, lambda line: run_work(line, work, session), shape=work.shape, dialect=session.dialect, tls=work.tls
+            relay,
+            lambda line: run_work(line, work, session.dialect),
+            shape=work.shape,
+            dialect=session.dialect,
+            tls=work.tls,
         )
         if found is not None:
             turns[relay.name][turn] = found

@@ -41,7 +41,8 @@ def test_scenarios_keep_their_order_and_come_once() -> None:
 
 def test_all_scenarios_are_all() -> None:
     everything = cli.parse(["--scenario", "all"]).scenarios
-    assert set(everything) == {*streams.works(quick=False), "cancel", "tls-cancel", "memory", "fanout", "capacity"}
+    extra = {"cancel", "tls-cancel", "memory", "fanout", "capacity", "translate"}
+    assert set(everything) == {*streams.works(quick=False), *extra}
 
 
 def test_relays_and_a_stranger_beside_them() -> None:

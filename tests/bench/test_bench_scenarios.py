@@ -13,7 +13,7 @@ from bench.rig import Line, RelayFailedError, open_line
 from bench.session import Session
 from bench.toolchain import MissingProgramError, Programs
 
-from bench import cancel, capacity, fanout, memory, relays, streams
+from bench import cancel, capacity, fanout, memory, relays, streams, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +112,25 @@ def test_a_relay_without_the_dialect_has_no_row() -> None:
     session = canned("nginx", "tutorial", rounds=1, nginx=[turn(10.0)], tutorial=[turn(200.0)])
     session.dialect = "messages"
     assert len(streams.run(session, streams.works(quick=True)["live"]).rows) == 1
+
+
+def test_a_translated_token_is_compared_with_one_that_was_passed_on_in_the_same_process() -> None:
+    rounds = [
+        {"chat": turn(10.0), "messages": turn(12.0)},
+        {"messages": turn(30.0, broken=2, why="404"), "chat": turn(20.0)},
+    ]
+    session = canned("nginx", "tokenwire", "tokenwire-ids", rounds=2, tokenwire=[*rounds, *rounds])
+    section = translate.run(session)
+    assert [row[1:5] for row in section.rows] == [
+        ["chat", "chat", "15.0", "1.00"],
+        ["chat", "messages", "21.0", "1.35"],
+        ["messages", "messages", "21.0", "1.00"],
+        ["messages", "chat", "15.0", "0.75"],
+    ]
+    assert section.rows[1][-1] == "2"
+    assert section.notes[1] == "tokenwire, messages of chat: first broken stream: 404"
+    assert section.data[1]["ratio_to_passed_on"] == pytest.approx(1.35)
+    assert translate.run(canned("tokenwire", rounds=1)).rows == []
 
 
 def test_leavings_are_matched_by_tag() -> None:
@@ -221,11 +240,22 @@ def test_a_short_work(direct: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     work = streams.Work(
         name="x", title="x", shape="live", streams=2, pace=Pace(tokens=5, gap_us=1_000, first_ms=1), passes=2
     )
-    found = streams.run_work(direct, work, canned("direct"))
+    found = streams.run_work(direct, work, "chat")
     assert (found.tokens, found.lost, found.broken, found.unfinished) == (20, 0, 0, 0)
     assert found.cpu_us_per_token is None
     assert found.delay_p50_us is not None
     assert found.added_ttft_p99_us is None
+
+
+def test_a_short_translation(direct: Line) -> None:
+    """The upstream speaks both dialects: what is asked by which path is told apart."""
+    pace = Pace(tokens=5, gap_us=1_000, first_ms=1)
+    work = replace(translate.work_of(quick=True), streams=2, pace=pace)
+    found = translate.both(direct, work, ("messages", "chat"))
+    assert [(dialect, measured.tokens, measured.broken) for dialect, measured in found.items()] == [
+        ("messages", 10, 0),
+        ("chat", 10, 0),
+    ]
 
 
 def test_one_follower_a_stream_at_the_direct_line(direct: Line) -> None:

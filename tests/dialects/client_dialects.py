@@ -32,17 +32,25 @@ from tokenwire.wire import sse
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CHAT = ("openai-chat", "azure", "groq", "vllm", "llamacpp", "openrouter", "deepseek", "mistral", "xai")
 
+#: The folders of recordings -> the dialect that they are in.
+FOLDERS = {
+    **dict.fromkeys(CHAT, "openai.chat"),
+    "anthropic": "anthropic",
+    "gemini": "gemini",
+    "openai-responses": "openai.responses",
+}
+
 
 def recorded() -> list[str]:
-    """All recorded streams of the dialects that are decoded by now, as ``folder/name.sse``."""
-    paths = [path for folder in (*CHAT, "anthropic") for path in (FIXTURES / folder).glob("*.sse")]
+    """All recorded streams of the dialects that there are, as ``folder/name.sse``."""
+    folders = [folder for folder, name in FOLDERS.items() if name in dialects.names()]
+    paths = [path for folder in folders for path in (FIXTURES / folder).glob("*.sse")]
     return sorted(str(path.relative_to(FIXTURES)) for path in paths)
 
 
 def deltas_of(case: str) -> list[Delta]:
     """The deltas of a recorded stream."""
-    dialect = dialects.get("anthropic" if case.startswith("anthropic/") else "openai.chat")
-    return read(dialect, (FIXTURES / case).read_bytes())
+    return read(dialects.get(FOLDERS[case.partition("/")[0]]), (FIXTURES / case).read_bytes())
 
 
 def read(dialect: Dialect, body: bytes) -> list[Delta]:

@@ -238,6 +238,7 @@ def test_parts_that_only_gemini_knows_are_foreign() -> None:
         ({"contents": [], "toolConfig": {"functionCallingConfig": {"allowedFunctionNames": [1]}}},
          "toolConfig.functionCallingConfig.allowedFunctionNames"),
         ({"contents": [], "systemInstruction": {"parts": [{}]}}, "systemInstruction.parts.0"),
+        ({"contents": [], "labels": 1}, "labels"), ({"contents": [], "serviceTier": 1}, "serviceTier"),
     ],
 )  # fmt: skip
 def test_what_is_not_as_it_must_be_is_refused_by_name(body: Any, param: str) -> None:
@@ -252,6 +253,40 @@ def test_the_body_goes_on_as_it_came() -> None:
     assert (request.model, request.stream, request.include_usage) == ("m", True, True)
     sent = rewrite(request, model="other")
     assert sent == b'{"contents":[ {"parts":[{"text":"\\ud83c 1.0"}]} ],"generation_config":{"topK":1e0}}'
+
+
+def test_settings_that_say_nothing_say_nothing() -> None:
+    prompt = read({
+        "contents": [], "systemInstruction": "x", "labels": {}, "serviceTier": None,
+        "generationConfig": {
+            "responseMimeType": "application/json", "responseModalities": ["TEXT"], "responseLogprobs": False,
+            "logprobs": 3, "thinkingConfig": {"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"},
+        },
+        "toolConfig": {"functionCallingConfig": {"mode": "MODE_UNSPECIFIED"}},
+    })  # fmt: skip
+    assert prompt.turns[0].parts == [Said(text="x", where="systemInstruction")]
+    assert (prompt.reasoning, prompt.logprobs, prompt.tool_choice, prompt.metadata) == (None, None, None, None)
+    assert prompt.output is not None
+    assert prompt.output.schema is None
+
+
+def test_what_others_have_under_another_name_is_read() -> None:
+    prompt = read({"contents": [], "labels": {"run": "7"}, "serviceTier": "flex"})
+    assert (prompt.metadata, prompt.service_tier) == ({"run": "7"}, "flex")
+
+
+def test_schemas_in_every_corner() -> None:
+    schema = {
+        "type": "OBJECT", "nullable": True, "enum": ["a"], "defs": {"x": {"type": "TYPE_UNSPECIFIED"}}, "example": 1,
+        "additionalProperties": True, "items": {"ref": "#/$defs/x"}, "prefixItems": [{"type": "NUMBER"}],
+        "minItems": "2", "maxItems": 3, "properties": {"p": {"anyOf": [{"type": "STRING"}], "nullable": True}},
+    }  # fmt: skip
+    declared = read({"contents": [], "tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]})
+    assert declared.tools[0].parameters == {
+        "type": ["object", "null"], "enum": ["a", None], "$defs": {"x": {}}, "additionalProperties": True,
+        "items": {"$ref": "#/$defs/x"}, "prefixItems": [{"type": "number"}], "minItems": 2, "maxItems": 3,
+        "properties": {"p": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
+    }  # fmt: skip
 
 
 def test_a_long_history_costs_what_it_is() -> None:

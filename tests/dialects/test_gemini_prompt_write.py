@@ -102,6 +102,8 @@ def test_signatures_go_back_to_their_makers_only() -> None:
     body = write(conversation(own, signed="c2ln", dialect="gemini"))
     assert signatures(body) == ["c2ln", None]
     assert body["contents"][1]["parts"][1] == {"text": "", "thoughtSignature": "MQ=="}
+    torn = Prompt(turns=[Turn(role="assistant", parts=[Call(id="a", name="f", arguments='{"a')])])
+    assert write(torn)["contents"][0]["parts"][0]["functionCall"]["args"] == {"INVALID_JSON": '{"a'}
     behind = conversation()
     behind.turns[2].parts.insert(1, Thought(signature="MQ==", dialect="gemini"))
     assert signatures(write(behind)) == ["MQ==", None]

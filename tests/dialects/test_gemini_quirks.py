@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.dialects.deltas import (
@@ -179,6 +179,24 @@ def test_grounding_without_sources_is_passed_on_whole() -> None:
     assert kept.data == {"candidates": [{"index": 0, "groundingMetadata": found}]}
 
 
+def test_a_source_of_an_unknown_kind_is_still_one() -> None:
+    found = {"groundingChunks": [{"future": {"uri": "https://a.example"}}, 7]}
+    (cited,) = [each for each in read(text("a", groundingMetadata=found), STOP) if isinstance(each, Citation)]
+    assert cited.data["groundingChunk"] == found["groundingChunks"][0]
+
+
+def test_an_id_that_comes_late_is_told_late() -> None:
+    decoder = Decoder()
+    for value in (text("a"), {"modelVersion": "m", "responseId": "r"}):
+        last = decoder.feed(sse.Event(data=json.dumps(value)))
+    assert last == [Started("r", "m")]
+
+
+def test_a_prompt_blocked_after_the_end_changes_nothing() -> None:
+    deltas = read(text("a"), STOP, {"promptFeedback": {"blockReason": "SAFETY"}, "modelStatus": {"stage": "x"}})
+    assert deltas == [TextDelta("a"), STOPPED, Opaque("gemini", {"modelStatus": {"stage": "x"}})]
+
+
 @pytest.mark.parametrize("name", ["citations", "citationSources"])
 def test_quoted_sources_are_told_once(name: str) -> None:
     quote = {"startIndex": 0, "endIndex": 4, "uri": "https://a.example", "license": "mit"}
@@ -344,6 +362,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(json_values, max_size=4), st.lists(json_values, max_size=3))
 def test_nothing_that_is_said_raises(values: list[Any], parts: list[Any]) -> None:
     decoder, fold, encoder = Decoder(), Transcript(), DIALECT.encoder("st_1", 1.0, "m")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenwire.dialects.base import Mark
@@ -82,6 +82,7 @@ def test_what_google_genai_would_not_raise_is_replaced(wire: bytes, mark: int) -
     assert scan(wire) == mark
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([b"", b"data: ", b"event: error\ndata: "]))
 def test_nothing_raises(data: bytes, before: bytes) -> None:
     for wire in (before + data, before + data + b"\n\n"):
@@ -99,6 +100,7 @@ parts = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(
     st.lists(parts, max_size=3),
     st.sampled_from([None, "", "STOP", "OTHER", "FINISH_REASON_UNSPECIFIED"]),

@@ -275,7 +275,7 @@ def _tail(encoder: Encoder, deltas: list[Delta]) -> list[Frame]:
 
 
 @given(st.lists(_PIECES, max_size=12).map(_with_calls), st.integers(0, 12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_whoever_joins_anywhere_goes_on_with_the_same_events(deltas: list[Delta], at: int) -> None:
     live, late, fold = encoder(), encoder(), Transcript()
     for delta in deltas[:at]:
@@ -289,11 +289,6 @@ def test_whoever_joins_anywhere_goes_on_with_the_same_events(deltas: list[Delta]
     numbers = [json.loads(frame.data)["sequence_number"] for frame in prefix + tail]
     assert numbers == sorted(set(numbers))
     ends = [json.loads(each.close(DONE)[-1].data) for each in (live, late)]
-    assert ends[0]["sequence_number"] == ends[1]["sequence_number"]
-    for end in ends:  # where sources of one block stand in several messages, they may stand in another of these
-        for item in end["response"]["output"]:
-            for part in item.get("content", ()):
-                part.pop("annotations", None)
     assert ends[0] == ends[1]
 
 

@@ -94,6 +94,8 @@ def test_proofs_of_calls_are_told_once() -> None:
     told = {"type": "message-metadata", "messageMetadata": {"signatures": {"t": "s", "unknown": "s"}}}
     deltas = deltas_of({"type": "tool-input-start", "toolCallId": "t", "toolName": "f"}, told, told)
     assert deltas == [ToolCallStarted("t", "f"), ReasoningSignature("s")]
+    early = deltas_of(told, {"type": "tool-input-available", "toolCallId": "t", "toolName": "f", "input": {}})
+    assert early == [ToolCallStarted("t", "f"), ReasoningSignature("s"), ToolCallDelta("{}"), ToolCallEnded()]
 
 
 def test_answers_of_anything_else_are_failures() -> None:

@@ -187,7 +187,10 @@ def test_proofs_stand_with_what_they_prove() -> None:
 def test_sources_come_at_the_end_with_the_vendors_own_object() -> None:
     cited = {"type": "page_location", "document_title": "Birds", "cited_text": "x"}
     chat = {"type": "url_citation", "url_citation": {"url": "https://a.b/c", "title": "C"}}
-    parts = inner(TextDelta("a"), Citation(cited), Citation(chat), Citation({"uri": "https://d.e"}), Citation({}))[3:]
+    web = {"web": {"uri": "https://f.g", "title": "F"}}  # Gemini's
+    parts = inner(
+        TextDelta("a"), Citation(cited), Citation(chat), Citation({"uri": "https://d.e"}), Citation({}), Citation(web)
+    )[3:]
     ours = [part.pop("providerMetadata") for part in parts]
     assert ours[1] == {"tokenwire": {"citation": chat}}
     assert parts == [
@@ -195,6 +198,7 @@ def test_sources_come_at_the_end_with_the_vendors_own_object() -> None:
         {"type": "source-url", "sourceId": "source-1", "url": "https://a.b/c", "title": "C"},
         {"type": "source-url", "sourceId": "source-2", "url": "https://d.e"},
         {"type": "source-document", "sourceId": "source-3", "mediaType": "text/plain", "title": "document"},
+        {"type": "source-url", "sourceId": "source-4", "url": "https://f.g", "title": "F"},
     ]
 
 
@@ -358,3 +362,37 @@ FIRST: dict[str, set[str]] = {
 def test_version_5_is_told_nothing_that_its_first_release_fails_on(deltas: list[Delta], state: Any) -> None:
     for part in parts_of(*deltas, terminal=Terminal(state)):
         assert part == "[DONE]" or part.keys() - {"type"} <= FIRST[part["type"]]
+
+
+def test_results_are_told_again_without_running_their_calls() -> None:
+    call = {"type": "dynamic-tool", "toolName": "f", "toolCallId": "t", "input": {"a": 1}}
+    source = {"type": "source-url", "sourceId": "s", "url": "https://a.b"}
+    parts = [
+        {"type": "step-start"}, {**call, "state": "output-available", "output": 2},
+        {**call, "state": "output-error", "errorText": "no"}, source,
+    ]  # fmt: skip
+    start = {"type": "tool-input-start", "toolCallId": "t", "toolName": "f", "dynamic": True}
+    pieces = {"type": "tool-input-delta", "toolCallId": "t", "inputTextDelta": '{"a": 1}'}
+    told = told_again({"parts": parts, "metadata": {"mine": 1}}, 5)
+    assert [json.loads(frame.data) for frame in told] == [
+        {"type": "start-step"},
+        start, pieces, {"type": "tool-output-available", "toolCallId": "t", "output": 2, "dynamic": True},
+        start, pieces, {"type": "tool-output-error", "toolCallId": "t", "errorText": "no", "dynamic": True},
+        source,
+        {"type": "message-metadata", "messageMetadata": {"mine": 1}},
+    ]  # fmt: skip
+
+
+def test_a_prefix_starts_anew_and_tells_a_broken_call_from_its_beginning() -> None:
+    """An encoder that is given a prefix forgets what it was fed."""
+    made = DIALECT.encoder("st_1", 1.0, "m")
+    for delta in (*CALL, TextDelta("x"), Citation({"url": "y"}), Usage(input=1)):
+        made.feed(delta)
+    fold = fold_of([TextDelta("a"), ToolCallStarted("t", "f", block=1), ToolCallDelta("{", block=1)])
+    fold.apply(ToolCallEnded(block=1))
+    again = [json.loads(frame.data)["type"] for frame in made.prefix(fold)]
+    assert again[2:] == [  # its end is the only news of a broken call: then it must have begun
+        "text-start", "text-delta", "text-end", "tool-input-start", "tool-input-delta", "tool-output-error",
+    ]  # fmt: skip
+    assert made.feed(ToolCallDelta("late", block=1)) == []
+    assert [json.loads(frame.data)["type"] for frame in made.close(DONE)[:-1]] == ["finish-step", "finish"]

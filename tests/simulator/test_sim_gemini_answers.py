@@ -129,6 +129,9 @@ def test_googles_schemas_become_json_schemas() -> None:
         "anyOf": [{"type": "string"}, {"type": "null"}]
     }
     assert json_schema(True) is True
+    for order in (["b", {}, "z"], 5):
+        found = json_schema({"properties": {"a": {}, "b": {}}, "propertyOrdering": order})
+        assert set(found["properties"]) == {"a", "b"}
 
 
 def test_a_limit_counts_thoughts_as_well(whole: Any) -> None:

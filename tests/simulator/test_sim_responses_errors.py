@@ -67,6 +67,8 @@ def part(kind: str, role: str = "user") -> Any:
             "tools", "invalid_function_parameters", "Invalid schema in 'tools': ",
         ),
         ({"tool_choice": "required"}, "tool_choice", None, "Tool choice 'required' must be specified with 'tools'"),
+        ({"input": []}, "input", "missing_required_parameter", "Missing required parameter: 'input'."),
+        ({"tool_choice": {"type": "allowed_tools", "tools": 5}}, "tool_choice.tools", "invalid_type", "Invalid type"),
         ({"tool_choice": "any"}, "tool_choice", "invalid_value", "Invalid value for 'tool_choice'"),
         ({"tool_choice": {"type": "function", "name": "g"}}, "tool_choice", None, "Tool choice 'function' not found"),
         (
@@ -140,6 +142,7 @@ def test_answers_of_other_vendors_are_refused(respond: Respond, response: Respon
         ("PUT", "/v1/responses/resp_1", 405),
         ("GET", "/v1/responses/resp_1/cancel", 405),
         ("GET", "/v1/responses/", 405),
+        ("GET", "/v1/responsesx", 404),
         ("GET", "/v1/responses/resp_1", 404),
         ("GET", "/v1/responses/resp_1?stream=true", 404),
         ("DELETE", "/v1/responses/resp_1", 404),

@@ -126,6 +126,7 @@ def test_faults_strike_the_rest_as_well(talk: Any, response: Response) -> None:
         assert failed.messages[-1]["type"] == "response.failed"
         assert numbers(failed) == [7, 8, 9, 10]
         assert (await send(None, {"x-sim-fault": "429"}, path=path)).status == 429
+        assert (await send(None, {"x-sim-fault": "pings"}, path=path)).status == 400
         assert (await send(None, {"x-sim-fault": "error-before"}, path=f"/{name}")).status == 500
         assert b"nonsense" in (await send(None, {"x-sim-fault": "nonsense"}, path=path)).body
 
@@ -143,7 +144,7 @@ def test_an_error_in_the_background_has_its_number(talk: Any, response: Response
 
 def test_a_response_in_the_background_follows_the_clock(talk: Any, response: Response) -> None:
     async def scenario(send: Any) -> None:
-        slow = {"x-sim-interval-ms": "30", "x-sim-tokens": "8", "x-sim-ttft-ms": "100"}
+        slow = {"x-sim-interval-ms": "90", "x-sim-tokens": "8", "x-sim-ttft-ms": "100"}
         opened = json.loads((await send(response("hi", background=True, stream=False), slow)).body)
         assert (opened["status"], opened["output"], opened["usage"]) == ("queued", [], None)
         seen = [opened["status"]]
@@ -156,7 +157,7 @@ def test_a_response_in_the_background_follows_the_clock(talk: Any, response: Res
 
 def test_the_rest_comes_at_its_own_times(talk: Any, response: Response) -> None:
     async def scenario(send: Any) -> None:
-        slow = {"x-sim-interval-ms": "20", "x-sim-tokens": "12", "x-sim-ttft-ms": "0"}
+        slow = {"x-sim-interval-ms": "50", "x-sim-tokens": "12", "x-sim-ttft-ms": "0"}
         opened = json.loads((await send(response("hi", background=True, stream=False), slow)).body)
         begun = asyncio.get_running_loop().time()
         rest = await send(path=f"/{opened['id']}?stream=true")

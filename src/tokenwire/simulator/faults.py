@@ -54,14 +54,14 @@ TABLE: tuple[Spec, ...] = (
         1000,
         "head",
         True,
-        "429 with retry-after (rounded up to seconds) and retry-after-ms: N; RetryInfo (Gemini)",
+        "429 with retry-after (rounded up to seconds) and retry-after-ms: N",
     ),
     Spec(
         "overloaded",
         None,
         "head",
         True,
-        "the vendor's overload: 503 with retry-after (OpenAI), 529 (Anthropic), 503 (Gemini)",
+        "the vendor's overload: 503 (OpenAI, with retry-after; Gemini), 529 (Anthropic)",
     ),
     Spec("edge", 502, "head", True, "HTTP error with status N and an HTML page, as from a proxy at the edge"),
     Spec("html", None, "head", True, "200 with an HTML page"),
@@ -90,7 +90,7 @@ TABLE: tuple[Spec, ...] = (
         5,
         "middle",
         False,
-        "the same otherwise framed: with an `event:` line (Chat), without, bare JSON (Gemini)",
+        "the same otherwise framed: with an `event:` line (Chat), without; bare (Gemini)",
     ),
     Spec("overloaded-mid", 5, "middle", False, "the same with the error for overload"),
     Spec("limited-mid", 5, "middle", False, "the same with the error for a rate limit"),
@@ -112,7 +112,7 @@ TABLE: tuple[Spec, ...] = (
         1,
         "shape",
         False,
-        "before every Nth event one that says nothing: a comment (Chat), a ping, keepalive …",
+        "before every Nth event one that says nothing: a comment (Chat), a ping, …",
         False,
     ),
     Spec("crlf", None, "shape", False, "lines end in CR LF", False),
@@ -194,7 +194,8 @@ _USAGE = f"""\
 As model {MODEL_PREFIX}NAME or {MODEL_PREFIX}NAME-N, as header X-Sim-Fault: NAME[-N], or as metadata x-sim-fault.
 -xT at the end: only the first T tries of a request fail. k is N, and counts generated tokens; a fault after k tokens
 never comes in a shorter answer. Without `stream` those with * do the same to the single JSON body, those that are an
-error in the stream become HTTP 500, and the others, which are about events, do nothing.
+error in the stream become HTTP 500, and the others, which are about events, do nothing. Gemini gives its advice to wait
+in the body (RetryInfo), and refuses faults that are about what its stream does not have.
 """
 
 

@@ -42,11 +42,10 @@ def read(request: GenerateRequest) -> Prompt:
     _tool_config(body.inner("toolConfig"), prompt)
     _generation(body.inner("generationConfig"), prompt)
     labels = body.take("labels")
-    if isinstance(labels, dict) and labels:
-        prompt.metadata, prompt.where["metadata"] = labels, "labels"
-    tier = body.take("serviceTier")
-    if isinstance(tier, str):
-        prompt.service_tier, prompt.where["service_tier"] = tier, "serviceTier"
+    if labels is not None and not isinstance(labels, dict):
+        raise body.wrong("labels", "an object")
+    prompt.metadata, prompt.where["metadata"] = labels or None, "labels"
+    prompt.service_tier, prompt.where["service_tier"] = body.text("serviceTier"), "serviceTier"
     prompt.rest.update(body.rest())
     return prompt
 

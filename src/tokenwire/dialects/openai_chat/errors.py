@@ -81,7 +81,10 @@ def find_error(value: Any) -> Any:
 def failed(error: Any, status: int | None = None) -> Failed:
     """*error*, as ``find_error`` gave it, in our words. *status*: of the HTTP answer, where that said it failed."""
     fields = error if isinstance(error, dict) else {"message": error}
-    words = [word for name in ("code", "type", "status") if (word := _word(fields.get(name))) is not None]
+    details = fields.get("details")
+    told = [details.get("error_code")] if isinstance(details, dict) else []  # Anthropic's word for programs
+    told += [fields.get(name) for name in ("code", "type", "status")]
+    words = [word for value in told if (word := _word(value)) is not None]
     status = _status(fields, words) if status is None else status
     ours = _WORD_OF_STATUS.get(status or 0, "server_error" if (status or 0) >= 500 else "upstream_error")
     code = words[0] if words else ours

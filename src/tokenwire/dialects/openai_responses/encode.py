@@ -196,7 +196,7 @@ def _in_place(choice: Choice, fold: Transcript) -> Iterator[Delta]:
     """The deltas of the first choice, each text with its sources and log-probabilities behind it."""
     deltas = [delta for delta in fold.deltas() if not isinstance(delta, Usage | Failed | Opaque) and not delta.choice]
     texts = [delta for delta in deltas if isinstance(delta, TextDelta)]
-    last = {delta.block: delta for delta in texts}
+    first = {delta.block: delta for delta in reversed(texts)}
     sources: dict[int, list[Citation]] = {}
     for citation in choice.citations:
         sources.setdefault(citation.block, []).append(citation)
@@ -204,13 +204,13 @@ def _in_place(choice: Choice, fold: Transcript) -> Iterator[Delta]:
     scores = found.content or [] if found is not None else []
     for delta in deltas:
         if isinstance(delta, Citation):
-            if delta.block not in last:
+            if delta.block not in first:
                 yield delta
         elif not isinstance(delta, Logprobs):
             yield delta
         if not isinstance(delta, TextDelta):
             continue
-        if last[delta.block] is delta:
+        if first[delta.block] is delta:
             yield from sources.get(delta.block, ())
         count = len(scores) if delta is texts[-1] else _tokens_of(delta.text, scores)
         if count:

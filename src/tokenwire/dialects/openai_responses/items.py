@@ -32,6 +32,8 @@ NAME: Final = "openai.responses"
 #: A text of an item: those of messages, of thoughts, and a call's arguments.
 Kind: TypeAlias = Literal["text", "refusal", "summary", "thought", "arguments"]
 
+_Key: TypeAlias = tuple[Kind, int]
+
 #: What stands between two parts of one thought: they are paragraphs.
 _PARAGRAPH: Final = "\n\n"
 
@@ -67,6 +69,11 @@ class Run:
         self._held.clear()
         return self.add(full[had:], False)
 
+    @property
+    def half(self) -> bool:
+        """Whether it ends in half a character."""
+        return bool(self._held)
+
     def flush(self) -> str:
         """Half a character whose other half can no longer come."""
         return "\ufffd" if self._held.pop("", None) else ""
@@ -84,12 +91,12 @@ class Item:
     Attributes:
         type: as the provider has it.
         name: an id under which the provider may name it again: a call's ``call_id``, else its own.
-        sealed: it is over, and copies of the decoder share it: who changes it, must copy it first.
+        sealed: the provider said that it is over.
         ended: of a call: its arguments are whole.
         cut: of a call: the provider says that they never will be.
     """
 
-    __slots__ = ("_balance", "_block", "_last", "_runs", "_signed", "cut", "ended", "name", "sealed", "type")
+    __slots__ = ("_balance", "_block", "_last", "_own", "_runs", "_signed", "cut", "ended", "name", "sealed", "type")
 
     def __init__(self, type: str, name: str | None) -> None:
         self.type = type
@@ -97,17 +104,19 @@ class Item:
         self.sealed = False
         self.ended = False
         self.cut = False
-        self._runs: dict[tuple[Kind, int], Run] = {}
+        self._runs: dict[_Key, Run] = {}
+        self._own: set[_Key] = set()  # the runs that no copy shares
         self._block: int | None = None  # of a thought or a call, which have but one
-        self._last: Run | None = None  # the part of a thought that has the word
+        self._last: _Key | None = None  # the part of a thought that has the word
         self._signed = False
         self._balance = Balance() if type == "function_call" else None
 
     def copy(self) -> Item:
         twin = Item(self.type, self.name)
-        twin.ended, twin.cut, twin._block, twin._signed = self.ended, self.cut, self._block, self._signed
-        twin._runs = {key: run.copy() for key, run in self._runs.items()}
-        twin._last = next((twin._runs[key] for key, run in self._runs.items() if run is self._last), None)
+        twin.sealed, twin.ended, twin.cut = self.sealed, self.ended, self.cut
+        twin._block, twin._last, twin._signed = self._block, self._last, self._signed
+        twin._runs = dict(self._runs)
+        self._own.clear()
         twin._balance = None if self._balance is None else self._balance.copy()
         return twin
 
@@ -115,17 +124,19 @@ class Item:
         """A delta of one text."""
         if isinstance(text, str) and text:
             run = self._run(kind, part, blocks)
-            self._tell(kind, run, run.add(text, torn), out)
+            self._tell((kind, part), run, run.add(text, torn), out)
 
     def fill(self, kind: Kind, part: int, text: Any, blocks: Blocks, out: list[Delta]) -> None:
         """The whole of one text."""
         if isinstance(text, str) and text:
             run = self._run(kind, part, blocks)
-            self._tell(kind, run, run.missing(text), out)
+            self._tell((kind, part), run, run.missing(text), out)
 
     def flush(self, out: list[Delta]) -> None:
-        for (kind, _), run in self._runs.items():
-            self._tell(kind, run, run.flush(), out)
+        """Half characters whose other half can no longer come."""
+        for key in [key for key, run in self._runs.items() if run.half]:
+            run = self._runs[key] = self._runs[key].copy()
+            self._tell(key, run, run.flush(), out)
 
     def cite(self, part: int, source: Any, blocks: Blocks, out: list[Delta]) -> None:
         if isinstance(source, dict):
@@ -197,18 +208,25 @@ class Item:
             out.append(ReasoningSignature(signature, 0, self._block, NAME))
 
     def _run(self, kind: Kind, part: int, blocks: Blocks) -> Run:
-        run = self._runs.get((kind, part))
-        if run is None:
-            if kind in ("text", "refusal"):
-                block = blocks.fresh()
-            else:
-                block = self._block = blocks.fresh() if self._block is None else self._block
-            run = self._runs[kind, part] = Run(block)
+        key = kind, part
+        run = self._runs.get(key)
+        if run is not None and key in self._own:
+            return run
+        if run is not None:
+            run = run.copy()
+        elif kind in ("text", "refusal"):
+            run = Run(blocks.fresh())
+        else:
+            self._block = blocks.fresh() if self._block is None else self._block
+            run = Run(self._block)
+        self._runs[key] = run
+        self._own.add(key)
         return run
 
-    def _tell(self, kind: Kind, run: Run, text: str, out: list[Delta]) -> None:
+    def _tell(self, key: _Key, run: Run, text: str, out: list[Delta]) -> None:
         if not text:
             return
+        kind = key[0]
         if kind == "text":
             out.append(TextDelta(text, 0, run.block))
         elif kind == "refusal":
@@ -218,7 +236,7 @@ class Item:
             self._balance.feed(text)
             out.append(ToolCallDelta(text, 0, run.block))
         else:
-            if self._last is not None and self._last is not run:
+            if self._last not in (None, key):
                 text = _PARAGRAPH + text
-            self._last = run
+            self._last = key
             out.append(ReasoningDelta(text, 0, run.block))

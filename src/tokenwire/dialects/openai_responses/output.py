@@ -26,10 +26,11 @@ class Output:
         called: there is a call; ``refused``: a refusal; ``cut``: a call that the provider says was cut short.
     """
 
-    __slots__ = ("_items", "_newest", "_next", "_replaced", "blocks", "called", "cut", "ids", "refused")
+    __slots__ = ("_items", "_newest", "_next", "_own", "_replaced", "blocks", "called", "cut", "ids", "refused")
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
+        self._own: set[int] = set()  # the items that no copy shares
         self._replaced: list[Item] = []  # those whose output_index another has
         self._newest = 0
         self._next = 0
@@ -41,7 +42,8 @@ class Output:
 
     def copy(self) -> Output:
         twin = Output()
-        twin._items = {index: item if item.sealed else item.copy() for index, item in self._items.items()}
+        twin._items = dict(self._items)
+        self._own.clear()
         twin._replaced = list(self._replaced)
         twin._newest, twin._next = self._newest, self._next
         twin.blocks, twin.ids = self.blocks.copy(), self.ids.copy()
@@ -134,17 +136,16 @@ class Output:
 
     def flush(self, out: list[Delta]) -> None:
         """Half characters whose other half can no longer come."""
-        for item in self._items.values():
-            if not item.sealed:
-                item.flush(out)
+        for index in [index for index, item in self._items.items() if not item.sealed]:
+            self._change(index).flush(out)
 
     def _new(self, index: int, kind: str, fields: dict[str, Any], out: list[Delta]) -> Item:
         if (before := self._items.get(index)) is not None:
-            if not before.sealed:
-                before.flush(out)
-                before.sealed = True
+            before = self._change(index)
+            before.flush(out)
             self._replaced.append(before)
         item = self._items[index] = Item(kind, name_of(fields))
+        self._own.add(index)
         self._newest = index
         self._next = max(self._next, index + 1)
         self.called = self.called or kind in ("function_call", "custom_tool_call")
@@ -154,9 +155,11 @@ class Output:
         return item
 
     def _change(self, index: int) -> Item:
+        """The item at *index*, to be changed."""
         item = self._items[index]
-        if item.sealed:
+        if index not in self._own:
             item = self._items[index] = item.copy()
+            self._own.add(index)
         return item
 
     def _index(self, event: dict[str, Any], fields: dict[str, Any] | None) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from tokenwire.dialects.base import Frame
-from tokenwire.dialects.openai_responses.writer_parts import Call, Part, Place, Thought, add_late
+from tokenwire.dialects.openai_responses.writer_parts import Call, Chain, Late, Part, Place, Thought, add_late, unchain
 from tokenwire.dialects.pieces import Pieces
 from tokenwire.errors import LocalProtocolError
 
@@ -35,8 +35,8 @@ class Writer:
     """
 
     __slots__ = (
-        "_calls", "_closed", "_content", "_late", "_message", "_newest", "_next", "_noted", "_part", "_places",
-        "_stream", "_thought", "_unplaced", "_unscored", "called", "number", "refused",
+        "_calls", "_closed", "_content", "_late", "_late_here", "_message", "_newest", "_next", "_noted", "_own",
+        "_part", "_places", "_stream", "_thought", "_unplaced", "_unscored", "called", "number", "refused",
     )  # fmt: skip
 
     def __init__(self, stream: str) -> None:
@@ -47,12 +47,14 @@ class Writer:
         self._part: Part | None = None  # the one that is not
         self._thought: Thought | None = None
         self._calls: dict[int, Call] = {}  # those that are not whole, by block
+        self._own: set[int] = set()  # the blocks of those that no copy shares
         self._closed: Pieces[tuple[int, dict[str, Any]]] = Pieces()
-        self._late: Pieces[tuple[Place, str, list[Any]]] = Pieces()  # what was said of parts that were over
-        self._places: dict[int, Place] = {}  # of texts, by block
+        self._late: Pieces[Late] = Pieces()  # what was said of items that were over
+        self._late_here: Pieces[Late] = Pieces()  # and of parts of the open message that were
+        self._places: dict[int, Place] = {}  # of texts, by block: the first
         self._noted: dict[Place, int] = {}
         self._newest: Place | None = None
-        self._unplaced: dict[int, Pieces[dict[str, Any]]] = {}  # sources of texts that have not begun
+        self._unplaced: dict[int, Chain] = {}  # sources of texts that have not begun
         self._unscored: Pieces[list[Any]] = Pieces()
         self.called: set[int] = set()
         self.refused = False
@@ -68,10 +70,11 @@ class Writer:
         twin._next, twin._message, twin._content = self._next, self._message, list(self._content)
         twin._part = None if self._part is None else self._part.copy()
         twin._thought = None if self._thought is None else self._thought.copy()
-        twin._calls = {block: call.copy() for block, call in self._calls.items()}
-        twin._closed, twin._late = self._closed.copy(), self._late.copy()
+        twin._calls = dict(self._calls)
+        self._own.clear()
+        twin._closed, twin._late, twin._late_here = self._closed.copy(), self._late.copy(), self._late_here.copy()
         twin._places, twin._noted, twin._newest = dict(self._places), dict(self._noted), self._newest
-        twin._unplaced = {block: sources.copy() for block, sources in self._unplaced.items()}
+        twin._unplaced = dict(self._unplaced)
         twin._unscored = self._unscored.copy()
         twin.called, twin.refused, twin.number = set(self.called), self.refused, self.number
         return twin
@@ -98,10 +101,11 @@ class Writer:
         return frames
 
     def cite(self, block: int, source: dict[str, Any]) -> list[Frame]:
-        """A source of the text of that block. If that has not begun, it waits for it, or for the end."""
+        """A source of the text of that block, of its first part where it was interrupted. If it has not begun, the
+        source waits for it, or for the end."""
         place = self._places.get(block)
         if place is None:
-            self._unplaced.setdefault(block, Pieces()).append(source)
+            self._unplaced[block] = (self._unplaced.get(block), source)
             return []
         return [self._note(place, source)]
 
@@ -115,7 +119,7 @@ class Writer:
         if part is not None and part.place == place:
             part.scores.extend(entries)
         else:
-            self._late.append((place, "logprobs", entries))
+            self._add_late(place, "logprobs", entries)
         return [self.event("response.output_text.delta", {**place.fields(), "delta": "", "logprobs": entries})]
 
     def settle(self) -> list[Frame]:
@@ -127,7 +131,7 @@ class Writer:
             frames += self._begin_part("output_text", next(iter(self._unplaced)))
         assert self._newest is not None
         for sources in self._unplaced.values():
-            frames += [self._note(self._newest, source) for source in sources.items()]
+            frames += [self._note(self._newest, source) for source in unchain(sources)]
         self._unplaced = {}
         return frames
 
@@ -149,9 +153,9 @@ class Writer:
         if kind == "refusal":
             self.refused = True
             return frames
-        self._places[block] = self._newest = place
-        for source in self._unplaced.pop(block, Pieces()).items():
-            frames.append(self._note(place, source))
+        self._newest = place
+        self._places.setdefault(block, place)
+        frames += [self._note(place, source) for source in unchain(self._unplaced.pop(block, None))]
         unscored, self._unscored = self._unscored, Pieces()
         for entries in unscored.items():
             frames += self.score(entries)
@@ -176,7 +180,7 @@ class Writer:
         if part is not None and part.place == place:
             part.notes.append(source)
         else:
-            self._late.append((place, "annotations", [source]))
+            self._add_late(place, "annotations", [source])
         fields = {**place.fields(), "annotation_index": index, "annotation": source}
         return self.event("response.output_text.annotation.added", fields)
 
@@ -218,6 +222,7 @@ class Writer:
         frames = self.close()
         call = self._calls[block] = Call(*self._take("fc_"), call_id, name)
         self.called.add(block)
+        self._own.add(block)
         return [*frames, self._added(call.output_index, call.object("in_progress"))]
 
     def arguments(self, block: int, json: str) -> list[Frame]:
@@ -229,6 +234,9 @@ class Writer:
         call = self._calls.get(block)
         if call is None:
             return self._over(block)
+        if block not in self._own:
+            call = self._calls[block] = call.copy()
+            self._own.add(block)
         call.text.append(json)
         call.empty = call.empty and not json
         return [self.event("response.function_call_arguments.delta", {**call.place(), "delta": json})]
@@ -243,7 +251,7 @@ class Writer:
         if call is None:
             return self._over(block)
         frames = self.arguments(block, "{}") if call.empty else []
-        del self._calls[block]
+        call = self._calls.pop(block)
         item = call.object("completed")
         done = {**call.place(), "arguments": item["arguments"], "name": call.name}
         frames.append(self.event("response.function_call_arguments.done", done))
@@ -261,7 +269,9 @@ class Writer:
         if self._message is not None:
             frames = self._end_part()
             message, self._message = self._message, None
-            return [*frames, self._done(message.output_index, self._message_object(message, status))]
+            item = self._message_object(message, status)
+            self._late_here = Pieces()
+            return [*frames, self._done(message.output_index, item)]
         if (thought := self._thought) is not None:
             self._thought = None
             item = thought.object(status)
@@ -289,7 +299,15 @@ class Writer:
 
     def _message_object(self, message: Place, status: Status) -> dict[str, Any]:
         content = [*self._content, *([] if self._part is None else [self._part.object()])]
-        return {"id": message.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+        item = {"id": message.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+        whole = {message.output_index: item}
+        add_late(whole, self._late_here.items())
+        return whole[message.output_index]
+
+    def _add_late(self, place: Place, member: str, values: list[Any]) -> None:
+        message = self._message
+        here = message is not None and message.output_index == place.output_index
+        (self._late_here if here else self._late).append((place, member, values))
 
     def _take(self, kind: str) -> tuple[str, int]:
         """Id and place of a new item."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -107,8 +107,26 @@ class Call:
         return twin
 
 
-def add_late(items: dict[int, dict[str, Any]], late: list[tuple[Place, str, list[Any]]]) -> None:
-    """Put into *items* what was said of parts when they were over: values of a member, in order."""
+#: Sources in a row: those before, and the last. Copies share it.
+Chain: TypeAlias = tuple[Any, dict[str, Any]]
+
+
+def unchain(chain: Chain | None) -> list[dict[str, Any]]:
+    """The sources, the first first."""
+    sources: list[dict[str, Any]] = []
+    while chain is not None:
+        chain, source = chain
+        sources.append(source)
+    return sources[::-1]
+
+
+#: Values of a member of a part that was over.
+Late: TypeAlias = tuple[Place, str, list[Any]]
+
+
+def add_late(items: dict[int, dict[str, Any]], late: list[Late]) -> None:
+    """Put into *items*, by number, what was said of their parts when these were over. What stands in it may
+    be shared, and is not changed."""
     found: dict[Place, dict[str, list[Any]]] = {}
     for place, member, values in late:
         found.setdefault(place, {}).setdefault(member, []).extend(values)

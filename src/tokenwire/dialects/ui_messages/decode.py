@@ -135,6 +135,8 @@ class Decoder:
         block = self._fresh()
         self._calls[id_] = block, False, False
         out.append(ToolCallStarted(id_, name, 0, block))
+        if id_ in self._signed:
+            out.append(self._proof(self._signed[id_], block))
         return True
 
     def _input_delta(self, part: dict[str, Any], out: list[Delta]) -> bool:
@@ -186,9 +188,10 @@ class Decoder:
         self._error = fields.get("error", self._error)
         signatures = fields.get("signatures")
         for id_, signature in signatures.items() if isinstance(signatures, dict) else ():
-            if id_ in self._calls and isinstance(signature, str) and self._signed.get(id_) != signature:
+            if isinstance(signature, str) and self._signed.get(id_) != signature:
                 self._signed[id_] = signature
-                out.append(self._proof(signature, self._calls[id_][0]))
+                if id_ in self._calls:  # else it waits for its call: a prefix tells calls when they are whole
+                    out.append(self._proof(signature, self._calls[id_][0]))
         if (usage := read_usage(fields.get("usage"))) is not None:
             out.append(usage)
         word = part.get("finishReason") or fields.get("finishReason")

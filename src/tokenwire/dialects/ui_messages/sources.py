@@ -8,14 +8,16 @@ from tokenwire.dialects.ui_messages.words import OURS
 
 _PDF: Final = "application/pdf"
 
+#: Where vendors wrap a source: OpenAI's chat, and the kinds of Gemini's grounding.
+_INNER: Final = ("url_citation", "web", "retrievedContext", "maps", "image")
+
 
 def source_fields(source: dict[str, Any], id: str) -> dict[str, Any]:
     """A ``source-url`` part where the source has an address, else a ``source-document``; the vendor's own object goes
     with it, for whoever knows it."""
-    inner = source.get("url_citation")
-    cited = inner if isinstance(inner, dict) else source
+    cited = next((inner for name in _INNER if isinstance(inner := source.get(name), dict)), source)
     ours = {OURS: {"citation": source}}
-    url = _text(cited, "url", "uri")
+    url = _text(cited, "url", "uri", "sourceUri")
     title = _text(cited, "title", "document_title", "filename")
     if url:
         named = {"title": title} if title else {}

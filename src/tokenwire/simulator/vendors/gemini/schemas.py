@@ -22,7 +22,10 @@ def json_schema(schema: Any) -> Any:
         found["type"] = [str(each).lower() for each in kind]
     if isinstance(names.get("properties"), dict):
         properties = names["properties"]
-        order = [name for name in names.get("propertyOrdering") or () if name in properties]
+        first = names.get("propertyOrdering")
+        order = (
+            [name for name in first if isinstance(name, str) and name in properties] if isinstance(first, list) else []
+        )
         order += [name for name in properties if name not in order]
         found["properties"] = {name: json_schema(properties[name]) for name in order}
         found["additionalProperties"] = False

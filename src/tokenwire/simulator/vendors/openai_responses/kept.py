@@ -1,7 +1,7 @@
 """Responses that can be asked for again: as they stand by now, or as the rest of their stream (reference 4.8).
 
 A response in the background goes on without its client. Nothing runs for that: its events were all made when it began,
-each with its time, and what has happened by now follows from the clock.
+each with its time, and what has happened by now follows from the clock. Faults are of one reply: what is kept is whole.
 """
 
 from __future__ import annotations

@@ -91,7 +91,12 @@ def _callable(request: ResponsesRequest) -> tuple[tuple[Tool, ...], Literal["aut
     )
     choice: Any = request.tool_choice
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = {each.get("name") for each in choice.get("tools") or () if isinstance(each, dict)}
+        named_tools = choice.get("tools")
+        if not isinstance(named_tools, list):
+            raise invalid(
+                "Invalid type for 'tool_choice.tools': expected an array.", "tool_choice.tools", "invalid_type"
+            )
+        allowed = [each.get("name") for each in named_tools if isinstance(each, dict)]
         tools = tuple(tool for tool in tools if tool.name in allowed)
         choice = choice.get("mode", "auto")
     if isinstance(choice, dict):

@@ -137,7 +137,7 @@ def parse(body: bytes) -> ResponsesRequest:
 
 def _check(request: ResponsesRequest) -> None:
     """What the fields must obey among themselves."""
-    if request.input is None and request.previous_response_id is None and request.prompt is None:
+    if not request.items and request.previous_response_id is None and request.prompt is None:
         raise missing("input")
     if request.stream_options is not None and not request.stream:
         raise invalid("'stream_options' is only allowed together with 'stream'.", "stream_options")

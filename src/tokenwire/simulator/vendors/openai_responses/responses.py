@@ -147,6 +147,8 @@ def _retrieve(request: Request, context: Context) -> Reply:
     if stream and kept.events is None:
         raise _no_response(request)
     plan, _ = _planned(request, context, "instant", stream, {})
+    if plan.fault.name == "pings":
+        raise invalid("The events of this stream have their numbers already: no keepalive fits between them.", None)
     reply = instead(request, plan.fault, _VOICE)
     if reply is not None:
         return reply

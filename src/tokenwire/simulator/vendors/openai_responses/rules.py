@@ -6,6 +6,8 @@ without results, reasoning that was altered or left alone.
 
 from __future__ import annotations
 
+import itertools
+
 from tokenwire.simulator.vendors.openai.errors import invalid
 from tokenwire.simulator.vendors.openai_responses.reasoning import genuine
 from tokenwire.simulator.vendors.openai_responses.requests import Item, bad_value, missing
@@ -47,7 +49,7 @@ def check(items: list[Item]) -> None:
         raise invalid(f"No tool call found for function call output with call_id {call}.", "input")
     for call in made.keys() - answered:
         raise invalid(f"No tool output found for function call {call}.", "input")
-    for item, after in zip(items, [*items[1:], {}], strict=True):
+    for item, after in itertools.pairwise([*items, {}]):
         if kind_of(item) == "reasoning" and (not after or after.get("role") in ("user", "system", "developer")):
             name = item.get("id", "")
             raise invalid(
