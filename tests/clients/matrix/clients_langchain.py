@@ -33,7 +33,7 @@ class Chain:
     def __init__(self, make: Make, url: str) -> None:
         self._make = make
         self._url = url
-        self._made: dict[tuple[str, bool], Any] = {}
+        self._made: dict[bool, Any] = {}
         self._closing = ExitStack()
 
     def ask(self, task: Task, model: str) -> Outcome:
@@ -50,11 +50,12 @@ class Chain:
         self._closing.close()
 
     def _run(self, turns: list[Any], task: Task, model: str) -> Outcome:
-        made = self._made.get((model, task.thinking))
-        if made is None:
-            made, close = self._make(self._url, model, task)
-            self._made[model, task.thinking] = made
+        if task.thinking not in self._made:
+            self._made[task.thinking], close = self._make(self._url, model, task)
             self._closing.callback(close)
+        # Each new one would read the certificates of this machine again.
+        made = self._made[task.thinking]
+        made = made.model_copy(update={"model_name" if hasattr(made, "model_name") else "model": model})
         if task.tools:
             made = made.bind_tools([{**TOOL, "parameters": PARAMETERS}])
         outcome = Outcome()

@@ -1,4 +1,4 @@
-"""The npm clients, each in one process of Node that lives as long as the tests: lines of JSON in and out."""
+"""The npm clients, in processes of Node that live as long as somebody asks them: lines of JSON in and out."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ SCRIPTS: Final = Path(__file__).parents[1] / "node"
 _LIMIT: Final = 30.0
 
 
-class Node:
-    """One client of a script in ``tests/clients/node``."""
+class _Process:
+    """A script that runs, and answers one request after the other."""
 
-    def __init__(self, script: str, client: str, url: str, *arguments: str) -> None:
+    def __init__(self, script: str, *arguments: str) -> None:
         if not (SCRIPTS / "node_modules").is_dir():
             programs.missing("no npm clients: run .ci/node-packages")
-        self._client = client
+        self.users = 0
         self._process = subprocess.Popen(
-            [programs.node(), str(SCRIPTS / script), url, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [programs.node(), str(SCRIPTS / script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def ask(self, task: Task, model: str) -> Outcome:
-        return self._run(op="ask", task=task.wire, model=model)
-
-    def follow(self, task: Task, model: str, first: Outcome, results: tuple[str, ...]) -> Outcome:
-        return self._run(op="follow", task=task.wire, model=model, first={"turn": first.turn}, results=results)
+    def run(self, request: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        line = self._lines.get(timeout=_LIMIT)
+        assert line, f"it ended with {self._process.wait(_LIMIT)}"
+        return json.loads(line)
 
     def close(self) -> None:
         """Its input ends, and so does it."""
@@ -50,19 +52,43 @@ class Node:
         self._reader.join()
         self._process.stdout.close()
 
-    def _run(self, **request: Any) -> Outcome:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"client": self._client, **request}).encode() + b"\n")
-        self._process.stdin.flush()
-        line = self._lines.get(timeout=_LIMIT)
-        assert line, f"it ended with {self._process.wait(_LIMIT)}"
-        return Outcome.of(json.loads(line))
-
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
         self._lines.put(b"")
+
+
+#: Those that run, by script and arguments: Node takes half a second to start.
+_RUNNING: Final[dict[tuple[str, ...], _Process]] = {}
+
+
+class Node:
+    """One client of a script in ``tests/clients/node``; all that want the same script share a process."""
+
+    def __init__(self, script: str, client: str, url: str, *arguments: str) -> None:
+        self._common = {"client": client, "url": url}
+        self._key = (script, *arguments)
+        if self._key not in _RUNNING:
+            _RUNNING[self._key] = _Process(*self._key)
+        self._process = _RUNNING[self._key]
+        self._process.users += 1
+
+    def ask(self, task: Task, model: str) -> Outcome:
+        return self._run(op="ask", task=task.wire, model=model)
+
+    def follow(self, task: Task, model: str, first: Outcome, results: tuple[str, ...]) -> Outcome:
+        return self._run(op="follow", task=task.wire, model=model, first={"turn": first.turn}, results=results)
+
+    def close(self) -> None:
+        """The process ends with its last user."""
+        self._process.users -= 1
+        if not self._process.users:
+            del _RUNNING[self._key]
+            self._process.close()
+
+    def _run(self, **request: Any) -> Outcome:
+        return Outcome.of(self._process.run({**self._common, **request}))
 
 
 def _made(script: str, client: str, *arguments: str) -> Callable[[str], Node]:

@@ -1,10 +1,8 @@
-// npm `@ag-ui/client` in the matrix: node matrix-agui.mjs RELAY; see matrix-loop.mjs.
+// npm `@ag-ui/client` in the matrix: node matrix-agui.mjs; see matrix-loop.mjs.
 import { HttpAgent } from '@ag-ui/client';
 import { serve } from './matrix-loop.mjs';
 
-const url = process.argv[2];
-
-async function agent({ op, task, model, first, results }, out) {
+async function agent({ url, op, task, model, first, results }, out) {
   const asked = { id: 'u1', role: 'user', content: task.prompt };
   const initialMessages = [asked];
   if (op === 'follow') {

@@ -1,13 +1,13 @@
-// npm `ai` in the matrix, as `useChat` uses it: node matrix-ai.mjs RELAY ai5 | ai6 | ai7; see matrix-loop.mjs.
+// npm `ai` in the matrix, as `useChat` uses it: node matrix-ai.mjs ai5 | ai6 | ai7; see matrix-loop.mjs.
 // The transport that useChat has unless it is given another, and the reader that makes messages of what it brings.
 import { serve } from './matrix-loop.mjs';
 
-const [url, version] = process.argv.slice(2);
+const [version] = process.argv.slice(2);
 const { DefaultChatTransport, readUIMessageStream } = await import(version);
 const WORDS = { 'tool-calls': 'tool_use', 'content-filter': 'content_filter', other: 'unknown' };
 let chats = 0;
 
-async function chat({ op, task, model, first, results }, out) {
+async function chat({ url, op, task, model, first, results }, out) {
   const asked = { id: 'u1', role: 'user', parts: [{ type: 'text', text: task.prompt }] };
   const messages = [asked];
   let at = 0;

@@ -1,8 +1,8 @@
-// npm `@anthropic-ai/sdk` in the matrix: node matrix-anthropic.mjs RELAY; see matrix-loop.mjs.
+// npm `@anthropic-ai/sdk` in the matrix: node matrix-anthropic.mjs; see matrix-loop.mjs.
 import Anthropic from '@anthropic-ai/sdk';
-import { serve } from './matrix-loop.mjs';
+import { oncePer, serve } from './matrix-loop.mjs';
 
-const client = new Anthropic({ baseURL: process.argv[2], apiKey: 'none', maxRetries: 0, timeout: 20_000 });
+const clientAt = oncePer((url) => new Anthropic({ baseURL: url, apiKey: 'none', maxRetries: 0, timeout: 20_000 }));
 const WORDS = {
   end_turn: 'stop',
   stop_sequence: 'stop',
@@ -41,6 +41,7 @@ function keep({ content, stop_reason, stop_details, usage }, out) {
 }
 
 async function messages(request, out) {
+  const client = clientAt(request.url);
   const fields = fieldsOf(request);
   if (!request.task.stream) return keep(await client.messages.create(fields), out);
   const blocks = [];
@@ -67,7 +68,7 @@ async function messages(request, out) {
 }
 
 async function helper(request, out) {
-  const stream = client.messages.stream(fieldsOf(request));
+  const stream = clientAt(request.url).messages.stream(fieldsOf(request));
   stream.on('text', (delta) => (out.text += delta));
   keep(await stream.finalMessage(), out);
 }

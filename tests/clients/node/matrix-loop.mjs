@@ -1,5 +1,6 @@
 // What the clients of the matrix share: requests in, a line of JSON each; outcomes out, a line of JSON each.
-// A request: { client, op: 'ask' | 'follow', task, model, first, results }. `first` is the outcome that calls tools.
+// A request: { client, url, op: 'ask' | 'follow', task, model, first, results }. `url`: the relay's. `first` is the outcome
+// that calls tools.
 import { createInterface } from 'node:readline';
 
 export const fresh = () => ({ text: '', reasoning: '', calls: [], refusal: '', usage: null, finish: null, error: null });
@@ -8,6 +9,15 @@ export const fresh = () => ({ text: '', reasoning: '', calls: [], refusal: '', u
 export function failure(error, classes = {}) {
   const name = Object.keys(classes).find((key) => classes[key] === error.constructor) ?? error.constructor.name;
   return { kind: name, message: String(error.message), status: error.status ?? null };
+}
+
+/** A function of an address, called once for each. */
+export function oncePer(make) {
+  const made = new Map();
+  return (url) => {
+    if (!made.has(url)) made.set(url, make(url));
+    return made.get(url);
+  };
 }
 
 /** Answer until the input ends. `clients`: name -> (request, outcome) -> promise; it fills the outcome. */

@@ -1,8 +1,8 @@
-// npm `openai` in the matrix: node matrix-openai.mjs RELAY; see matrix-loop.mjs.
+// npm `openai` in the matrix: node matrix-openai.mjs; see matrix-loop.mjs.
 import OpenAI from 'openai';
-import { serve } from './matrix-loop.mjs';
+import { oncePer, serve } from './matrix-loop.mjs';
 
-const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: 'none', maxRetries: 0, timeout: 20_000 });
+const clientAt = oncePer((url) => new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0, timeout: 20_000 }));
 const finishOf = (word) => (word === 'tool_calls' ? 'tool_use' : word);
 
 // Chat completions
@@ -37,6 +37,7 @@ function keepChat(completion, out) {
 }
 
 async function chat(request, out) {
+  const client = clientAt(request.url);
   const fields = chatFields(request);
   if (!request.task.stream) return keepChat(await client.chat.completions.create(fields), out);
   const made = [];
@@ -60,6 +61,7 @@ async function chat(request, out) {
 }
 
 async function chatHelper(request, out) {
+  const client = clientAt(request.url);
   const fields = chatFields(request);
   if (!request.task.stream) return keepChat(await client.chat.completions.parse(fields), out);
   const stream = client.chat.completions.stream({ ...fields, stream_options: { include_usage: true } });
@@ -104,6 +106,7 @@ function keepResponse(response, out) {
 }
 
 async function responses(request, out) {
+  const client = clientAt(request.url);
   const fields = responseFields(request);
   if (!request.task.stream) return keepResponse(await client.responses.create(fields), out);
   for await (const event of await client.responses.create({ ...fields, stream: true })) foldResponse(event, out);
@@ -124,6 +127,7 @@ function foldResponse(event, out) {
 }
 
 async function responsesHelper(request, out) {
+  const client = clientAt(request.url);
   const fields = responseFields(request);
   if (!request.task.stream) return keepResponse(await client.responses.parse(fields), out);
   const stream = client.responses.stream(fields);
