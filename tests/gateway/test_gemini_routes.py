@@ -17,7 +17,6 @@ from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import CLOSE, FLUSHED, REQUEST, ScriptedUpstream, Step
 
 MODELS = "/v1beta/models"
-METHODS = "supportedGenerationMethods"
 BODY: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
 
 
@@ -167,10 +166,10 @@ def test_the_lists_of_models_in_each_shape() -> None:
     ],
 )
 def test_the_lists_that_providers_give(dialect: str, target: str, pages: list[Any], names: list[str]) -> None:
-    script: list[Step] = [step for page in pages for step in (REQUEST, answer(json.dumps(page).encode()))]
+    scripts: list[list[Step]] = [[REQUEST, answer(json.dumps(page).encode()), FLUSHED, CLOSE] for page in pages]
 
     async def main() -> None:
-        async with ScriptedUpstream(script) as upstream:
+        async with ScriptedUpstream(*scripts) as upstream:
             up = UpstreamSettings(base_url=upstream.base_url, dialect=dialect)
             async with serving(Settings(upstreams={"up": up})) as relay:
                 await until(lambda: relay.gateway.directory.names() == names)

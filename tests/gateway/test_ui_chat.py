@@ -90,6 +90,42 @@ def test_a_reload_goes_on_under_the_same_message_id(version: str) -> None:
     run_in("uvloop", main)
 
 
+def test_a_tools_result_goes_on_in_the_same_message() -> None:
+    """The page ran a tool and sends its result: what follows belongs to the message with the call, on resuming too."""
+    call = {"type": "tool-f", "toolCallId": "c1", "state": "output-available", "input": {}, "output": {"ok": True}}
+    turn = {"id": "answer1", "role": "assistant", "parts": [{"type": "step-start"}, call]}
+
+    async def main() -> None:
+        begun = chunks(frames.role(), frames.text("one"))
+        async with before(REQUEST, STREAM_HEAD + begun) as (relay, upstream):
+            body = asked()
+            body["messages"].append(turn)
+            page = (await relay.connect()).post("/api/chat", body)
+            await page.until(lambda answer: b"one" in answer.body)
+            assert parts(page.body)[0]["messageId"] == "answer1"
+            assert [each["role"] for each in json.loads(upstream.requests[0].body)["messages"]] == [
+                "user",
+                "assistant",
+                "tool",
+            ]
+            again = (await relay.connect()).get("/api/chat/chat1/stream")
+            await again.until(lambda answer: b"one" in answer.body)
+            found = parts(again.body)
+            assert found[0]["messageId"] == "answer1"
+            assert any(each["type"] == "tool-output-available" for each in found)
+
+    run_in("uvloop", main)
+
+
+def test_a_whole_message_for_who_does_not_want_a_stream() -> None:
+    async def main() -> None:
+        async with before(*streamed("one", " two")) as (relay, _):
+            whole = await (await relay.connect()).post("/api/chat", asked(stream=False)).whole()
+            assert [each["text"] for each in whole.json["parts"] if each["type"] == "text"] == ["one two"]
+
+    run_in("uvloop", main)
+
+
 def test_stopping_closes_the_upstream_and_tells_the_page() -> None:
     async def main() -> None:
         async with before(REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))) as (relay, upstream):

@@ -50,7 +50,7 @@ class Fold:
         held = self._stream.log
         if self.seq < held.last_frame:
             return len(self.frames(held.after(self.seq, 1)[0]))
-        return len(self._close()) if held.terminal is not None else 0
+        return len(self.last_frames()) if held.terminal is not None else 0
 
     def feed(self, frame: bytes, skip: int = 0) -> bytes:
         """Fold the next entry; its bytes, less its first *skip* frames."""
@@ -58,7 +58,7 @@ class Fold:
 
     def close(self, skip: int = 0) -> bytes:
         """The terminal entry's frames, less the first *skip* of them."""
-        return self._encoded(self._close(), skip)
+        return self._encoded(self.last_frames(), skip)
 
     def _encoded(self, frames: list[Frame], skip: int) -> bytes:
         event_id = EventId(self._stream.log.epoch, self.seq) if self.ids else None
@@ -86,7 +86,8 @@ class Fold:
         self.seq = seq
         return frames
 
-    def _close(self) -> list[Frame]:
+    def last_frames(self) -> list[Frame]:
+        """Fold the terminal entry; what it becomes."""
         held = self._stream.log
         terminal = self._stream.settled
         assert terminal is not None

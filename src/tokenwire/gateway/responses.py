@@ -17,6 +17,8 @@ from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import MethodNotAllowed, query, send_body, send_refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tokenwire.dialects.base import Dialect
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
@@ -124,18 +126,23 @@ def _cursor(stream: Stream, dialect: Dialect, number: int | None) -> EventId | N
     held = stream.log
     if held.first > 1:
         raise stream.trimmed()
-    fold = None if dialect is stream.dialect and not stream.unary else Fold.at_start(stream, dialect, False)
+    own = dialect is stream.dialect and not stream.unary
+    for seq, events in enumerate(_given(stream, dialect, own=own), 1):
+        for index, event in enumerate(events, 1):
+            if sequence_of(event) == number:
+                whole = index == len(events)
+                return EventId(held.epoch, seq) if whole else EventId(held.epoch, seq - 1, index)
+    raise NotResumable(409, "discontinuous", f"no event of this response has the sequence_number {number} yet")
+
+
+def _given(stream: Stream, dialect: Dialect, *, own: bool) -> Iterator[list[bytes]]:
+    """What each entry of the log becomes in *dialect*, the terminal included."""
+    held = stream.log
+    fold = Fold.at_start(stream, dialect, False)
     seq = 0
     while seq < held.last_frame:
         for frame in held.after(seq):
             seq += 1
-            if fold is None:
-                if sequence_of(frame) == number:
-                    return EventId(held.epoch, seq)
-                continue
-            given = fold.frames(frame)
-            for index, each in enumerate(given, 1):
-                if sequence_of(encode([each], dialect, None)) == number:
-                    whole = index == len(given)
-                    return EventId(held.epoch, seq) if whole else EventId(held.epoch, seq - 1, index)
-    raise NotResumable(409, "discontinuous", f"no event of this response has the sequence_number {number} yet")
+            yield [frame] if own else [encode([each], dialect, None) for each in fold.frames(frame)]
+    if held.terminal is not None and not own:
+        yield [encode([each], dialect, None) for each in fold.last_frames()]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tokenwire import dialects
-from tokenwire.dialects.ui_messages.dialect import VERSIONS
+from tokenwire.dialects.ui_messages.again import told_again
+from tokenwire.dialects.ui_messages.dialect import VERSIONS, dialect_for
 from tokenwire.dialects.ui_messages.request import parse_request
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.gateway import generate, guard, respond
@@ -22,6 +23,7 @@ from tokenwire.gateway.vendors import Caller, always
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
     from tokenwire.dialects.request_body import GenerateRequest
+    from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, Scope, Send
 
@@ -29,6 +31,8 @@ _PATH: Final = re.compile(r"/api/chat/([^/]{1,200})/(stream|stop)")
 #: The AI SDK's major version, for the parts that only newer clients bear. Without it, what all of them bear.
 VERSION: Final = b"x-tokenwire-ui-messages"
 _PLAINEST: Final = 5
+# Where a stream keeps which message its answer belongs to.
+_MESSAGE: Final = "ui-message"
 
 CALLER: Final = Caller(dialect="ui-messages", parse=parse_request, answers=always("ui-messages"))
 
@@ -47,9 +51,9 @@ def matches(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Following:
+def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Responding:
     """A message of the user, or the wish for another answer to it. Raises ``RequestRefused``."""
-    dialect = _version(scope)
+    version = _version(scope)
     asked = parse_request(body)
     request: GenerateRequest = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
     key = header(scope, b"idempotency-key")
@@ -58,11 +62,15 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
         linger = generate.linger_of(scope, gateway.settings.limits.linger)
         stream = generate.start(gateway, CALLER, scope, owner, request, linger=linger)
         stream.meta["session"] = stream.meta["session"] or asked.chat_id or None
+        stream.meta[_MESSAGE] = (asked.response_id, asked.response)
         if key:
             gateway.keys.put(owner, key, body, stream)
     if asked.chat_id:
         gateway.chats.put(owner, asked.chat_id, stream)
     sink = respond.sink_for(scope, receive)
+    dialect = dialect_for(version, asked.response_id)
+    if not asked.stream:
+        return respond.Whole(stream, sink, dialect)
     return respond.Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold)
 
 
@@ -83,20 +91,28 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             return
         if stream is None:
             raise NotResumable(204, "over", "no answer of this chat is under way")
-        following = respond.Following(
-            stream, respond.sink_for(scope, receive), _version(scope), ids=True, start="snapshot"
-        )
+        sink = respond.sink_for(scope, receive)
+        dialect = _again(stream, _version(scope))
+        following = respond.Following(stream, sink, dialect, ids=True, start="snapshot")
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(CALLER.dialect))
         return
     await following.run(send)
 
 
-def _version(scope: Scope) -> Dialect:
+def _again(stream: Stream, version: int) -> Dialect:
+    """The dialect of who resumes: the page begins with an empty message, so what stood in it before this answer (calls
+    and their results, say) is told first."""
+    found = stream.meta.get(_MESSAGE)
+    message_id, earlier = found if isinstance(found, tuple) else ("", None)
+    return dialect_for(version, message_id, told_again(earlier, version))
+
+
+def _version(scope: Scope) -> int:
     said = header(scope, VERSION) or str(_PLAINEST)
-    found = VERSIONS.get(int(said)) if said.isascii() and said.isdigit() and len(said) < 3 else None
-    if found is None:
+    version = int(said) if said.isascii() and said.isdigit() and len(said) < 3 else 0
+    if version not in VERSIONS:
         known = ", ".join(map(str, VERSIONS))
         message = f"{VERSION.decode()} is the AI SDK's major version, one of {known}"
         raise RequestRefused(400, "bad_version", message, param=VERSION.decode())
-    return found
+    return version
