@@ -98,20 +98,23 @@ def said(fold: Transcript, lost: Callable[[Any], Any] = lambda reason: reason) -
     """What a translation must keep. *lost*: what becomes of a reason."""
     choice, usage, failed = fold.choice(), fold.usage, fold.failed
     runs: list[tuple[str, str]] = []
-    for kind, _, text, maker in choice.segments():
+    for kind, block, text, maker in choice.segments():
         if kind in ("text", "reasoning", "refusal") and text:
             if runs and runs[-1][0] == kind:
                 runs[-1] = kind, runs[-1][1] + text
             else:
                 runs.append((kind, text))
-        elif kind == "signature" and text:
+        elif kind == "signature" and text and block not in choice.tool_calls:
             runs.append((f"signature of {maker}", text))
+    # A call's signature belongs to the call, wherever it was told.
+    proofs = {(block, text, maker) for kind, block, text, maker in choice.segments() if block in choice.tool_calls}
     calls = [
         (call.id, call.name, json.loads(call.arguments or "{}") if call.ended else None)
         for call in choice.tool_calls.values()
     ]
     return {
         "runs": runs,
+        "signatures of calls": sorted((text, maker) for _, text, maker in proofs if text),
         "calls": calls,
         "citations": [citation.data for citation in choice.citations],
         "reason": None if failed or choice.reason is None else lost(choice.reason),

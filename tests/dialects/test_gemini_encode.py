@@ -234,15 +234,16 @@ said: st.SearchStrategy[Delta] = st.one_of(
 
 def legal(deltas: list[Delta]) -> list[Delta]:
     """*deltas* without fragments of calls that never began, beginnings of those that did, and what follows an end; a
-    call has one signature, while it lasts."""
+    call has one signature, while it lasts, and its block holds nothing before it."""
     begun: set[tuple[int, int]] = set()
     over: set[tuple[int, int]] = set()
     signed: set[tuple[int, int]] = set()
+    thought: set[tuple[int, int]] = set()
     kept: list[Delta] = []
     for delta in deltas:
         if isinstance(delta, ToolCallStarted | ToolCallDelta | ToolCallEnded):
             place = delta.choice, delta.block
-            if (place in begun) == isinstance(delta, ToolCallStarted) or place in over:
+            if (place in begun) == isinstance(delta, ToolCallStarted) or place in over | thought:
                 continue
             begun.add(place)
             if isinstance(delta, ToolCallEnded):
@@ -251,6 +252,8 @@ def legal(deltas: list[Delta]) -> list[Delta]:
             if place in over | signed:
                 continue
             signed.add(place)
+        elif isinstance(delta, ReasoningSignature):
+            thought.add((delta.choice, delta.block))
         kept.append(delta)
     return kept
 
