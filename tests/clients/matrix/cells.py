@@ -153,6 +153,8 @@ class Matrix:
         _compare(cell, kind, outcome, said)
         if not said.reasoning:
             return cell.nothing("the provider tells no thoughts")
+        if outcome.reasoning != said.reasoning and not cell.faults:
+            cell.carried = False
         return cell
 
     def structured(self, kind: Kind, upstream: str, cell: Cell) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import httpx
 from google import genai
 from google.genai import errors, types
 from tests.clients.matrix.driver import Kind
@@ -58,7 +59,7 @@ class Gemini:
                     _fold(chunk, parts, outcome)
             else:
                 _fold(self.client.models.generate_content(**fields), parts, outcome)
-        except (errors.APIError, errors.UnknownApiResponseError) as error:
+        except (errors.APIError, errors.UnknownApiResponseError, httpx.HTTPError) as error:
             outcome.error = Failure(type(error).__name__, str(error), getattr(error, "code", None))
         if outcome.calls and outcome.finish == "stop":
             outcome.finish = "tool_use"  # the dialect has no word of its own for it

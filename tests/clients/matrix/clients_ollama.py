@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import httpx
 import ollama
 from tests.clients.matrix.driver import Kind
 from tests.clients.matrix.outcome import Call, Failure, Outcome, finish_of
@@ -56,6 +57,8 @@ class Chat:
                         outcome.usage = (chunk.prompt_eval_count, chunk.eval_count)
         except ollama.ResponseError as error:
             outcome.error = Failure(type(error).__name__, error.error, error.status_code)
+        except (httpx.HTTPError, ConnectionError) as error:
+            outcome.error = Failure(type(error).__name__, str(error))
         outcome.calls = [Call(call.function.name, dict(call.function.arguments)) for call in made]
         if made and outcome.finish == "stop":
             outcome.finish = "tool_use"  # the dialect has no word of its own for it

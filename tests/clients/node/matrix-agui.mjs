@@ -11,10 +11,6 @@ async function agent({ url, op, task, model, first, results }, out) {
     initialMessages.push(...first.turn, ...told);
   }
   const forwardedProps = { model };
-  if (task.thinking) forwardedProps.reasoning_effort = 'high';
-  if (task.schema) {
-    forwardedProps.response_format = { type: 'json_schema', json_schema: { name: 'trip', strict: true, schema: task.format } };
-  }
   const tools = task.tools ? [{ ...task.tool, parameters: task.parameters }] : [];
   const client = new HttpAgent({ url: `${url}/agui`, initialMessages });
   let declined = false;

@@ -18,10 +18,6 @@ async function chat({ url, op, task, model, first, results }, out) {
   }
   const body = { model };
   if (task.tools) body.tools = [{ ...task.tool, parameters: task.parameters }];
-  if (task.thinking) body.reasoning_effort = 'high';
-  if (task.schema) {
-    body.response_format = { type: 'json_schema', json_schema: { name: 'trip', strict: true, schema: task.format } };
-  }
   const transport = new DefaultChatTransport({ api: `${url}/api/chat`, body });
   const stream = await transport.sendMessages({
     trigger: 'submit-message',
