@@ -157,10 +157,10 @@ def test_a_stream_of_any_dialect_folds_to_an_answer(fold: Fold) -> None:
             {"type": "text", "text": "ab", "citations": [source]},
             {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}},
             {"type": "tool_use", "id": "u", "name": "g", "input": {}},
-            {"type": "text", "text": "no"},
             {"type": "text", "text": "", "citations": [cited]},
         ],
-        "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 4},
+        "stop_reason": "refusal", "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 4},
+        "stop_details": {"type": "refusal", "category": None, "explanation": "no"},
     }  # fmt: skip
 
 

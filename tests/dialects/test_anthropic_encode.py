@@ -192,12 +192,13 @@ def test_late_signatures_open_no_block_after_text() -> None:
     assert short(events_of(*between)) == [["tool_use"], ["thinking", "s"], ["text", "b"]]
 
 
-def test_a_refusal_is_read_and_named() -> None:
-    events = events_of(RefusalDelta("I can"), RefusalDelta("not"), Finished("refusal", "stop"))
+@pytest.mark.parametrize("end", [[Finished("refusal", "stop")], [Finished("stop")], []])
+def test_a_refusal_is_explained_at_the_end(end: list[Delta]) -> None:
+    events = events_of(RefusalDelta("I can"), RefusalDelta("not"), *end)
     legal(events)
-    assert short(events) == [["text", "I can", "not"]]
+    assert short(events) == []
     assert events[-2]["delta"]["stop_reason"] == "refusal"
-    assert events[-2]["delta"]["stop_details"] == {"type": "refusal", "category": None, "explanation": None}
+    assert events[-2]["delta"]["stop_details"] == {"type": "refusal", "category": None, "explanation": "I cannot"}
 
 
 def test_citations_stand_in_the_block_of_their_text() -> None:
@@ -374,7 +375,7 @@ def test_whatever_comes_the_events_are_legal_and_text_is_kept(deltas: list[Delta
             started.add(delta.block)
         elif isinstance(delta, ToolCallDelta | ToolCallEnded) and delta.block not in started:
             continue
-        text += delta.text if isinstance(delta, TextDelta | RefusalDelta) else ""
+        text += delta.text if isinstance(delta, TextDelta) else ""
         frames += made.feed(delta)
     frames += made.close(DONE)
     events = [json.loads(frame.data) for frame in frames]

@@ -8,6 +8,7 @@ from tokenwire import dialects
 from tokenwire.dialects.deltas import Failed, Terminal
 from tokenwire.dialects.endings import failure_of
 from tokenwire.errors import RequestRefused
+from tokenwire.wire.envelope import Codec
 
 
 def test_every_name_has_a_dialect_of_that_name() -> None:
@@ -36,3 +37,9 @@ def test_ends_in_words() -> None:
     assert failure_of(Terminal("failed", error=said)) is said
     assert failure_of(Terminal("cancelled")) == Failed("cancelled", "the stream was cancelled")
     assert failure_of(Terminal("orphaned")).retryable
+
+
+@pytest.mark.parametrize("name", dialects.names())
+def test_what_varies_from_frame_to_frame_may_vary(name: str) -> None:
+    """Usage and ends are never holes of an envelope: a codec that is told so raises when the first log is packed."""
+    Codec(dialects.get(name).holes)

@@ -250,7 +250,7 @@ def test_log_probabilities_are_asked_for_with_or_without_alternatives(read: Read
 @pytest.mark.parametrize(
     ("fields", "reasoning"),
     [
-        ({"reasoning_effort": "xhigh"}, Reasoning(effort="xhigh", where="reasoning_effort")),
+        ({"reasoning_effort": "xhigh"}, Reasoning(effort="xhigh", show=True, where="reasoning_effort")),
         ({"reasoning": {"max_tokens": 9, "exclude": True}}, Reasoning(budget=9, show=False, where="reasoning")),
         ({"reasoning": {"effort": "low"}}, Reasoning(effort="low", where="reasoning")),
         ({"reasoning": {"enabled": False}}, Reasoning(budget=0, where="reasoning")),
@@ -258,7 +258,7 @@ def test_log_probabilities_are_asked_for_with_or_without_alternatives(read: Read
         ({"thinking": {"type": "enabled"}}, Reasoning(budget=-1, where="thinking")),
         (
             {"thinking": {"type": "enabled"}, "reasoning_effort": "high"},
-            Reasoning(effort="high", where="reasoning_effort"),
+            Reasoning(effort="high", show=True, where="reasoning_effort"),
         ),
     ],
 )

@@ -154,7 +154,7 @@ def test_an_earlier_answer_comes_back_with_what_stood_in_it(read: Read) -> None:
 @pytest.mark.parametrize(
     ("fields", "reasoning"),
     [
-        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, Reasoning(budget=2048, where="thinking")),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, Reasoning(budget=2048, show=True, where="thinking")),
         (
             {"thinking": {"type": "adaptive", "display": "summarized"}},
             Reasoning(budget=-1, show=True, where="thinking"),
@@ -167,7 +167,7 @@ def test_an_earlier_answer_comes_back_with_what_stood_in_it(read: Read) -> None:
         ),
         (
             {"thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"effort": "low"}},
-            Reasoning(effort="low", budget=1024, where="thinking"),
+            Reasoning(effort="low", budget=1024, show=True, where="thinking"),
         ),
     ],
 )

@@ -217,8 +217,10 @@ def _ended(cell: Cell, kind: Kind, outcome: Outcome, said: Outcome) -> Cell:
     if "finish" in kind.blind:
         cell.note(kind.blind["finish"])
         return cell
-    # Two vendors end a refusal with a plain "stop", and say with its words that it is one.
+    # OpenAI's dialects end a refusal with a plain "stop", and say with its words that it is one.
     reasons = [said.finish, "refusal"] if said.refusal else [said.finish]
+    if said.refusal and "refusal" not in dialects.get(kind.dialect).loses:
+        reasons.append("stop")
     told = dialects.get(kind.dialect).reasons
     if outcome.finish in [told.get(reason, reason) for reason in reasons]:  # type: ignore[call-overload]
         cell.note(f"its end is “{outcome.finish}” here")

@@ -153,3 +153,14 @@ class Block:
             self._sent = True
             out.append(ToolCallDelta(value, 0, self.number))
         return True
+
+
+def refusal_object(text: str) -> dict[str, Any]:
+    """``stop_details`` of a refusal, in the words that the model gave, if it did."""
+    return {"type": "refusal", "category": None, "explanation": text or None}
+
+
+def explanation(details: Any) -> str:
+    """What ``stop_details`` says of a refusal, in words; "" where it does not."""
+    said = details.get("explanation") if isinstance(details, dict) else None
+    return said if isinstance(said, str) else ""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenwire.dialects.anthropic.blocks import NAME, Block
+from tokenwire.dialects.anthropic.blocks import NAME, Block, explanation, refusal_object
 from tokenwire.dialects.anthropic.plain import read_plain
 from tokenwire.dialects.anthropic.usage import merge, read_usage
-from tokenwire.dialects.deltas import Failed, Finished, Opaque, Started
+from tokenwire.dialects.deltas import Failed, Finished, Opaque, RefusalDelta, Started
 from tokenwire.dialects.json_text import NOTHING, loads, scrub, scrub_fields, whole
 from tokenwire.dialects.numbering import Ids
 from tokenwire.dialects.openai_chat.errors import describe_text, failed, find_error
@@ -164,7 +164,12 @@ class Decoder:
         delta = event.get("delta")
         fields: dict[str, Any] = delta if isinstance(delta, dict) else {}
         rest = {name: value for name, value in event.items() if name not in _UNDERSTOOD and value not in NOTHING}
-        if more := {name: value for name, value in fields.items() if name != "stop_reason" and value not in NOTHING}:
+        details = fields.get("stop_details")
+        known = (None, refusal_object(explanation(details)))  # said in full by what it becomes
+        more = {name: value for name, value in fields.items() if name != "stop_reason" and value not in NOTHING}
+        if details in known:
+            more.pop("stop_details", None)
+        if more:
             rest["delta"] = more
         if rest:
             out.append(Opaque(NAME, {"type": "message_delta", **rest}, "message_delta"))
@@ -173,6 +178,9 @@ class Decoder:
         self._count(usage, out)
         word = fields.get("stop_reason")
         if isinstance(word, str) and word and not self._finished:
+            if word == "refusal" and (said := explanation(details)):
+                out.append(RefusalDelta(said, 0, self._next))
+                self._next += 1
             self._finish(word, out)
 
     def _message_stop(self, event: dict[str, Any], out: list[Delta]) -> None:

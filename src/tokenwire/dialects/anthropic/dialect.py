@@ -146,7 +146,6 @@ DIALECT: Final = Dialect(
         "several answers": "the first is told",
         "signature": "left out where it comes after the text: no block is open for it there",
         "call signature": "left out",
-        "refusal": "told as text",
         "logprobs": "left out",
         "usage": "counts that nobody told are 0: the SDKs count on them",
     },

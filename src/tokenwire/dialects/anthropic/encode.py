@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tokenwire.dialects.anthropic.blocks import NAME
+from tokenwire.dialects.anthropic.blocks import NAME, refusal_object
 from tokenwire.dialects.anthropic.decode import REASONS
 from tokenwire.dialects.anthropic.errors import error_data
 from tokenwire.dialects.anthropic.usage import usage_object
@@ -32,13 +32,15 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of, reason_of
+from tokenwire.dialects.pieces import Text
 from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, FinishReason, Terminal
-    from tokenwire.dialects.transcript import Transcript
+    from tokenwire.dialects.pieces import Text
+from tokenwire.dialects.transcript import Transcript
 
 #: The word of ``stop_reason`` for each reason (reference, section 8). Errors have none: the error itself says it.
 _WORDS: Final[dict[FinishReason, str]] = {
@@ -101,11 +103,12 @@ class Encoder:
         self._cited: list[str] = []  # citations that wait for a text
         self._usage = usage
         self._end: Finished | None = None
+        self._refusal = Text()  # what is said of it, which is part of the end
         self._extra: dict[str, Any] = {}  # members of `message_delta` that only this dialect knows
 
     def feed(self, delta: Delta) -> list[Frame]:
-        """The events of one delta: none for usage and reasons (``message_delta`` is the last event but one), for
-        failures (``close`` tells them), and for what only another dialect knows.
+        """The events of one delta: none for usage, refusals and reasons (``message_delta`` is the last event but one),
+        for failures (``close`` tells them), and for what only another dialect knows.
 
         Raises:
             LocalProtocolError: arguments, or the end, of a tool call that never started.
@@ -147,8 +150,9 @@ class Encoder:
         reason, native = reason_of(terminal, self._end)
         if reason is None and self._calls:
             reason = "tool_use"
-        word = word_of(reason, native)
-        details = {"type": "refusal", "category": None, "explanation": None} if word == "refusal" else None
+        refusal = str(self._refusal)
+        word = word_of("refusal" if refusal and reason in (None, "stop") else reason, native)
+        details = refusal_object(refusal) if word == "refusal" else None
         extra = dict(self._extra)
         said = {"stop_reason": word, "stop_sequence": None, "stop_details": details, **extra.pop("delta", {})}
         usage = usage_object(self._usage or terminal.usage)
@@ -166,7 +170,7 @@ class Encoder:
         twin._message, twin._begun, twin._writer = self._message, self._begun, self._writer.copy()
         twin._calls, twin._usage = set(self._calls), self._usage
         twin._thoughts, twin._cited = set(self._thoughts), list(self._cited)
-        twin._end, twin._extra = self._end, self._extra
+        twin._end, twin._extra, twin._refusal = self._end, self._extra, self._refusal.copy()
         return twin
 
     def _begin(self) -> list[Frame]:
@@ -183,8 +187,9 @@ class Encoder:
             return put("tool_use", delta.block, start, '{"type":"input_json_delta","partial_json":""}')
         if isinstance(delta, ToolCallEnded):
             return self._writer.end("tool_use", self._called(delta.block))
-        if isinstance(delta, RefusalDelta):  # the dialect has no place of its own for it: better read than lost
-            return put("refusal", delta.block, _TEXT, _json({"type": "text_delta", "text": delta.text}).decode())
+        if isinstance(delta, RefusalDelta):
+            self._refusal.append(delta.text)
+            return []
         if isinstance(delta, ReasoningSignature):
             return self._signature(delta)
         if isinstance(delta, Citation):

@@ -117,7 +117,7 @@ def _thinking(fields: Fields, prompt: Prompt) -> None:
     kind = thinking.need("type")
     display = thinking.word("display", "summarized", "omitted")
     found = prompt.reasoning = prompt.reasoning or Reasoning(where="thinking")
-    found.show = None if display is None else display == "summarized"
+    found.show = None if kind == "disabled" else display != "omitted"  # who asks for thinking is told it
     if kind == "enabled":
         found.budget, found.where = thinking.whole("budget_tokens"), "thinking"
     elif kind == "disabled":

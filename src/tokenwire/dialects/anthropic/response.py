@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tokenwire.dialects.anthropic.blocks import refusal_object
 from tokenwire.dialects.anthropic.decode import Decoder
 from tokenwire.dialects.anthropic.encode import Encoder, message_object, word_of
 from tokenwire.dialects.anthropic.usage import usage_object
@@ -66,7 +67,11 @@ def fold_response(fold: Transcript, stream: str, created: float, model: str) -> 
     reason = choice.reason or ("tool_use" if choice.tool_calls else None)
     message = message_object(stream, model)
     message["content"] = _content(choice)
+    if choice.refusal and reason in (None, "stop"):
+        reason = "refusal"
     message["stop_reason"] = word_of(reason, choice.native_reason)
+    if message["stop_reason"] == "refusal":
+        message["stop_details"] = refusal_object(choice.refusal)
     message["usage"] = usage_object(fold.usage)
     return msgspec.json.encode(message)
 

@@ -192,12 +192,7 @@ DIALECT: Final = Dialect(
         "cache writes": "left out: there is no count of them",
     },
     reasons={"refusal": "content_filter", "context_window": "length", "pause": "stop"},
-    holes=(
-        ("candidates", 0, "content", "parts", 0, "text"),
-        ("usageMetadata", "candidatesTokenCount"),
-        ("usageMetadata", "totalTokenCount"),
-        ("usageMetadata", "thoughtsTokenCount"),
-    ),
+    holes=(("candidates", 0, "content", "parts", 0, "text"),),
     decoder=Decoder,
     encoder=Encoder,
     scan=scan,

@@ -53,6 +53,7 @@ TABLE: Final[dict[Feature, Verdict]] = {
 HARMLESS: Final = frozenset({
     "store", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "prediction", "*.cache_control",
     "*.prompt_cache_breakpoint", "*.annotations", "*.index",
+    "*.parsed", "*.parsed_arguments",  # what the SDK's helper adds to a message that is sent back
 })  # fmt: skip
 
 

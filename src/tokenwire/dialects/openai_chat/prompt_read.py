@@ -154,7 +154,10 @@ def _output(fields: Fields, prompt: Prompt) -> Output | None:
 def _reasoning(fields: Fields, prompt: Prompt) -> Reasoning | None:
     """OpenAI's word; OpenRouter's object; the switch that DeepSeek and others copied from Anthropic."""
     effort: Any = fields.word("reasoning_effort", *get_args(Effort))
-    found = None if effort is None else Reasoning(effort=effort, where="reasoning_effort")
+    # Compatible servers tell what they think wherever they are asked to: so does any other upstream.
+    found = (
+        None if effort is None else Reasoning(effort=effort, show=effort != "none" or None, where="reasoning_effort")
+    )
     if (given := fields.object("reasoning")) is not None:
         effort, budget = given.word("effort", *get_args(Effort)), given.whole("max_tokens")
         if given.flag("enabled") is False:
