@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
+from tokenwire.dialects.prompt.fit import Note
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.gateway.settings import ModelSettings, RetrySettings, Settings, UpstreamSettings
+from tokenwire.gateway.ways import told
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing import message_frames as messages
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head
@@ -236,6 +238,32 @@ def test_a_route_over_two_dialects(path: str, body: Any, first: str) -> None:
                 assert folded("native", bytes(follow.body)).choice().text == "one"
 
     run_in("uvloop", main)
+
+
+def test_the_usage_chunk_stays_away_whoever_answers_in_the_end() -> None:
+    async def main() -> None:
+        async with (
+            ScriptedUpstream([REQUEST, STREAM_HEAD, FLUSHED, CLOSE]) as bad,
+            ScriptedUpstream(playing(*messages.answer("one"))) as good,
+        ):
+            settings = Settings(
+                upstreams={
+                    "bad": UpstreamSettings(base_url=bad.base_url, models=[], retry=ONCE),
+                    "good": UpstreamSettings(base_url=good.base_url, models=[], retry=ONCE, dialect="anthropic"),
+                },
+                models={"smart": ModelSettings(route=["bad/m", "good/m"])},
+            )
+            async with serving(settings) as relay:
+                stream = await (await relay.connect()).post(CHAT, chat(model="smart")).whole()
+                assert b'"content":"one"' in stream.body
+                assert b'"usage"' not in stream.body
+
+    run_in("uvloop", main)
+
+
+def test_a_note_is_a_legal_header_whatever_the_caller_wrote() -> None:
+    assert told([Note("a\r\nb\x00\u2028é", "dropped", "why")]) == "a??b??? is left out: why"
+    assert len(told([Note("x" * 3000, "dropped", "why")])) == 2048
 
 
 def test_who_follows_already_when_the_dialect_changes() -> None:

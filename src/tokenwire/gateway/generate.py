@@ -73,7 +73,7 @@ def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: 
     named = header(scope, b"x-tokenwire-dialect")
     if named is not None and named != caller.dialect:
         return dialects.get(named)
-    return caller.answers(request, stream.dialect.name == caller.dialect)
+    return caller.answers(request, stream.meta.get("spoken") == caller.dialect)
 
 
 def start(
@@ -94,6 +94,8 @@ def start(
         policy=gateway.settings.limits.policy(linger),
         hide_usage=ask_usage and not request.include_usage,
     )
+    spoken = {way.provider.dialect.name for way in ways}
+    stream.meta["spoken"] = spoken.pop() if len(spoken) == 1 else None  # whoever answers in the end
     stream.meta["upstream"] = upstream.name
     stream.meta["session"] = header(scope, b"x-tokenwire-session")
     route = Route(

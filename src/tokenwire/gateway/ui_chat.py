@@ -7,6 +7,7 @@ who resumes gets one legal prefix, under the same message id, and goes on live.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -62,7 +63,9 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
         linger = generate.linger_of(scope, gateway.settings.limits.linger)
         stream = generate.start(gateway, CALLER, scope, owner, request, linger=linger)
         stream.meta["session"] = stream.meta["session"] or asked.chat_id or None
-        stream.meta[_MESSAGE] = (asked.response_id, asked.response)
+        if stream.terminal is None:  # what is over cannot be resumed, and the message may be large
+            stream.meta[_MESSAGE] = (asked.response_id, asked.response)
+            stream.on_end.append(partial(_forget, stream))
         if key:
             gateway.keys.put(owner, key, body, stream)
     if asked.chat_id:
@@ -98,6 +101,10 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         await send_refusal(send, error, dialects.get(CALLER.dialect))
         return
     await following.run(send)
+
+
+def _forget(stream: Stream) -> None:
+    stream.meta.pop(_MESSAGE, None)
 
 
 def _again(stream: Stream, version: int) -> Dialect:

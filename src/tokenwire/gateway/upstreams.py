@@ -89,13 +89,9 @@ class Upstream(NamedTuple):
         provider = self.providers.get(vendor.dialect)
         if provider is not None:
             return provider
-        routes = " or ".join(f"{each.vendor.path} ({name})" for name, each in self.providers.items())
-        raise RequestRefused(
-            400,
-            "unsupported_dialect",
-            f"the upstream {self.name!r} does not speak {vendor.dialect}; ask for {self.name}/{model} at {routes}",
-            param="model",
-        )
+        spoken = ", ".join(self.settings.dialects)
+        message = f"the upstream {self.name!r} of {model!r} does not speak {vendor.dialect}, but {spoken}"
+        raise RequestRefused(400, "unsupported_dialect", message, param="model")
 
 
 def upstream_of(name: str, settings: UpstreamSettings) -> Upstream:

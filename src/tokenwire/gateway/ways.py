@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire import dialects
@@ -86,6 +87,5 @@ def _asking(body: bytes, target: Target) -> bytes:
 
 
 def told(notes: Sequence[Note]) -> str:
-    """*notes* as the value of a header field: ASCII, one line, 2 KiB at most."""
-    text = " ".join("; ".join(map(str, notes)).split())
-    return text.encode("ascii", "replace")[:2048].decode()
+    """*notes* as the value of a header field: printable ASCII (a caller's own names may be in it), 2 KiB at most."""
+    return re.sub(r"[^\x20-\x7e]", "?", "; ".join(map(str, notes)))[:2048]
