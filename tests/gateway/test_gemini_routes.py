@@ -110,6 +110,24 @@ def test_a_gemini_upstream_read_as_chat() -> None:
     run_in("uvloop", main)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_bare_error_in_the_stream_is_an_error(begun: bool) -> None:
+    """Google sends it pretty-printed, without ``data:``: its own client has code for that, others see nothing."""
+    bare = b'{\n  "error": {\n    "code": 503,\n    "message": "busy",\n    "status": "UNAVAILABLE"\n  }\n}\n'
+
+    async def main() -> None:
+        async with before("gemini", *playing(*([ANSWER[0], bare] if begun else [bare]))) as (relay, _):
+            client = await relay.connect()
+            body = {"model": "up/m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+            for path, asked in ((f"{MODELS}/up/m:streamGenerateContent?alt=sse", BODY), ("/v1/chat/completions", body)):
+                stream = await client.post(path, asked).whole()
+                assert stream.status == (200 if begun else 503)
+                assert b"busy" in stream.body
+                assert (b"one" in stream.body) == begun
+
+    run_in("uvloop", main)
+
+
 @pytest.mark.parametrize("verb", ["countTokens", "embedContent", "smoke"])
 def test_what_is_no_question_for_an_answer_is_no_route(verb: str) -> None:
     async def main() -> None:
