@@ -109,6 +109,9 @@ def test_thinking_that_was_asked_for_is_shown(
     chat.type("Why?\r")
     whole = chat.until(r"^(.*\d+ tokens/s · \d+ tokens\b)")[1]
     assert re.search(dimmed, whole) is None
-    chat.type("/think\r\x04")
+    chat.until("> ")
+    chat.type("/think\r")
     chat.until("models are asked to think")
+    chat.until("> ")
+    chat.type("\x04")  # at a prompt: between two of them the terminal itself would take it
     assert chat.end() == 0

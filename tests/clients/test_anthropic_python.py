@@ -279,7 +279,6 @@ def test_before_the_first_byte_failures_are_typed(claude: Claude, answers: Answe
     ("model", "raised", "status", "words"),
     [
         ("nobody", anthropic.NotFoundError, 404, "no upstream serves"),
-        ("script/any", anthropic.BadRequestError, 400, "/v1/chat/completions"),
         ("shared", anthropic.BadRequestError, 400, "script/shared"),
     ],
 )
