@@ -10,7 +10,7 @@ from tokenwire import dialects
 from tokenwire.dialects.agui.dialect import dialect_for
 from tokenwire.dialects.agui.request import parse_request
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import generate, guard, respond
+from tokenwire.gateway import guard, respond, starting
 from tokenwire.gateway.answers import header, read_body, send_refusal
 from tokenwire.gateway.vendors import Caller, always
 
@@ -35,8 +35,8 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
         key = header(scope, b"idempotency-key")
         stream = gateway.keys.find(owner, key, body) if key else None
         if stream is None:
-            linger = generate.linger_of(scope, gateway.settings.limits.linger if key else 0.0)
-            stream = generate.start(gateway, CALLER, scope, owner, request, linger=linger)
+            linger = starting.linger_of(scope, gateway.settings.limits.linger if key else 0.0)
+            stream = starting.start(gateway, CALLER, scope, owner, request, linger=linger)
             stream.meta["session"] = stream.meta["session"] or asked.thread_id
             if key:
                 gateway.keys.put(owner, key, body, stream)

@@ -8,16 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tokenwire import __version__
-from tokenwire.dialects.deltas import Failed
-from tokenwire.engine.clock import LoopClock
-from tokenwire.engine.hub import Hub
-from tokenwire.engine.pacing import FrameClock
 from tokenwire.gateway import agui, generate, plain_chat, responses, ui_chat
 from tokenwire.gateway.answers import send_body
 from tokenwire.gateway.chats import Chats
+from tokenwire.gateway.core import Core
 from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
 from tokenwire.gateway.count_tokens import count_tokens
-from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.page import Page
 from tokenwire.gateway.settings import Settings
@@ -25,12 +21,8 @@ from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
 from tokenwire.gateway.tickets import Tickets
 from tokenwire.gateway.vendors import ROUTES, vendor_at
-from tokenwire.measure import prices
-from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fastapi import FastAPI
 
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
@@ -41,83 +33,26 @@ log = logging.getLogger(__name__)
 LAST_WORDS_SECONDS = 5.0
 
 
-class Gateway:
+class Gateway(Core):
     """One relay: engine, upstreams and routes. Make it inside the running loop; it is an ASGI application.
 
     ``startup`` and ``shutdown`` are also run by the ASGI lifespan, whichever comes first.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.clock = LoopClock()
-        self.hub = Hub(self.clock, settings.limits.retention())
-        self.pacing = FrameClock(self.clock)
-        self.pool = Pool(self.clock.now_ns, self.pacing)
-        self.directory = Directory(settings, self.pool)
+        super().__init__(settings)
         self.keys = Keys(self.clock, self.hub)
         self.chats = Chats(self.hub)
         self.tickets = Tickets(self.clock)
         self.page = Page.load()
-        self.draining = False
-        self.on_drain: Callable[[int], None] = _ignore  # told how many streams run when draining begins
         self._answering = 0  # requests that a task of their server waits in
         self._control: FastAPI | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
-        """Begin to fetch the model lists; where models have prices, get those ready in a thread."""
-        if not self._tasks:
+        if not self.tasks:
             # A third of a second, now and not in the turn of the first request for such a route, while others stream.
             import_module("tokenwire.gateway.control")
-            loop = asyncio.get_running_loop()
-            self._tasks.append(loop.create_task(self.directory.run()))
-            if any(
-                any(each.seller)
-                for upstream in self.directory.upstreams.values()
-                for each in upstream.providers.values()
-            ):
-                self._tasks.append(loop.create_task(_load_prices()))
-
-    def drain(self) -> None:
-        """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""
-        if not self.draining:
-            self.draining = True
-            self.on_drain(self.hub.statistics().running)
-            self.hub.notice("shutting_down", seconds=self.settings.limits.drain)
-
-    def busy(self) -> bool:
-        """Whether a stream runs, or a reader of an ended one has not got it all."""
-        figures = self.hub.statistics()
-        return figures.running > 0 or figures.readers > 0
-
-    def cut(self) -> None:
-        """End every stream that still runs, each told why. Of an answer that is whole, only the end of its HTTP body
-        was awaited: that is complete."""
-        failed = Failed(code="shutting_down", message="the relay is shutting down", retryable=True)
-        for stream in self.hub.running():
-            if not stream.readers and stream.is_whole():
-                stream.finish()
-            else:
-                stream.fail(failed)
-
-    async def wait_while(
-        self, condition: Callable[[], bool], seconds: float, hurry: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Until *condition* is false, *seconds* are over, or there is a reason to *hurry*."""
-        deadline = self.clock.now_ns() + int(seconds * 1e9)
-        while condition() and not hurry() and self.clock.now_ns() < deadline:
-            await asyncio.sleep(0.02)
-
-    async def shutdown(self) -> None:
-        """End everything. Idempotent."""
-        self.drain()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-        self.hub.close()
-        self.pool.close()
+        await super().startup()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope; returns when it is answered."""
@@ -184,7 +119,7 @@ class Gateway:
             self.cut()
         else:
             self.drain()
-            self._tasks.append(asyncio.get_running_loop().create_task(self._wind_down()))
+            self.tasks.append(asyncio.get_running_loop().create_task(self._wind_down()))
 
     async def _wind_down(self) -> None:
         """What our own server does: the streams get their time, then a reason."""
@@ -208,12 +143,3 @@ class Gateway:
                 await self.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-def _ignore(running: int) -> None:
-    """Nobody wants to know."""
-
-
-async def _load_prices() -> None:
-    """A fifth of a second of imports: not in the turn of the first answer that has a price."""
-    await asyncio.to_thread(prices.load)

@@ -18,7 +18,7 @@ from tokenwire.dialects.plain.dialect import DIALECT
 from tokenwire.dialects.plain.request import Question, checked, in_words_of, parse_question
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import generate, guard, respond, ui_chat
+from tokenwire.gateway import guard, respond, starting, ui_chat
 from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, send_refusal
 from tokenwire.gateway.vendors import OPENAI_CHAT
 
@@ -116,5 +116,5 @@ def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Ques
 def _start(gateway: Gateway, scope: Scope, owner: str, question: Question) -> Stream:
     model = question.model or gateway.directory.default()
     body = in_words_of(question, model)
-    linger = generate.linger_of(scope, gateway.settings.limits.linger)
-    return generate.start(gateway, OPENAI_CHAT, scope, owner, OPENAI_CHAT.parse(body), linger=linger)
+    linger = starting.linger_of(scope, gateway.settings.limits.linger)
+    return starting.start(gateway, OPENAI_CHAT, scope, owner, OPENAI_CHAT.parse(body), linger=linger)

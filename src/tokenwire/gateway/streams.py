@@ -23,8 +23,8 @@ from tokenwire.gateway.answers import (
     send_refusal,
     stream_headers,
 )
-from tokenwire.gateway.generate import linger_of, parse_linger
-from tokenwire.gateway.generate import start as start_stream
+from tokenwire.gateway.starting import linger_of, parse_linger
+from tokenwire.gateway.starting import start as start_stream
 from tokenwire.gateway.vendors import VENDORS
 
 if TYPE_CHECKING:

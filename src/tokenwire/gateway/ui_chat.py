@@ -17,7 +17,7 @@ from tokenwire.dialects.ui_messages.again import told_again
 from tokenwire.dialects.ui_messages.dialect import VERSIONS, dialect_for
 from tokenwire.dialects.ui_messages.request import parse_request
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import generate, guard, respond
+from tokenwire.gateway import guard, respond, starting
 from tokenwire.gateway.answers import MethodNotAllowed, header, send_json, send_refusal
 from tokenwire.gateway.vendors import Caller, always
 
@@ -60,8 +60,8 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
     key = header(scope, b"idempotency-key")
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
-        linger = generate.linger_of(scope, gateway.settings.limits.linger)
-        stream = generate.start(gateway, CALLER, scope, owner, request, linger=linger)
+        linger = starting.linger_of(scope, gateway.settings.limits.linger)
+        stream = starting.start(gateway, CALLER, scope, owner, request, linger=linger)
         stream.meta["session"] = stream.meta["session"] or asked.chat_id or None
         if stream.terminal is None:  # what is over cannot be resumed, and the message may be large
             stream.meta[_MESSAGE] = (asked.response_id, asked.response)

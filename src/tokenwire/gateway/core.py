@@ -1,0 +1,104 @@
+"""What streams need, without a server: the engine, the upstreams, and who answers which model.
+
+The relay serves it (``app.Gateway``), and the Python library uses it in its user's own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tokenwire.dialects.deltas import Failed
+from tokenwire.engine.clock import LoopClock
+from tokenwire.engine.hub import Hub
+from tokenwire.engine.pacing import FrameClock
+from tokenwire.gateway.directory import Directory
+from tokenwire.measure import prices
+from tokenwire.upstream.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenwire.gateway.settings import Settings
+
+
+class Core:
+    """One engine with its upstreams. Made inside the running loop.
+
+    Attributes:
+        draining: no stream begins any more.
+        on_drain: told how many streams run when draining begins.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = LoopClock()
+        self.hub = Hub(self.clock, settings.limits.retention())
+        self.pacing = FrameClock(self.clock)
+        self.pool = Pool(self.clock.now_ns, self.pacing)
+        self.directory = Directory(settings, self.pool)
+        self.draining = False
+        self.on_drain: Callable[[int], None] = _ignore
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def startup(self) -> None:
+        """Begin to fetch the model lists; where models have prices, get those ready in a thread. Idempotent."""
+        if not self.tasks:
+            loop = asyncio.get_running_loop()
+            self.tasks.append(loop.create_task(self.directory.run()))
+            if any(
+                any(each.seller)
+                for upstream in self.directory.upstreams.values()
+                for each in upstream.providers.values()
+            ):
+                self.tasks.append(loop.create_task(_load_prices()))
+
+    def drain(self) -> None:
+        """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""
+        if not self.draining:
+            self.draining = True
+            self.on_drain(self.hub.statistics().running)
+            self.hub.notice("shutting_down", seconds=self.settings.limits.drain)
+
+    def busy(self) -> bool:
+        """Whether a stream runs, or a reader of an ended one has not got it all."""
+        figures = self.hub.statistics()
+        return figures.running > 0 or figures.readers > 0
+
+    def cut(self) -> None:
+        """End every stream that still runs, each told why. Of an answer that is whole, only the end of its HTTP body
+        was awaited: that is complete."""
+        failed = Failed(code="shutting_down", message="the relay is shutting down", retryable=True)
+        for stream in self.hub.running():
+            if not stream.readers and stream.is_whole():
+                stream.finish()
+            else:
+                stream.fail(failed)
+
+    async def wait_while(
+        self, condition: Callable[[], bool], seconds: float, hurry: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Until *condition* is false, *seconds* are over, or there is a reason to *hurry*."""
+        deadline = self.clock.now_ns() + int(seconds * 1e9)
+        while condition() and not hurry() and self.clock.now_ns() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def shutdown(self) -> None:
+        """End everything. Idempotent."""
+        self.drain()
+        self.cut()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
+        self.hub.close()
+        self.pool.close()
+
+
+def _ignore(running: int) -> None:
+    """Nobody wants to know."""
+
+
+async def _load_prices() -> None:
+    """A fifth of a second of imports: not in the turn of the first answer that has a price."""
+    await asyncio.to_thread(prices.load)
