@@ -1,3 +1,33 @@
-"""tokenwire: the streaming backbone for LLM applications."""
+"""tokenwire: the streaming backbone for LLM applications. ::
+
+import tokenwire
+
+for text in tokenwire.stream("sim/gpt-4o", "Tell me of the sea.").text_stream:
+    print(text, end="", flush=True)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenwire.library import Answer, Node, Stream, SyncStream, stream
 
 __version__ = "0.1.0"
+
+__all__ = ["Answer", "Node", "Stream", "SyncStream", "__version__", "stream"]
+
+
+def __getattr__(name: str) -> Any:
+    """The library's names, when they are first asked for: whoever wants a part of the house need not load all of it."""
+    if name.startswith("_") or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module("tokenwire.library"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

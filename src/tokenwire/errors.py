@@ -3,6 +3,7 @@
     TokenwireError
     ├── ConfigError               settings that cannot work, said before anything starts
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
+    │   ├── BadArgument           an argument of ours that cannot be (also ValueError)
     │   └── StreamClosed          an append, stop or read on a stream that is already over
     ├── RemoteProtocolError       a peer sent what its protocol forbids
     │   ├── UnreadableAnswer      its answer is whole, and in a content coding that we did not ask for
@@ -11,7 +12,14 @@
     ├── UpstreamError             a provider could not be used, or said no
     │   ├── ConnectFailed         no connection: name, refused, unreachable, timed out
     │   ├── UpstreamTimeout       a deadline passed: headers, first token, between tokens, whole stream
-    │   └── UpstreamStatus        an HTTP error status, with the provider's own body
+    │   ├── UpstreamStatus        an HTTP error status, with the provider's own body
+    │   └── AnswerFailed          what the library's user meets: no answer, or one that is not whole
+    │       ├── RequestRejected   the provider does not take this request: another try says the same
+    │       ├── NotAuthorised     401, 403: no key, a wrong one, or none for this model
+    │       ├── RateLimited       429: too many requests or tokens, or no money left
+    │       ├── ProviderDown      it is overloaded, out of order, silent or cannot be reached
+    │       ├── AnswerCut         the answer ended before its end
+    │       └── AnswerStopped     somebody stopped it: a cancel from elsewhere, a relay that shuts down
     ├── RelayError                what our client meets: a relay that says nothing, or no
     │   ├── RelayUnreachable      no connection, no answer, or none that is a relay's
     │   └── RelayRefused          an HTTP error of the relay, in its own words
@@ -47,6 +55,15 @@ class ConfigError(TokenwireError):
 
 class LocalProtocolError(TokenwireError):
     """We were called in a way that is not allowed in this state: a bug in the caller."""
+
+
+class BadArgument(LocalProtocolError, ValueError):
+    """The argument *name* cannot be what it is; ``message`` says why, and what to do."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        self.message = message
+        super().__init__(f"{name}: {message}")
 
 
 class StreamClosed(LocalProtocolError):
@@ -136,6 +153,55 @@ class UpstreamStatus(UpstreamError):
         self.body = body
         super().__init__(message, status=status)
         self.retryable = status in (408, 409, 429) or status >= 500
+
+
+class AnswerFailed(UpstreamError):
+    """No answer, or one that is not whole. What came of it is in the stream's ``answer``.
+
+    Attributes:
+        code: the provider's own word where it gave one, else ours (``truncated``, ``upstream_timeout`` …).
+        status: the HTTP status that the provider gave or implied, if any.
+        retryable: whether the same request may succeed later.
+        retry_after: seconds, where the provider asks for a wait.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status)
+        self.code = code
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class RequestRejected(AnswerFailed):
+    """The provider does not take this request: a parameter, a model, a length or a text that it does not allow."""
+
+
+class NotAuthorised(AnswerFailed):
+    """The key is missing, wrong, or not for this."""
+
+
+class RateLimited(AnswerFailed):
+    """Too much for now; ``retry_after`` says how long, where the provider does."""
+
+
+class ProviderDown(AnswerFailed):
+    """The provider is overloaded, out of order, silent or cannot be reached: ``code`` says which."""
+
+
+class AnswerCut(AnswerFailed):
+    """The answer ended in the middle."""
+
+
+class AnswerStopped(AnswerFailed):
+    """Somebody else stopped the answer: a cancel from elsewhere, or a relay that shuts down."""
 
 
 class RelayError(TokenwireError):

@@ -86,6 +86,11 @@ class Following:
                 await self._read(self._reply)
         return self._ready.popleft()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the next update is there already."""
+        return bool(self._ready)
+
     def close(self) -> None:
         """Stop reading, and drop the connection; the stream itself goes on until its linger is over. Idempotent."""
         self._ready.clear()

@@ -97,7 +97,7 @@ class Stream(Bounded):
         self.log.expect(dialect.holes)
         self.views.clear()
         for reader in self.readers:
-            reader.change_view(self.view(reader.view.dialect, ids=reader.view.ids))
+            reader.change_view(reader.view.anew())
 
     def begin(self, *, attempt: int = 1, unary: bool = False) -> None:
         """The provider's answer begins (its head said yes)."""

@@ -37,6 +37,10 @@ class View:
         self.heartbeat = b": hb\n" if ids else dialect.heartbeat
         self.live: list[Reader] = []
 
+    def anew(self) -> View:
+        """Where its readers go on when the stream's views are made anew: nothing has been delivered yet."""
+        return self.stream.view(self.dialect, ids=self.ids)
+
     def join(self, reader: Reader) -> None:
         """*reader* stands at the end of the log and wants what comes."""
         self.live.append(reader)

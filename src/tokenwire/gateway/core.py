@@ -46,12 +46,14 @@ class Core:
         if not self.tasks:
             loop = asyncio.get_running_loop()
             self.tasks.append(loop.create_task(self.directory.run()))
-            if any(
-                any(each.seller)
-                for upstream in self.directory.upstreams.values()
-                for each in upstream.providers.values()
-            ):
+            if self.sells:
                 self.tasks.append(loop.create_task(_load_prices()))
+
+    @property
+    def sells(self) -> bool:
+        """Whether any upstream may have prices."""
+        upstreams = self.directory.upstreams.values()
+        return any(any(each.seller) for upstream in upstreams for each in upstream.providers.values())
 
     def drain(self) -> None:
         """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""

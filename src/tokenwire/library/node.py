@@ -1,0 +1,180 @@
+"""The engine in a user's own process: one per event loop, made when it is first needed, gone with its loop.
+
+It holds what is worth keeping from one answer to the next: connections to providers, the clients of relays, and the
+simulator, once a ``sim/…`` model was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenwire.client import Client
+from tokenwire.errors import LocalProtocolError, UnknownModel
+from tokenwire.gateway.core import Core
+from tokenwire.gateway.environment import SPOKEN
+from tokenwire.gateway.settings import Settings, UpstreamSettings, from_environment, from_mapping, load
+from tokenwire.measure import prices
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from tokenwire.engine.stream import Stream
+    from tokenwire.simulator.server import Simulator
+
+#: Names the settings file that is read where none is named.
+CONFIG_VARIABLE: Final = "TOKENWIRE_CONFIG"
+#: The upstream whose models the simulator answers, unless the settings have one of that name.
+SIMULATED: Final = "sim"
+
+
+class Node:
+    """Upstreams, connections and streams in this process. ``tokenwire.stream`` makes one for the running loop where
+    none is given; one of your own has settings of its own::
+
+        async with tokenwire.Node("tokenwire.toml") as node:
+            print(await tokenwire.stream("smart", "hi", node=node).text())
+
+    Args:
+        settings: a settings file, its content as a mapping, or checked ``Settings``. None: the file that
+            ``TOKENWIRE_CONFIG`` names, else the keys of vendors in the environment.
+
+    Raises:
+        ConfigError: settings that cannot work; from the first stream, or from ``async with``.
+
+    Leaving the ``async with`` cancels what still runs, and closes every connection.
+    """
+
+    def __init__(self, settings: Settings | Mapping[str, Any] | Path | str | None = None) -> None:
+        self._given = settings
+        self._core: Core | None = None
+        self._simulator: Simulator | None = None
+        self._starting: asyncio.Task[Simulator] | None = None
+        self._clients: dict[str, Client] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    @property
+    def core(self) -> Core:
+        """Hub, pool and directory; made when first asked for, inside the running loop."""
+        if self._closed:
+            raise LocalProtocolError("this Node is closed; make another")
+        if self._core is None:
+            self._core = Core(settings_of(self._given))
+        return self._core
+
+    async def open(self, model: str, begin: Callable[[Core], Stream]) -> Stream:
+        """A stream that *begin* starts, once whoever may answer *model* is known.
+
+        Raises what *begin* does; ``UnknownModel`` only after the upstreams were asked for their lists.
+        """
+        core = self.core
+        if model.partition("/")[0] == SIMULATED and SIMULATED not in core.directory.upstreams:
+            await self._simulate(core)
+        if any(
+            any(each.seller) for upstream in core.directory.upstreams.values() for each in upstream.providers.values()
+        ):
+            self.keep(asyncio.to_thread(prices.load), once="prices")
+        try:
+            return begin(core)
+        except UnknownModel:
+            await core.directory.refresh()
+        return begin(core)
+
+    def client(self, url: str) -> Client:
+        """The client of the relay at *url*."""
+        client = self._clients.get(url)
+        if client is None:
+            client = self._clients[url] = Client(url)
+        return client
+
+    def keep(self, work: Any, *, once: str | None = None) -> None:
+        """Do *work* beside everything else, until the node is closed; of one name (*once*) only the first."""
+        if once is not None and any(task.get_name() == once for task in self._tasks):
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work, name=once)
+        self._tasks.add(task)
+        if once is None:
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancel what still runs, close every connection. Idempotent."""
+        self._closed = True
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        core, self._core = self._core, None
+        if core is not None:
+            await core.shutdown()
+        simulator, self._simulator = self._simulator, None
+        if simulator is not None:
+            await simulator.close()
+
+    async def __aenter__(self) -> Self:
+        _ = self.core
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _simulate(self, core: Core) -> None:
+        """Start the simulator in this loop, and know it as an upstream. Whoever comes meanwhile waits for the same."""
+        if self._starting is None:
+            from tokenwire.simulator.server import serve
+
+            self._starting = asyncio.get_running_loop().create_task(serve())
+        self._simulator = await asyncio.shield(self._starting)
+        url = f"http://{self._simulator.host}:{self._simulator.port}/v1"
+        core.directory.add(
+            SIMULATED, UpstreamSettings(base_url=url, dialect=SPOKEN[SIMULATED], api_key="simulated", proxy="none")
+        )
+
+
+def settings_of(given: Settings | Mapping[str, Any] | Path | str | None) -> Settings:
+    """What *given* means as settings. Raises ``ConfigError``."""
+    if isinstance(given, Settings):
+        return given
+    if isinstance(given, Mapping):
+        return from_mapping(given, os.environ)
+    named = given or os.environ.get(CONFIG_VARIABLE)
+    return load(Path(named), os.environ) if named else from_environment(os.environ, None)
+
+
+_nodes: dict[int, tuple[asyncio.AbstractEventLoop, Node, AsyncGenerator[None, None]]] = {}
+
+
+def node_of_loop() -> Node:
+    """The running loop's own node. It is closed when the loop ends as ``asyncio.run`` ends it."""
+    loop = asyncio.get_running_loop()
+    found = _nodes.get(id(loop))
+    if found is not None and found[0] is loop:
+        return found[1]
+    node = Node()
+    # A loop tells of its end to nobody but the asynchronous generators that began in it: those it closes.
+    lifetime = _lifetime(loop, node)
+    try:
+        anext(lifetime).send(None)  # up to its yield, which it reaches without waiting
+    except StopIteration:
+        pass
+    _nodes[id(loop)] = (loop, node, lifetime)
+    return node
+
+
+async def _lifetime(loop: asyncio.AbstractEventLoop, node: Node) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        _nodes.pop(id(loop), None)
+        await node.close()

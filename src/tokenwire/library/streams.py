@@ -1,0 +1,211 @@
+"""``tokenwire.stream``: one answer, to be read like a list while it is being written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from tokenwire.client import Reset
+from tokenwire.dialects.deltas import TextDelta
+from tokenwire.errors import CursorLost, LocalProtocolError
+from tokenwire.library.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from tokenwire.client import Update
+    from tokenwire.dialects.deltas import Usage
+    from tokenwire.library.sync import SyncStream
+    from tokenwire.library.turn import Turn
+    from tokenwire.measure.timing import Timing
+
+T = TypeVar("T")
+
+
+class Stream(Generic[T]):
+    """An answer that is asked for when it is first read. Made by ``tokenwire.stream``.
+
+    Iterating gives deltas as they come (``tokenwire.deltas``), and what happens to the connection (``Dropped``,
+    ``Resumed``, ``Notice``); ``text_stream``, ``partial`` and ``final`` read the same answer in other ways, each from
+    where the one before it stopped. One task at a time may read. A cancelled read loses nothing.
+
+    With ``async with`` the upstream is closed at once wherever the block is left; without it, when the answer is over
+    or the object is gone. With plain ``with`` and ``for`` it is a ``SyncStream``.
+
+    Reading raises:
+        AnswerFailed: the provider's failure, or ours; its subclasses say of which kind. What came stays in ``answer``.
+        RequestRefused: no upstream serves the model, or none that can be asked this.
+        RelayError: the relay refuses, or was out of reach for too long.
+
+    Attributes:
+        answer: what was read so far, whole: text, tool calls, usage, times.
+    """
+
+    def __init__(self, answer: Answer[T], begin: Callable[[], Turn]) -> None:
+        self.answer = answer
+        self._begin: Callable[[], Turn] | None = begin
+        self._source: Turn | None = None
+        self._over = False
+
+    # ------------------------------------------------------------------ reading
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Update:
+        if self._over:
+            raise StopAsyncIteration
+        source = self._source or self._ask()
+        try:
+            update = await anext(source)
+        except Exception:  # the end, too; not a cancelled wait, after which the reader may go on
+            self._over = True
+            self._note(source)
+            raise
+        self._note(source)
+        self.answer.apply(update, source.arrived_ns)
+        return update
+
+    @property
+    def text_stream(self) -> TextStream[T]:
+        """The text alone, piece by piece, for ``async for`` or ``for``.
+
+        Iterating also raises ``CursorLost``, where a relay could not prove that what comes continues what was read.
+        """
+        return TextStream(self)
+
+    async def final(self) -> Answer[T]:
+        """Read the rest; the whole answer. Raises what reading does."""
+        async for _ in self:
+            pass
+        return self.answer
+
+    async def text(self) -> str:
+        """Read the rest; the whole text. Raises what reading does."""
+        return (await self.final()).text
+
+    # ------------------------------------------------------------------ what is known
+
+    @property
+    def id(self) -> str | None:
+        """Of the stream; None before it began. With it a relay's stream can be followed by others."""
+        return self.answer.id
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens so far, as the provider told them, or estimated and marked so."""
+        return self.answer.usage
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What they cost; None where no price is known."""
+        return self.answer.cost_usd
+
+    @property
+    def timing(self) -> Timing:
+        """When what came: ``ttft_ms``, ``e2e_ms``, ``itl_ms`` and others, by arrival and not by reading."""
+        return self.answer.timing
+
+    # ------------------------------------------------------------------ ends
+
+    async def cancel(self) -> None:
+        """Stop generation; the rest is never read. Returns when the upstream is closed. Idempotent."""
+        self._over = True
+        source, self._source, self._begin = self._source, None, None
+        if source is not None:
+            await source.close()
+
+    async def close(self) -> None:
+        """``cancel``, under the name that everything that can be closed has."""
+        await self.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.cancel()
+
+    def abandon(self) -> None:
+        """``cancel`` without waiting: in this process the upstream is closed when it returns; a relay is told soon."""
+        self._over = True
+        source, self._source, self._begin = self._source, None, None
+        if source is not None:
+            source.abandon()
+
+    # ------------------------------------------------------------------ without await
+
+    def sync(self) -> SyncStream[T]:
+        """The same without ``await``, for programs that have no loop: one in a thread of ours runs it."""
+        if self._source is not None or self._over:
+            raise LocalProtocolError("this stream has begun in its loop: read it there, with async for")
+        from tokenwire.library.sync import SyncStream
+
+        return SyncStream(self)
+
+    def __enter__(self) -> SyncStream[T]:
+        self._plain = self.sync()
+        return self._plain
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._plain.close()
+
+    def __iter__(self) -> Iterator[Update]:
+        return iter(self.sync())
+
+    # ------------------------------------------------------------------ inside
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next update is there already."""
+        return self._source is not None and self._source.waiting
+
+    def _ask(self) -> Turn:
+        assert self._begin is not None
+        self._source = self._begin()
+        return self._source
+
+    def _note(self, source: Turn) -> None:
+        answer = self.answer
+        if answer.id is None and source.id is not None:
+            answer.id = source.id
+            answer.timing.asked_ns = source.asked_ns
+
+    def __del__(self) -> None:
+        source = getattr(self, "_source", None)
+        if source is not None and not self._over:
+            source.abandon()
+
+
+class TextStream(Generic[T]):
+    """The text of a stream, in pieces, none empty."""
+
+    def __init__(self, stream: Stream[T]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            text = text_of(await anext(self._stream))
+            if text:
+                return text
+
+    def __iter__(self) -> Iterator[str]:
+        return self._stream.sync().text_stream
+
+
+def text_of(update: Update) -> str:
+    """What *update* adds to the text of the first choice. Raises ``CursorLost`` where what was read is void."""
+    if isinstance(update, TextDelta) and update.choice == 0:
+        return update.text
+    if isinstance(update, Reset):
+        message = f"the relay cannot continue what was read ({update.reason}): ask again, or read the deltas instead"
+        raise CursorLost(410, "reset", message, earliest=update.earliest)
+    return ""

@@ -1,0 +1,200 @@
+"""Streams without ``await``: a loop in a thread of ours runs them, for all programs that have none of their own.
+
+One thread for the whole process, begun with the first stream: connections stay open between answers, deadlines and
+arrival times hold while the program does something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from tokenwire.library.streams import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from types import TracebackType
+    from typing import Any, Self
+
+    from tokenwire.client import Update
+    from tokenwire.dialects.deltas import Usage
+    from tokenwire.library.answer import Answer
+    from tokenwire.library.streams import Stream
+    from tokenwire.measure.timing import Timing
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Updates that are handed over at a time, when so many have come: a handover costs as much as reading fifty.
+_BATCH = 256
+
+
+class SyncStream(Generic[T]):
+    """A ``Stream`` for programs without a loop; what it does and raises is the same."""
+
+    def __init__(self, stream: Stream[T]) -> None:
+        self._stream = stream
+        self._loop = background()
+        self._ready: list[Update] = []  # the next one last
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Update:
+        if not self._ready:
+            if self._error is not None:
+                error, self._error = self._error, StopIteration()
+                raise error
+            self._ready = self._loop.run(self._batch())
+            return self.__next__()
+        return self._ready.pop()
+
+    @property
+    def text_stream(self) -> Iterator[str]:
+        """The text alone, piece by piece."""
+        for update in self:
+            text = text_of(update)
+            if text:
+                yield text
+
+    def final(self) -> Answer[T]:
+        """Read the rest; the whole answer."""
+        for _ in self:
+            pass
+        return self.answer
+
+    def text(self) -> str:
+        """Read the rest; the whole text."""
+        return self.final().text
+
+    @property
+    def answer(self) -> Answer[T]:
+        """What has come so far. May be a few updates ahead of what was read."""
+        return self._stream.answer
+
+    @property
+    def id(self) -> str | None:
+        return self._stream.id
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._stream.usage
+
+    @property
+    def cost_usd(self) -> float | None:
+        return self._stream.cost_usd
+
+    @property
+    def timing(self) -> Timing:
+        return self._stream.timing
+
+    def cancel(self) -> None:
+        """Stop generation; the rest is never read. Returns when the upstream is closed. Idempotent."""
+        self._ready.clear()
+        self._error = StopIteration()
+        self._loop.run(self._stream.cancel())
+
+    def close(self) -> None:
+        """``cancel``, under the name that everything that can be closed has."""
+        self.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        loop = getattr(self, "_loop", None)
+        if loop is not None:
+            loop.soon(self._stream.abandon)
+
+    async def _batch(self) -> list[Update]:
+        """The next update, and those that have come with it, the last one first."""
+        updates: list[Update] = []
+        try:
+            updates.append(await anext(self._stream))
+            while self._stream.waiting and len(updates) < _BATCH:
+                updates.append(await anext(self._stream))
+        except StopAsyncIteration:
+            self._error = StopIteration()
+        except Exception as error:
+            self._error = error
+        updates.reverse()
+        return updates
+
+
+class Background:
+    """An event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="tokenwire", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Do *work* there, and wait for it. An exception in the wait (Ctrl-C) cancels it, and is raised when it is."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def soon(self, call: Any) -> None:
+        """Call it there, if there still is a loop. Never waits."""
+        if not self._over:
+            self._loop.call_soon_threadsafe(call)
+
+    def close(self) -> None:
+        """End it, and everything that runs there. Idempotent."""
+        if not self._over:
+            self._over = True
+            atexit.unregister(self.close)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+
+_lock = threading.Lock()
+_background: Background | None = None
+
+
+def background() -> Background:
+    """The one of this process."""
+    global _background
+    with _lock:
+        if _background is None:
+            _background = Background()
+        return _background
+
+
+def _forked() -> None:
+    """Threads do not survive a fork: the child has to begin anew."""
+    global _background, _lock
+    _background = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
