@@ -11,11 +11,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tokenwire.library import Answer, Node, Stream, SyncStream, stream
+    from tokenwire.library import (
+        Answer,
+        Citation,
+        Client,
+        Delta,
+        Dropped,
+        Finished,
+        Logprobs,
+        Node,
+        Notice,
+        Opaque,
+        ReasoningDelta,
+        ReasoningSignature,
+        RefusalDelta,
+        Reset,
+        Resumed,
+        Started,
+        Stream,
+        SyncStream,
+        TextDelta,
+        ToolCallDelta,
+        ToolCallEnded,
+        ToolCallStarted,
+        Usage,
+        deltas,
+        errors,
+        stream,
+    )
 
 __version__ = "0.1.0"
 
-__all__ = ["Answer", "Node", "Stream", "SyncStream", "__version__", "stream"]
+__all__ = [
+    "Answer", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice", "Opaque",
+    "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream", "SyncStream",
+    "TextDelta", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "Usage", "__version__", "deltas", "errors",
+    "stream",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

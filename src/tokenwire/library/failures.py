@@ -37,11 +37,15 @@ _KINDS: Final[dict[str, type[AnswerFailed]]] = {
     "insufficient_quota": RateLimited,
     "invalid_request_error": RequestRejected,
 }
+#: What these mean is never in doubt.
+_PLAIN: Final = (401, 403, 429)
 
 
 def failure(failed: Failed, *, retry_after: float | None = None) -> AnswerFailed:
     """*failed* as an exception of its kind; *retry_after*: seconds that the provider asks for."""
-    kind = _KINDS.get(failed.code) or _of_status(failed.upstream_status)
+    plain = failed.upstream_status in _PLAIN  # a vendor's code is often less: 401 is an invalid_request_error to OpenAI
+    kind = None if plain else _KINDS.get(failed.code)
+    kind = kind or _of_status(failed.upstream_status)
     return kind(
         failed.code,
         failed.message,

@@ -1,0 +1,77 @@
+"""The engine in a user's own process: settings, the simulator, and an end with its loop."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.library.conftest import paced, settings
+
+import tokenwire
+from tokenwire.errors import ConfigError, LocalProtocolError
+from tokenwire.gateway.settings import Settings
+from tokenwire.library.node import node_of_loop, settings_of
+from tokenwire.simulator import serve
+from tokenwire.testing.rig import run_in, settle
+
+
+def test_settings_come_from_a_file_a_mapping_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tokenwire.toml"
+    file.write_text('[upstreams.a]\nbase_url = "http://127.0.0.1:1/v1"\n')
+    assert list(settings_of(file).upstreams) == ["a"]
+    assert list(settings_of(str(file)).upstreams) == ["a"]
+    assert list(settings_of({"upstreams": {"b": {"base_url": "http://127.0.0.1:1/v1"}}}).upstreams) == ["b"]
+    monkeypatch.setenv("TOKENWIRE_CONFIG", str(file))
+    assert list(settings_of(None).upstreams) == ["a"]
+    monkeypatch.delenv("TOKENWIRE_CONFIG")
+    monkeypatch.setenv("GROQ_API_KEY", "k")
+    assert "groq" in settings_of(None).upstreams
+    given = Settings()
+    assert settings_of(given) is given
+    with pytest.raises(ConfigError, match="upstreams"):
+        settings_of({"upstream": {}})
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_loops_own_node_lives_as_long_as_the_loop(loop: str) -> None:
+    nodes: list[tokenwire.Node] = []
+
+    async def main() -> None:
+        texts = await asyncio.gather(*(tokenwire.stream("sim/gpt-4o", "hi", request=paced(3)).text() for _ in range(3)))
+        assert all(texts)
+        nodes.append(node_of_loop())
+        assert node_of_loop() is nodes[0]
+
+    for _ in range(2):
+        with asyncio.Runner() as runner:
+            runner.run(main())
+        with pytest.raises(LocalProtocolError, match="closed"):
+            _ = nodes.pop().core
+
+
+def test_a_closed_node_has_cut_what_ran_and_closed_what_was_open() -> None:
+    async def main() -> None:
+        simulator = await serve()
+        async with tokenwire.Node(settings(simulator)) as node:
+            stream = tokenwire.stream("up/gpt-4o", "hi", request=paced(10_000, 1), node=node)
+            await anext(stream)
+        await settle()
+        assert simulator.stats.aborted == 1
+        with pytest.raises(tokenwire.errors.AnswerStopped):
+            await stream.final()
+        await node.close()
+        with pytest.raises(LocalProtocolError):
+            await tokenwire.stream("up/gpt-4o", "hi", node=node).text()
+        await simulator.close()
+
+    run_in("asyncio", main)
+
+
+def test_names_of_the_library_are_handed_out_by_the_package() -> None:
+    assert "stream" in dir(tokenwire)
+    assert tokenwire.Stream.__module__ == "tokenwire.library.streams"
+    with pytest.raises(AttributeError, match="bananas"):
+        _ = tokenwire.bananas

@@ -1,0 +1,168 @@
+"""The library without ``await``: the same stream, run by a thread's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from tests.library.conftest import paced
+
+import tokenwire
+from tokenwire.dialects.deltas import TextDelta
+from tokenwire.errors import AnswerCut, LocalProtocolError
+from tokenwire.library.sync import Background, background
+from tokenwire.testing.rig import until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thread() -> Iterator[None]:
+    """The thread is ended here, not at exit: whatever it leaves behind would be an error of nobody's test."""
+    yield
+    background().close()
+
+
+def test_three_lines_print_an_answer() -> None:
+    stream = tokenwire.stream("sim/gpt-4o", "hi", request=paced(20))
+    with stream as plain:
+        deltas = list(plain)
+    assert sum(isinstance(delta, TextDelta) for delta in deltas) == 20
+    pieces = list(tokenwire.stream("sim/gpt-4o", "hi", request=paced(20)).text_stream)
+    assert len(pieces) == 20
+    for delta in tokenwire.stream("sim/gpt-4o", "hi", request=paced(2)):
+        assert delta is not None
+    answer = tokenwire.stream("sim/gpt-4o", "hi", request=paced(20, seed=4)).sync()
+    assert answer.text() == answer.answer.text
+    assert answer.usage is not None
+    assert answer.usage.output == 20
+    assert answer.timing.events == 20
+    assert answer.cost_usd is None
+    assert answer.id is not None
+    assert list(answer) == []
+
+
+def test_a_failure_comes_after_all_that_came_before_it() -> None:
+    stream = tokenwire.stream("sim/gpt-4o", "hi", request=paced(9, fault="cut:4")).sync()
+    pieces: list[str] = []
+    with pytest.raises(AnswerCut):
+        pieces.extend(stream.text_stream)
+    assert len(pieces) == 4
+    assert stream.answer.text == "".join(pieces)
+    assert list(stream) == []
+
+
+def test_leaving_the_block_and_leaving_the_loop_stop_the_upstream() -> None:
+    loop = background()
+    node = tokenwire.Node()
+
+    async def running() -> int:
+        return node.core.hub.statistics().running
+
+    with tokenwire.stream("sim/gpt-4o", "hi", request=paced(10_000, 1), node=node) as stream:
+        next(stream.text_stream)
+        assert loop.run(running()) == 1
+    assert loop.run(running()) == 0
+    for _ in tokenwire.stream("sim/gpt-4o", "hi", request=paced(10_000, 1), node=node).text_stream:
+        break
+    gc.collect()
+    assert loop.run(running()) == 0
+    loop.run(node.close())
+
+
+def test_a_stream_begun_in_a_loop_is_not_read_without_it() -> None:
+    async def main() -> None:
+        stream = tokenwire.stream("sim/gpt-4o", "hi", request=paced(5))
+        await anext(stream)
+        with pytest.raises(LocalProtocolError, match="async for"):
+            stream.sync()
+        await stream.close()
+
+    asyncio.run(main())
+
+
+def test_threads_read_side_by_side() -> None:
+    texts: list[str] = []
+    threads = [
+        threading.Thread(
+            target=lambda: texts.append(tokenwire.stream("sim/gpt-4o", "hi", request=paced(50, seed=1)).sync().text())
+        )
+        for _ in range(8)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(texts) == 8
+    assert len(set(texts)) == 1
+
+
+def test_an_interrupt_stops_the_wait_and_the_stream_goes_on() -> None:
+    loop = background()
+    started = threading.Event()
+
+    async def work() -> None:
+        started.set()
+        await asyncio.get_running_loop().create_future()
+
+    def interrupt() -> None:
+        started.wait()
+        signal.raise_signal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else os.kill(
+            os.getpid(), signal.SIGINT
+        )
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(work())
+
+    async def left() -> str:
+        await until(lambda: "work" not in repr(asyncio.all_tasks()))
+        return repr(asyncio.all_tasks())
+
+    assert "left" in loop.run(left())
+
+
+def test_the_thread_ends_what_runs_when_it_ends() -> None:
+    loop = Background()
+    seen: list[str] = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            seen.append("cancelled")
+
+    async def begin() -> None:
+        loop.kept = asyncio.get_running_loop().create_task(endless())  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    loop.run(begin())
+    loop.close()
+    loop.close()
+    loop.soon(lambda: seen.append("never"))
+    assert seen == ["cancelled"]
+
+
+@pytest.mark.slow
+def test_a_program_of_three_lines_ends_without_a_complaint() -> None:
+    program = (
+        "import tokenwire\n"
+        "for text in tokenwire.stream('sim/gpt-4o', 'hi').text_stream:\n"
+        "    print(text, end='')\n"
+        "if __import__('os').fork() == 0:\n"
+        "    print(tokenwire.stream('sim/instant', 'hi').sync().text())\n"
+        "else:\n"
+        "    __import__('os').wait()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert len(done.stdout.split()) > 20
+    assert "Error" not in done.stderr
+    assert "Warning" not in done.stderr
