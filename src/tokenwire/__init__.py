@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokenwire import errors
+    from tokenwire.dialects import deltas
     from tokenwire.library import (
         Answer,
         Citation,
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
         ToolCallEnded,
         ToolCallStarted,
         Usage,
-        deltas,
-        errors,
         stream,
     )
 
@@ -49,6 +49,9 @@ __all__ = [
     "stream",
 ]  # fmt: skip
 
+#: Modules that are handed out under a shorter name.
+_MODULES = {"deltas": "tokenwire.dialects.deltas", "errors": "tokenwire.errors"}
+
 
 def __getattr__(name: str) -> Any:
     """The library's names, when they are first asked for: whoever wants a part of the house need not load all of it."""
@@ -56,7 +59,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module("tokenwire.library"), name)
+    module = _MODULES.get(name)
+    value = getattr(import_module("tokenwire.library"), name) if module is None else import_module(module)
     globals()[name] = value
     return value
 

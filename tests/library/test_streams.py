@@ -150,7 +150,7 @@ def test_a_stream_that_is_dropped_in_the_middle_stops_the_upstream(asked: Asked,
 @both_ways
 def test_a_read_that_timed_out_loses_nothing(asked: Asked, way: Way) -> None:
     async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
-        wishes = paced(20, 1, seed=3)
+        wishes = paced(20, 8, seed=3)
         whole = await ask("up/gpt-4o", "hi", request=wishes).text()
         stream = ask("up/gpt-4o", "hi", request=wishes)
         pieces: list[str] = []

@@ -106,7 +106,7 @@ def test_an_interrupt_stops_the_wait_and_the_stream_goes_on() -> None:
     loop = background()
     started = threading.Event()
 
-    async def work() -> None:
+    async def forever_waiting() -> None:
         started.set()
         await asyncio.get_running_loop().create_future()
 
@@ -118,10 +118,10 @@ def test_an_interrupt_stops_the_wait_and_the_stream_goes_on() -> None:
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        loop.run(work())
+        loop.run(forever_waiting())
 
     async def left() -> str:
-        await until(lambda: "work" not in repr(asyncio.all_tasks()))
+        await until(lambda: "forever_waiting" not in repr(asyncio.all_tasks()))
         return repr(asyncio.all_tasks())
 
     assert "left" in loop.run(left())

@@ -1,8 +1,6 @@
 """The Python library: streams as pleasant as lists. ``tokenwire`` itself hands out what is here."""
 
-from tokenwire import errors
 from tokenwire.client import Client, Dropped, Notice, Reset, Resumed
-from tokenwire.dialects import deltas
 from tokenwire.dialects.deltas import (
     Citation,
     Delta,
@@ -28,5 +26,5 @@ from tokenwire.library.sync import SyncStream
 __all__ = [
     "Answer", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice", "Opaque",
     "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream", "SyncStream",
-    "TextDelta", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "Usage", "deltas", "errors", "stream",
+    "TextDelta", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "Usage", "stream",
 ]  # fmt: skip
