@@ -112,9 +112,7 @@ def test_an_interrupt_stops_the_wait_and_the_stream_goes_on() -> None:
 
     def interrupt() -> None:
         started.wait()
-        signal.raise_signal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else os.kill(
-            os.getpid(), signal.SIGINT
-        )
+        os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):

@@ -130,6 +130,31 @@ class SyncStream(Generic[T]):
         return updates
 
 
+class _Handle(Generic[R]):
+    """Work that can be cancelled before it has begun, while it runs, and after it."""
+
+    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
+        self._work = work
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+
+    async def run(self) -> R:
+        if self._cancelled:
+            self._work.close()
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
+        try:
+            return await self._work
+        finally:
+            self._task = None
+
+    def cancel(self) -> None:
+        """To be called in the loop."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+
 class Background:
     """An event loop in a daemon thread."""
 
@@ -141,12 +166,12 @@ class Background:
         atexit.register(self.close)
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Do *work* there, and wait for it. An exception in the wait (Ctrl-C) cancels it, and is raised when it is."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
+        """Do *work* there, and wait for it. An exception in the wait (Ctrl-C) cancels it."""
+        handle = _Handle(work)
+        try:  # an interrupt may come between any two steps of this
+            return asyncio.run_coroutine_threadsafe(handle.run(), self._loop).result()
         except BaseException:
-            future.cancel()
+            self.soon(handle.cancel)
             raise
 
     def soon(self, call: Any) -> None:
