@@ -26,6 +26,7 @@ LAYERS = {
     "upstream": 5,
     "client": 6,
     "gateway": 6,
+    "library": 7,
     "fastapi": 7,
     "tools": 7,
     "batch": 7,

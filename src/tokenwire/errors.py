@@ -3,7 +3,8 @@
     TokenwireError
     ├── ConfigError               settings that cannot work, said before anything starts
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
-    │   └── StreamClosed          an append, stop or read on a stream that is already over
+    │   ├── StreamClosed          an append, stop or read on a stream that is already over
+    │   └── BadTool               a function that cannot be a tool (also TypeError)
     ├── RemoteProtocolError       a peer sent what its protocol forbids
     │   ├── UnreadableAnswer      its answer is whole, and in a content coding that we did not ask for
     │   ├── EventTooLarge         one event, line or header section is above its bound
@@ -11,7 +12,11 @@
     ├── UpstreamError             a provider could not be used, or said no
     │   ├── ConnectFailed         no connection: name, refused, unreachable, timed out
     │   ├── UpstreamTimeout       a deadline passed: headers, first token, between tokens, whole stream
-    │   └── UpstreamStatus        an HTTP error status, with the provider's own body
+    │   ├── UpstreamStatus        an HTTP error status, with the provider's own body
+    │   └── AnswerFailed          it began to answer, and the answer failed or is not whole
+    ├── ToolError                 what a tool has to say to the model; raised by tools
+    │   └── BadArguments          arguments of a call that are no JSON, or do not fit the tool
+    ├── TooManyTurns              the model goes on calling tools after the last turn that it had
     ├── RelayError                what our client meets: a relay that says nothing, or no
     │   ├── RelayUnreachable      no connection, no answer, or none that is a relay's
     │   └── RelayRefused          an HTTP error of the relay, in its own words
@@ -55,6 +60,14 @@ class StreamClosed(LocalProtocolError):
     def __init__(self, state: str) -> None:
         self.state = state
         super().__init__(f"the stream is over: {state}")
+
+
+class BadTool(LocalProtocolError, TypeError):
+    """A function that cannot be a tool, told when it is made one. ``tool`` is its name, as far as it has one."""
+
+    def __init__(self, tool: str, message: str) -> None:
+        self.tool = tool
+        super().__init__(f"{tool}: {message}")
 
 
 class RemoteProtocolError(TokenwireError):
@@ -136,6 +149,43 @@ class UpstreamStatus(UpstreamError):
         self.body = body
         super().__init__(message, status=status)
         self.retryable = status in (408, 409, 429) or status >= 500
+
+
+class AnswerFailed(UpstreamError):
+    """An answer that began and did not come to its end: what its ``Failed`` says, raised. What came before is good.
+
+    *code* is the provider's own where it gave one, else ours: ``truncated``, ``incomplete_tool_call`` …
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, status: int | None = None) -> None:
+        self.code = code
+        self.retryable = retryable
+        super().__init__(message, status=status)
+
+
+class ToolError(TokenwireError):
+    """Raise it in a tool: the model is told the message as it is, and may do better."""
+
+
+class BadArguments(ToolError):
+    """The arguments of a call are no JSON object, or do not fit the tool's parameters. The tool did not run."""
+
+
+class TooManyTurns(TokenwireError):
+    """The model called tools in the last turn that it was given. Those calls did not run.
+
+    Attributes:
+        turns: how many there were.
+        calls: names of the tools that were called last.
+        messages: the conversation before the turn of those calls, with all results: it can be gone on with.
+    """
+
+    def __init__(self, turns: int, calls: Sequence[str], messages: Sequence[object]) -> None:
+        self.turns = turns
+        self.calls = tuple(calls)
+        self.messages = list(messages)
+        named = ", ".join(self.calls)
+        super().__init__(f"the model still calls tools ({named}) in turn {turns}, the last that max_turns allows")
 
 
 class RelayError(TokenwireError):

@@ -40,7 +40,8 @@ RESULTS: list[Delta] = [
 ]
 SECOND: list[Delta] = [
     Started("b", "m", 2.0), ReasoningDelta("Hm.", block=3), ToolCallStarted("t3", "clock", block=4),
-    ToolCallEnded(block=4), ToolResult("t3", "clock", "12:00", block=4), Started("c", "m", 3.0), TextDelta("Noon.", block=5), Finished("stop"),
+    ToolCallEnded(block=4), ToolResult("t3", "clock", "12:00", block=4),
+    Started("c", "m", 3.0), TextDelta("Noon.", block=5), Finished("stop"),
 ]  # fmt: skip
 DELTAS = [*FIRST, *RESULTS, *SECOND]
 
