@@ -4,6 +4,7 @@
     ├── ConfigError               settings that cannot work, said before anything starts
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
     │   ├── BadArgument           an argument of ours that cannot be (also ValueError)
+    │   ├── BadTool               a function that cannot be a tool (also TypeError)
     │   └── StreamClosed          an append, stop or read on a stream that is already over
     ├── RemoteProtocolError       a peer sent what its protocol forbids
     │   ├── UnreadableAnswer      its answer is whole, and in a content coding that we did not ask for
@@ -20,6 +21,9 @@
     │       ├── ProviderDown      it is overloaded, out of order, silent or cannot be reached
     │       ├── AnswerCut         the answer ended before its end
     │       └── AnswerStopped     somebody stopped it: a cancel from elsewhere, a relay that shuts down
+    ├── ToolError                 what a tool has to say to the model; raised by tools
+    │   └── BadArguments          arguments of a call that are no JSON, or do not fit the tool
+    ├── TooManyTurns              the model goes on calling tools after the last turn that it had
     ├── RelayError                what our client meets: a relay that says nothing, or no
     │   ├── RelayUnreachable      no connection, no answer, or none that is a relay's
     │   └── RelayRefused          an HTTP error of the relay, in its own words
@@ -72,6 +76,14 @@ class StreamClosed(LocalProtocolError):
     def __init__(self, state: str) -> None:
         self.state = state
         super().__init__(f"the stream is over: {state}")
+
+
+class BadTool(LocalProtocolError, TypeError):
+    """A function that cannot be a tool, told when it is made one. ``tool`` is its name, as far as it has one."""
+
+    def __init__(self, tool: str, message: str) -> None:
+        self.tool = tool
+        super().__init__(f"{tool}: {message}")
 
 
 class RemoteProtocolError(TokenwireError):
@@ -202,6 +214,31 @@ class AnswerCut(AnswerFailed):
 
 class AnswerStopped(AnswerFailed):
     """Somebody else stopped the answer: a cancel from elsewhere, or a relay that shuts down."""
+
+
+class ToolError(TokenwireError):
+    """Raise it in a tool: the model is told the message as it is, and may do better."""
+
+
+class BadArguments(ToolError):
+    """The arguments of a call are no JSON object, or do not fit the tool's parameters. The tool did not run."""
+
+
+class TooManyTurns(TokenwireError):
+    """The model called tools in the last turn that it was given. Those calls did not run.
+
+    Attributes:
+        turns: how many there were.
+        calls: names of the tools that were called last.
+        messages: the conversation before the turn of those calls, with all results: it can be gone on with.
+    """
+
+    def __init__(self, turns: int, calls: Sequence[str], messages: Sequence[object]) -> None:
+        self.turns = turns
+        self.calls = tuple(calls)
+        self.messages = list(messages)
+        named = ", ".join(self.calls)
+        super().__init__(f"the model still calls tools ({named}) in turn {turns}, the last that max_turns allows")
 
 
 class RelayError(TokenwireError):

@@ -97,7 +97,7 @@ def test_odd_news(data: str) -> None:
 
 def test_what_nobody_knows_is_passed_on() -> None:
     answer = Answer()
-    assert answer.feed(Event("tool_result", '{"content":"7"}')) == [Opaque("native", {"content": "7"}, "tool_result")]
+    assert answer.feed(Event("novelty", '{"content":"7"}')) == [Opaque("native", {"content": "7"}, "novelty")]
 
 
 def test_a_fold_looks_like_its_stream() -> None:

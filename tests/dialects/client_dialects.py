@@ -24,6 +24,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.transcript import Transcript
@@ -116,6 +117,7 @@ def said(fold: Transcript, lost: Callable[[Any], Any] = lambda reason: reason) -
         "runs": runs,
         "signatures of calls": sorted((text, maker) for _, text, maker in proofs if text),
         "calls": calls,
+        "results": [call.result for call in choice.tool_calls.values()],
         "citations": [citation.data for citation in choice.citations],
         "reason": None if failed or choice.reason is None else lost(choice.reason),
         "usage": None if usage is None else (usage.input, usage.output, usage.cached_input, usage.reasoning),
@@ -146,7 +148,7 @@ def streams(draw: st.DrawFn) -> list[Delta]:
     calls: dict[int, bool] = {}
     proven: set[int] = set()
     for number in range(draw(st.integers(0, 12))):
-        kind = draw(st.sampled_from([*_SAYING, "signature", "citation", "call", "usage"]))
+        kind = draw(st.sampled_from([*_SAYING, "signature", "citation", "call", "usage", "result"]))
         if kind == "usage":
             deltas.append(Usage(input=draw(st.integers(0, 9)), output=number))
         elif kind == "citation":
@@ -155,6 +157,10 @@ def streams(draw: st.DrawFn) -> list[Delta]:
             block = draw(st.sampled_from([0, 1, 2, *sorted(calls.keys() - proven)]))
             proven.add(block)  # of a call there is one
             deltas.append(ReasoningSignature(draw(TEXTS), block=block, dialect="anthropic"))
+        elif kind == "result":
+            for block in [block for block, ended in calls.items() if ended][-1:]:
+                content = draw(st.sampled_from(["x", "{}", '[1,"\u2028"]', "{", ""]))
+                deltas.append(ToolResult(f"c{block}", "f", content, draw(st.booleans()), block=block))
         elif kind == "call":
             open_ = [block for block, ended in calls.items() if not ended]
             block = draw(st.sampled_from([10 + number, *open_]))

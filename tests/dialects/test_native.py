@@ -30,6 +30,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.native.dialect import DIALECT, Decoder, Encoder, describe_error, error_body, notice, reset, scan
@@ -82,7 +83,12 @@ EACH: list[tuple[Delta, str, dict[str, Any]]] = [
         "opaque",
         {"choice": 1, "dialect": "anthropic", "event": "ping", "data": {"x": 1}},
     ),
-    (Opaque("native", {"content": "c", "block": 1}, "tool_result"), "tool_result", {"content": "c", "block": 1}),
+    (
+        ToolResult("i", "f", "c", block=1),
+        "tool_result",
+        {"block": 1, "id": "i", "name": "f", "content": "c", "error": False},
+    ),
+    (Opaque("native", {"code": "queued"}, "notice"), "notice", {"code": "queued"}),
     (Opaque("native", 5, "text"), "opaque", {"dialect": "native", "event": "text", "data": 5}),
 ]
 
@@ -247,13 +253,16 @@ def test_a_snapshot_says_what_there_is() -> None:
     assert snapshot() == {"text": "", "events": 1}
     data = snapshot(
         Started(), ToolCallStarted("i", "f"), ToolCallDelta("{"), ReasoningDelta("Hm", block=1),
+        ToolCallStarted("j", "g", block=3), ToolCallEnded(block=3), ToolResult("j", "g", "no", True, block=3),
         ReasoningSignature("S", block=1),
         TextDelta("a", block=2), RefusalDelta("b", 1), Finished("length", "max", 1), Citation({"u": 1}),
         Logprobs([1]), Usage(5),
     )  # fmt: skip
     assert data == {
         "text": "a", "reasoning": "Hm", "signatures": ["S"], "citations": [{"u": 1}], "logprobs": {"content": [1]},
-        "tool_calls": [{"id": "i", "name": "f", "arguments": "{", "ended": False}], "events": 10, "usage": {"input": 5},
+        "tool_calls": [{"id": "i", "name": "f", "arguments": "{", "ended": False},
+                       {"block": 3, "id": "j", "name": "g", "arguments": "", "ended": True, "result": "no",
+                        "error": True}], "events": 13, "usage": {"input": 5},
         "choices": [{"choice": 1, "text": "", "refusal": "b", "reason": "length", "native_reason": "max"}],
     }  # fmt: skip
 

@@ -25,6 +25,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.transcript import Transcript
@@ -39,13 +40,13 @@ def deltas_of(*parts: Any, end: bool = True) -> list[Delta]:
 
 
 def test_what_the_ai_sdks_own_server_sends() -> None:
-    output = {"type": "tool-output-available", "toolCallId": "t", "output": 1}
+    preliminary = {"type": "tool-output-available", "toolCallId": "t", "output": 1, "preliminary": True}
+    again = {"type": "tool-output-error", "toolCallId": "t", "errorText": "x"}
     assert deltas_of(
         {"type": "start"}, {"type": "start-step"},
         {"type": "tool-input-available", "toolCallId": "t", "toolName": "f", "input": {"a": 1}},
         {"type": "tool-input-available", "toolCallId": "t", "toolName": "f", "input": {"a": 1}},
-        output,
-        {"type": "tool-output-error", "toolCallId": "t", "errorText": "x"},
+        preliminary, {"type": "tool-output-available", "toolCallId": "t", "output": {"b": [1]}}, again,
         {"type": "tool-input-available", "toolCallId": "u", "toolName": "g"},
         {"type": "tool-input-error", "toolCallId": "v", "toolName": "g", "input": "{", "errorText": "x"},
         {"type": "text-start", "id": "0"}, {"type": "text-delta", "id": "0", "delta": "hi"},
@@ -54,7 +55,8 @@ def test_what_the_ai_sdks_own_server_sends() -> None:
         {"type": "finish-step"}, {"type": "finish", "finishReason": "length"},
     ) == [
         Started(), ToolCallStarted("t", "f"), ToolCallDelta('{"a":1}'), ToolCallEnded(),
-        Opaque("ui-messages", output, "tool-output-available"),
+        Opaque("ui-messages", preliminary, "tool-output-available"), ToolResult("t", "f", '{"b":[1]}'),
+        Opaque("ui-messages", again, "tool-output-error"),
         ToolCallStarted("u", "g", block=1), ToolCallDelta("{}", block=1), ToolCallEnded(block=1),
         ToolCallStarted("v", "g", block=2), ToolCallDelta("{", block=2), ToolCallEnded(block=2),
         TextDelta("hi", block=3), Citation({"url": "https://a.b", "title": "A"}), Finished("length", "length"),

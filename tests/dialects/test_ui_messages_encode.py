@@ -352,6 +352,7 @@ FIRST: dict[str, set[str]] = {
     "reasoning-start": {"id"}, "reasoning-delta": {"id", "delta"}, "reasoning-end": {"id", "providerMetadata"},
     "tool-input-start": {"toolCallId", "toolName"}, "tool-input-delta": {"toolCallId", "inputTextDelta"},
     "tool-input-available": {"toolCallId", "toolName", "input"}, "tool-output-error": {"toolCallId", "errorText"},
+    "tool-output-available": {"toolCallId", "output"},
     "source-url": {"sourceId", "url", "title", "providerMetadata"}, "message-metadata": {"messageMetadata"},
     "source-document": {"sourceId", "mediaType", "title", "providerMetadata"}, "abort": set(), "error": {"errorText"},
 }  # fmt: skip

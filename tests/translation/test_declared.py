@@ -24,6 +24,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.transcript import Transcript
@@ -64,6 +65,16 @@ ASPECTS: dict[Aspect, tuple[list[list[Delta]], Callable[[Transcript], Any]]] = {
     "call ids": (
         [answer(*CALL, reason="tool_use")],
         lambda end: [call.id for call in end.choice().tool_calls.values()],
+    ),
+    "tool results": (
+        [
+            answer(*CALL, ToolResult("call_1", "f", said, failed, 0, 1), TextDelta("So.", 0, 2))
+            for said, failed in [("5", False), ('{"b":[1,"x"]}', False), ("{", False), ("", False), ("E: no", True)]
+        ],
+        lambda end: [
+            None if call.result is None else (call.result.content, call.result.error)
+            for call in end.choice().tool_calls.values()
+        ],
     ),
     "refusal": ([answer(RefusalDelta("No.", 0, 1))], lambda end: end.choice().refusal),
     "citations": (

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 #: What of an answer not every dialect can tell. ``signature``: of a thought; ``call signature``: of a call.
+#: ``tool results``: where somebody between the model and the reader runs the tools, and goes on.
 Aspect: TypeAlias = Literal[
-    "several answers", "reasoning", "signature", "call signature", "call ids", "refusal", "citations", "logprobs",
-    "usage", "cached input", "cache writes", "reasoning tokens",
+    "several answers", "reasoning", "signature", "call signature", "call ids", "tool results", "refusal", "citations",
+    "logprobs", "usage", "cached input", "cache writes", "reasoning tokens",
 ]  # fmt: skip
 
 

@@ -90,6 +90,20 @@ class ToolCallEnded(Struct, frozen=True):
     block: int = 0
 
 
+class ToolResult(Struct, frozen=True):
+    """What a tool gave for the call of that block, as the model is told it. Not the model says this: whoever ran it.
+
+    ``id`` and ``name`` are the call's; ``error``: the tool did not do what it was asked, and *content* says why.
+    """
+
+    id: str
+    name: str
+    content: str
+    error: bool = False
+    choice: int = 0
+    block: int = 0
+
+
 class Citation(Struct, frozen=True):
     """A source, in the provider's own object."""
 
@@ -166,6 +180,7 @@ Delta: TypeAlias = (
     | ToolCallStarted
     | ToolCallDelta
     | ToolCallEnded
+    | ToolResult
     | Citation
     | Logprobs
     | Usage
@@ -201,5 +216,5 @@ class Terminal(Struct, frozen=True):
 __all__ = [
     "GENERATED", "Citation", "Delta", "Failed", "FinishReason", "Finished", "Logprobs", "Opaque", "ReasoningDelta",
     "ReasoningSignature", "RefusalDelta", "Started", "Terminal", "TerminalState", "TextDelta", "ToolCallDelta",
-    "ToolCallEnded", "ToolCallStarted", "Usage",
+    "ToolCallEnded", "ToolCallStarted", "ToolResult", "Usage",
 ]  # fmt: skip

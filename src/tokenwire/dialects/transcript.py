@@ -1,9 +1,9 @@
 """The transcript: deltas folded into what was said. Every prefix, snapshot and non-streaming answer is read off it.
 
 A choice is a list of segments in order of arrival: a run of text, of reasoning or of refusal, a signature, the place
-of a tool call. All but the last are closed and immutable, and so are all pieces of the last that are older than the
-newest copy: a copy shares them. Thus ``apply`` costs the delta, ``copy`` costs what came since the copy before it,
-and only reading the whole text costs the whole text.
+of a tool call or of its result. All but the last are closed and immutable, and so are all pieces of the last that are
+older than the newest copy: a copy shares them. Thus ``apply`` costs the delta, ``copy`` costs what came since the copy
+before it, and only reading the whole text costs the whole text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.transcript_choice import Choice, Segment, ToolCall
@@ -64,7 +65,8 @@ class Transcript:
         """Fold one delta in.
 
         Raises:
-            LocalProtocolError: arguments, or the end, of a tool call that never started; decoders do not do that.
+            LocalProtocolError: arguments, the end, or the result of a tool call that never started; decoders do
+                not do that.
         """
         if isinstance(delta, Started):
             self._at(delta.choice).started = True
@@ -104,6 +106,8 @@ class Transcript:
             self._at(delta.choice).say("signature", delta.block, delta.signature, delta.dialect)
         elif isinstance(delta, Citation):
             self._at(delta.choice).cite(delta)
+        elif isinstance(delta, ToolResult):
+            self._at(delta.choice).answer(delta)
         else:
             assert isinstance(delta, Opaque)
             self.opaque += 1

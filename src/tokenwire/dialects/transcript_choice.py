@@ -16,6 +16,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
 )
 from tokenwire.dialects.pieces import Pieces, Text
 from tokenwire.errors import LocalProtocolError
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
     from tokenwire.dialects.deltas import Delta, FinishReason
 
-Kind: TypeAlias = Literal["text", "reasoning", "refusal", "signature", "tool_call"]
+Kind: TypeAlias = Literal["text", "reasoning", "refusal", "signature", "tool_call", "tool_result"]
 
 
 class Segment(NamedTuple):
-    """A closed run: its kind, its block and its text (empty for the place of a tool call). ``dialect``: whose vendor
-    made it, of a signature."""
+    """A closed run: its kind, its block and its text (empty for the place of a tool call, or of its result).
+    ``dialect``: whose vendor made it, of a signature."""
 
     kind: Kind
     block: int
@@ -39,9 +40,10 @@ class Segment(NamedTuple):
 
 
 class ToolCall:
-    """One call as far as it came. ``ended`` is False while its arguments may be incomplete: do not execute it."""
+    """One call as far as it came. ``ended`` is False while its arguments may be incomplete: do not execute it.
+    ``result``: what the tool gave, once it ran."""
 
-    __slots__ = ("block", "ended", "id", "json", "name")
+    __slots__ = ("block", "ended", "id", "json", "name", "result")
 
     def __init__(self, id: str, name: str, block: int) -> None:
         self.id = id
@@ -49,6 +51,7 @@ class ToolCall:
         self.block = block
         self.json = Text()
         self.ended = False
+        self.result: ToolResult | None = None
 
     @property
     def arguments(self) -> str:
@@ -57,7 +60,7 @@ class ToolCall:
     def copy(self) -> ToolCall:
         twin = ToolCall(self.id, self.name, self.block)
         twin.json = self.json.copy()
-        twin.ended = self.ended
+        twin.ended, twin.result = self.ended, self.result
         return twin
 
 
@@ -142,6 +145,17 @@ class Choice:
             self._open_dialect = dialect
         self._open.append(text)
 
+    def answer(self, result: ToolResult) -> None:
+        """The result of a call, with it and in its place. A second one changes nothing: the model was told the first.
+
+        It is no part of what the model said, so it does not count in ``told``.
+        """
+        call = self.call(result.block)
+        if call.result is None:
+            call.result = result
+            self.say("tool_result", result.block, "")
+            self.told -= 1
+
     def close_segment(self) -> None:
         if self._open_kind is not None:
             self._closed.append(self._segment(self._open_kind))
@@ -187,6 +201,10 @@ class Choice:
             elif kind == "signature":
                 if block not in self.tool_calls:
                     yield ReasoningSignature(text, index, block, dialect)
+            elif kind == "tool_result":
+                result = self.tool_calls[block].result
+                assert result is not None
+                yield result
             else:
                 call = self.tool_calls[block]
                 yield ToolCallStarted(call.id, call.name, index, block)

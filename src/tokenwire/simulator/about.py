@@ -34,6 +34,12 @@ Switches are headers, or entries of the body's metadata with the same names in l
   X-Sim-Answer       an answer out of the ordinary, where the vendor has it:
 """
 
+_WORDS = """\
+Tools are called by words of the prompt alone: those that share one with a tool's name or description, several at once
+if it joins things ("the weather in Oslo and Paris"). With "one after another" in it each call has a turn of its own,
+until all are answered; with "garbled arguments" those of the first calls are no JSON, where they are sent as text.
+"""
+
 
 def about() -> str:
     """Routes, models, switches and faults; lines of up to 120 characters."""
@@ -46,6 +52,7 @@ def about() -> str:
             "Models, on every route:",
             *(f"  {name} " for name in names),
             f"\n{_SWITCHES}{answers}",
+            _WORDS,
             f"Faults, on every route:\n\n{listing()}",
             handshake_listing(),
         ]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tokenwire.simulator.schema import Hints, value_for
 from tokenwire.simulator.texts import pick
 from tokenwire.simulator.tokens import pieces
-from tokenwire.simulator.tools import Tool, plan_calls, report_results
+from tokenwire.simulator.tools import Tool, garbled, in_turns, plan_calls, report_results
 
 #: What `json_object` asks for, as no schema says more.
 ANY_OBJECT: dict[str, Any] = {
@@ -64,10 +64,16 @@ class Ask:
 
 @dataclass(frozen=True)
 class Call:
-    """A tool call; ``pieces`` join to the JSON of its arguments."""
+    """A tool call; ``pieces`` join to the JSON of its arguments. ``garbled``: their end is not to be sent."""
 
     name: str
     pieces: list[str]
+    garbled: bool = False
+
+    @property
+    def sent(self) -> list[str]:
+        """The pieces that a vendor sends who sends arguments as text."""
+        return self.pieces[:-1] if self.garbled else self.pieces
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,18 @@ def _choice(ask: Ask, variant: int) -> Choice:
 
 
 def _calls(ask: Ask, variant: int) -> list[Call]:
-    if ask.results and ask.must == "auto":
+    one_by_one = ask.must == "auto" and in_turns(ask.prompt)
+    if ask.results and ask.must == "auto" and not one_by_one:
         return []  # the tools have answered: now it is the model's turn
-    plans = plan_calls(ask.prompt, ask.tools, must=ask.must != "auto", parallel=ask.parallel)
+    plans = plan_calls(ask.prompt, ask.tools, must=ask.must != "auto", parallel=ask.parallel or one_by_one)
+    if one_by_one:
+        plans = plans[len(ask.results) : len(ask.results) + 1]
+    spoilt = not ask.results and garbled(ask.prompt)
     return [
         Call(
             tool.name,
             pieces(compact(value_for(tool.parameters, ask.seed + variant + i, Hints(ask.prompt[:_HINT], subject)))),
+            spoilt,
         )
         for i, (tool, subject) in enumerate(plans)
     ]

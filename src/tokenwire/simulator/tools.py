@@ -19,6 +19,9 @@ _NAME = re.compile(r"[^\W\d_][\w'’.-]*")
 _AFTER_PREPOSITION = re.compile(
     r"\b(?:in|for|at|of|about|from|to)\s+([^\W\d_][\w'’-]*)(?:\s+and\s+([^\W\d_][\w'’-]*))?"
 )
+# What makes a model call one tool after the other, a turn each, and what makes it botch the arguments of a call.
+_IN_TURNS = re.compile(r"\bone (?:after (?:another|the other)|by one)\b|\bstep by step\b", re.IGNORECASE)
+_GARBLED = re.compile(r"\bgarbled arguments\b", re.IGNORECASE)
 _JOINED = re.compile(r"\band\b|\bthen\b|&|,|;|\+", re.IGNORECASE)
 # Words that say nothing about which tool is meant.
 _NOISE = """
@@ -59,6 +62,16 @@ def plan_calls(prompt: str, tools: tuple[Tool, ...], *, must: bool, parallel: bo
     if len(fitting) > 1 and len(about) <= len(fitting):
         return [(tool, about[min(i, len(about) - 1)] if about else "") for i, tool in enumerate(fitting[:MOST_CALLS])]
     return [(fitting[0], subject) for subject in about[:MOST_CALLS] or [""]]
+
+
+def in_turns(prompt: str) -> bool:
+    """Whether each call is to have a turn of its own, when the one before is answered."""
+    return _IN_TURNS.search(prompt[:_LOOKED_AT]) is not None
+
+
+def garbled(prompt: str) -> bool:
+    """Whether the arguments of the first calls are to be no JSON: their end is missing."""
+    return _GARBLED.search(prompt[:_LOOKED_AT]) is not None
 
 
 def _first(about: list[str]) -> str:

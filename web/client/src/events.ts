@@ -24,6 +24,9 @@ export interface SnapshotCall {
   name: string;
   arguments: string;
   ended: boolean;
+  /** What the tool gave, if it ran. */
+  result?: string;
+  error?: true;
 }
 
 export interface Snapshot {
@@ -67,7 +70,7 @@ export interface Kinds {
   tool_call: Position & { id: string; name: string };
   tool_args: Position & { json: string };
   tool_end: Position;
-  tool_result: Position & { content: string; error?: boolean };
+  tool_result: Position & { id?: string; name?: string; content: string; error?: boolean };
   citation: Position & { source: Record<string, unknown> };
   logprobs: Position & { content?: unknown[]; refusal?: unknown[] };
   opaque: Position & { dialect: string; event?: string; data: unknown };

@@ -22,6 +22,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
 )
 from tokenwire.dialects.json_text import loads, scrub, whole
 from tokenwire.dialects.signatures import unwrap
@@ -46,11 +47,12 @@ class Decoder:
         done: the run is over, well or not.
     """
 
-    __slots__ = ("_calls", "_closed", "_messages", "_next", "done")
+    __slots__ = ("_calls", "_closed", "_messages", "_names", "_next", "done")
 
     def __init__(self) -> None:
         self._messages: dict[str, tuple[str, int, bool]] = {}  # id -> kind, block, open
         self._calls: dict[str, tuple[int, bool]] = {}  # id -> block, open
+        self._names: dict[str, str] = {}  # of the calls that have no result yet
         self._next = 0
         self._closed = False
         self.done = False
@@ -83,6 +85,7 @@ class Decoder:
     def copy(self) -> Decoder:
         twin = Decoder()
         twin._messages, twin._calls = dict(self._messages), dict(self._calls)
+        twin._names = dict(self._names)
         twin._next, twin._closed, twin.done = self._next, self._closed, self.done
         return twin
 
@@ -141,6 +144,7 @@ class Decoder:
             return False
         block = self._fresh()
         self._calls[id_] = block, True
+        self._names[id_] = name
         out.append(ToolCallStarted(id_, name, 0, block))
         return True
 
@@ -159,6 +163,14 @@ class Decoder:
             self._calls[id_] = block, False
             out.append(ToolCallEnded(0, block))
         return open_
+
+    def _call_result(self, event: dict[str, Any], out: list[Delta]) -> bool:
+        id_, content = event.get("toolCallId"), event.get("content")
+        if not isinstance(id_, str) or id_ not in self._names or not isinstance(content, str):
+            return False
+        error = ours_of(event).get("error") is True
+        out.append(ToolResult(id_, self._names.pop(id_), content, error, 0, self._calls[id_][0]))
+        return True
 
     # ------------------------------------------------------------------ the run
 
@@ -221,6 +233,7 @@ _HANDLERS: Final[dict[str, Callable[[Decoder, dict[str, Any], list[Delta]], bool
     "TOOL_CALL_START": Decoder._call_start,
     "TOOL_CALL_ARGS": Decoder._call_args,
     "TOOL_CALL_END": Decoder._call_end,
+    "TOOL_CALL_RESULT": Decoder._call_result,
     "CUSTOM": Decoder._custom,
     "RUN_FINISHED": Decoder._finished,
     "RUN_ERROR": Decoder._error,

@@ -1,7 +1,7 @@
 """Deltas -> AG-UI events.
 
 ``RUN_STARTED``, the messages, ``RUN_FINISHED`` or ``RUN_ERROR``. Each run of text is a message of its own, and holds
-the calls that follow it; so is each thought. Ids are made of the stream's and of a counter.
+the calls that follow it; so is each thought, and each result of a tool. Ids are made of the stream's and of a counter.
 
 A joiner is told each message that is over as START, one CONTENT, END: a ``MESSAGES_SNAPSHOT`` would take from a client
 whatever of its history is not in it, and the relay does not keep histories. Who comes back to a run must therefore
@@ -28,6 +28,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
@@ -50,12 +51,13 @@ _json = msgspec.json.encode
 class _Call:
     """A call, and how far it is."""
 
-    __slots__ = ("ended", "filled", "id")
+    __slots__ = ("answered", "ended", "filled", "id")
 
-    def __init__(self, id: str, filled: bool = False, ended: bool = False) -> None:
+    def __init__(self, id: str, filled: bool = False, ended: bool = False, answered: bool = False) -> None:
         self.id = id
         self.filled = filled
         self.ended = ended
+        self.answered = answered
 
 
 class Encoder:
@@ -90,7 +92,7 @@ class Encoder:
         dialect knows.
 
         Raises:
-            LocalProtocolError: arguments, or the end, of a tool call that never started.
+            LocalProtocolError: arguments, the end, or the result of a tool call that never started.
         """
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
@@ -136,7 +138,9 @@ class Encoder:
         twin._stem, twin._model, twin._run, twin._begun = self._stem, self._model, self._run, self._begun
         twin._part, twin._head, twin._id, twin._parent = self._part, self._head, self._id, self._parent
         twin._messages, twin._usage, twin._end = self._messages, self._usage, self._end
-        twin._calls = {block: _Call(call.id, call.filled, call.ended) for block, call in self._calls.items()}
+        twin._calls = {
+            block: _Call(call.id, call.filled, call.ended, call.answered) for block, call in self._calls.items()
+        }
         return twin
 
     def _begin(self) -> list[Frame]:
@@ -199,6 +203,8 @@ class Encoder:
             return self._say("refusal", delta.block, delta.text)
         if isinstance(delta, ReasoningSignature):
             return self._signature(delta)
+        if isinstance(delta, ToolResult):
+            return self._result(self._call(delta.block), delta)
         if isinstance(delta, Citation):
             return [*self._begin(), _event("CUSTOM", name=CITATION, value=delta.data)]
         if isinstance(delta, Finished):
@@ -218,6 +224,18 @@ class Encoder:
             return []
         call.filled = True
         return [_event("TOOL_CALL_ARGS", toolCallId=call.id, delta=json)]
+
+    def _result(self, call: _Call, delta: ToolResult) -> list[Frame]:
+        """A message of its own. The event has no place for an error; our key in its metadata has. Calls that follow
+        belong to a message that follows, too."""
+        if call.answered:
+            return []
+        call.answered = True
+        frames = self._close()
+        self._parent = ""
+        said = {"messageId": self._message(), "toolCallId": call.id, "content": delta.content, "role": "tool"}
+        extra = {"metadata": {OURS: {"error": True}}} if delta.error else {}
+        return [*frames, _event("TOOL_CALL_RESULT", **said, **extra)]
 
     def _signature(self, delta: ReasoningSignature) -> list[Frame]:
         """To the call or the message that it proves, else to a thought without a text."""

@@ -57,6 +57,9 @@ def assemble(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
             parent.setdefault("toolCalls", []).append(calls[event["toolCallId"]])
         elif kind == "TOOL_CALL_ARGS":
             calls[event["toolCallId"]]["function"]["arguments"] += event["delta"]
+        elif kind == "TOOL_CALL_RESULT":
+            said = {name: value for name, value in event.items() if name not in ("type", "messageId")}
+            messages[event["messageId"]] = {"id": event["messageId"], **said}
         elif kind == "REASONING_ENCRYPTED_VALUE":
             places = calls if event["subtype"] == "tool-call" else messages
             places[event["entityId"]]["encryptedValue"] = event["encryptedValue"]
@@ -90,6 +93,9 @@ def _as_stream(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _of_message(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     id_, content = message.get("id"), message.get("content")
+    if message.get("role") == "tool":
+        yield {**message, "type": "TOOL_CALL_RESULT", "messageId": id_}
+        return
     kind = "REASONING_MESSAGE" if message.get("role") == "reasoning" else "TEXT_MESSAGE"
     yield {**message, "type": f"{kind}_START", "messageId": id_}
     if content:

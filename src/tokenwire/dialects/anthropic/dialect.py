@@ -146,6 +146,7 @@ DIALECT: Final = Dialect(
         "several answers": "the first is told",
         "signature": "left out where it comes after the text: no block is open for it there",
         "call signature": "left out",
+        "tool results": "left out: the model's own answers have none",
         "logprobs": "left out",
         "usage": "counts that nobody told are 0: the SDKs count on them",
     },

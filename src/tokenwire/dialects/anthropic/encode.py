@@ -29,6 +29,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.endings import failure_of, reason_of
@@ -116,7 +117,7 @@ class Encoder:
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
             return []
-        if isinstance(delta, Failed) or delta.choice:
+        if isinstance(delta, Failed | ToolResult) or delta.choice:
             return []
         if isinstance(delta, TextDelta) and self._begun and not self._cited:
             said = f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}'

@@ -189,6 +189,7 @@ DIALECT: Final = Dialect(
     heartbeat=b"",
     loses={
         "refusal": "told as text; the reason to finish is SAFETY",
+        "tool results": "left out: the model's own answers have none",
         "cache writes": "left out: there is no count of them",
     },
     reasons={"refusal": "content_filter", "context_window": "length", "pause": "stop"},

@@ -23,6 +23,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
@@ -78,7 +79,7 @@ class Encoder:
         if isinstance(delta, Opaque):
             known = delta.dialect == NAME and isinstance(delta.data, dict)
             return [self._event(delta.data)] if known else []
-        return [] if isinstance(delta, Failed) else self._rarely(delta)
+        return [] if isinstance(delta, Failed | ToolResult) else self._rarely(delta)
 
     def prefix(self, fold: Transcript) -> list[Frame]:
         """What *fold* says in the fewest events: one for each run of one kind, and for each call. Whatever was fed

@@ -1,6 +1,6 @@
 """Native events -> deltas: for the tests of the encoder, and for clients.
 
-What a delta has no word for (notices, resets, tool results, kinds that this version does not know, events that are not
+What a delta has no word for (notices, resets, kinds that this version does not know, events that are not
 of their kind's form) is ``Opaque`` under its event's name. After a ``reset`` begin anew, with a new decoder.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tokenwire.dialects.deltas import (
     Citation,
@@ -28,6 +29,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.json_text import loads, scrub, whole
@@ -71,6 +73,15 @@ class _Args(Struct):
     block: int = 0
 
 
+class _Result(Struct):
+    content: str
+    error: bool = False
+    id: str = ""
+    name: str = ""
+    choice: int = 0
+    block: int = 0
+
+
 class _Source(Struct):
     source: dict[str, Any]
     choice: int = 0
@@ -90,6 +101,8 @@ class _Call(Struct):
     block: int = 0
     arguments: str = ""
     ended: bool = False
+    result: str | None = None
+    error: bool = False
 
 
 class _End(Struct):
@@ -127,7 +140,7 @@ class Decoder:
     __slots__ = ("_calls", "_done", "_failed", "_usage")
 
     def __init__(self) -> None:
-        self._calls: set[tuple[int, int]] = set()  # (choice, block) of every call that began
+        self._calls: dict[tuple[int, int], ToolCallStarted] = {}  # every call that began, by choice and block
         self._usage = False
         self._failed = False
         self._done = False
@@ -156,17 +169,21 @@ class Decoder:
 
     def copy(self) -> Decoder:
         twin = Decoder()
-        twin._calls = set(self._calls)
+        twin._calls = dict(self._calls)
         twin._usage, twin._failed, twin._done = self._usage, self._failed, self._done
         return twin
 
     def _legal(self, deltas: list[Delta]) -> bool:
-        """Arguments and ends are only of calls that began: no fold has a place for others."""
-        for delta in deltas:
+        """Arguments, ends and results are only of calls that began: no fold has a place for others."""
+        for at, delta in enumerate(deltas):
             if isinstance(delta, ToolCallStarted):
-                self._calls.add((delta.choice, delta.block))
-            elif isinstance(delta, ToolCallDelta | ToolCallEnded) and (delta.choice, delta.block) not in self._calls:
-                return False
+                self._calls[delta.choice, delta.block] = delta
+            elif isinstance(delta, ToolCallDelta | ToolCallEnded | ToolResult):
+                call = self._calls.get((delta.choice, delta.block))
+                if call is None:
+                    return False
+                if isinstance(delta, ToolResult) and not (delta.id and delta.name):
+                    deltas[at] = replace(delta, id=delta.id or call.id, name=delta.name or call.name)
         return True
 
     def _told(self, delta: Delta) -> bool:
@@ -226,6 +243,8 @@ def _answer(answer: _Answer) -> list[Delta]:
             deltas.append(ToolCallDelta(call.arguments, choice, call.block))
         if call.ended:
             deltas.append(ToolCallEnded(choice, call.block))
+        if call.result is not None:
+            deltas.append(ToolResult(call.id, call.name, call.result, call.error, choice, call.block))
     deltas += [Citation(source, choice) for source in answer.citations]
     if answer.logprobs is not None:
         deltas.append(Logprobs(answer.logprobs.content, answer.logprobs.refusal, choice))
@@ -257,6 +276,7 @@ _READERS: Final[dict[str, Callable[[str], list[Delta]]]] = {
     "tool_call": _reader(ToolCallStarted, lambda it: [it]),
     "tool_args": _reader(_Args, lambda it: [ToolCallDelta(it.json, it.choice, it.block)]),
     "tool_end": _reader(ToolCallEnded, lambda it: [it]),
+    "tool_result": _reader(_Result, lambda it: [ToolResult(it.id, it.name, it.content, it.error, it.choice, it.block)]),
     "citation": _reader(_Source, lambda it: [Citation(it.source, it.choice, it.block)]),
     "logprobs": _reader(Logprobs, lambda it: [it]),
     "usage": _reader(Usage, lambda it: [it]),

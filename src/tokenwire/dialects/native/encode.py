@@ -22,6 +22,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.endings import failure_of, reason_of
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 NAME: Final = "native"
 
-#: The events that deltas become. Others (notice, reset, tool_result) are made beside the encoder.
+#: The events that deltas become. Others (notice, reset) are made beside the encoder.
 KINDS: Final = frozenset({
-    "started", "text", "reasoning", "reasoning_signature", "refusal", "tool_call", "tool_args", "tool_end", "citation",
-    "logprobs", "opaque", "usage", "snapshot", "error", "done",
+    "started", "text", "reasoning", "reasoning_signature", "refusal", "tool_call", "tool_args", "tool_end",
+    "tool_result", "citation", "logprobs", "opaque", "usage", "snapshot", "error", "done",
 })  # fmt: skip
 
 _json = msgspec.json.encode
@@ -141,6 +142,9 @@ class Encoder:
             return self._event("tool_call", {"id": delta.id, "name": delta.name}, delta.choice, delta.block)
         if isinstance(delta, ToolCallEnded):
             return self._event("tool_end", {}, delta.choice, delta.block)
+        if isinstance(delta, ToolResult):
+            said: dict[str, Any] = {"id": delta.id, "name": delta.name, "content": delta.content, "error": delta.error}
+            return self._event("tool_result", said, delta.choice, delta.block)
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
             return self._event("usage", usage_fields(delta))
@@ -207,6 +211,7 @@ def _snapshot(choice: Choice) -> dict[str, Any]:
     """What one choice says; members that are empty are left out, but for the text."""
     calls = [
         _known(block=call.block or None, id=call.id, name=call.name, arguments=call.arguments, ended=call.ended)
+        | ({} if call.result is None else _known(result=call.result.content, error=call.result.error or None))
         for call in choice.tool_calls.values()
     ]
     logprobs = choice.logprobs

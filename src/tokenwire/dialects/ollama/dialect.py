@@ -116,6 +116,7 @@ def dialect_of(
             "several answers": "the first is told",
             "signature": "left out",
             "call signature": "left out",
+            "tool results": "left out: the model's own answers have none",
             "refusal": "told as text",
             "citations": "left out",
             "cached input": "part of prompt_eval_count",

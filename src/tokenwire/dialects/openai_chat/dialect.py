@@ -121,6 +121,7 @@ DIALECT: Final = Dialect(
     content_type="text/event-stream",
     ids=False,
     heartbeat=b": hb\n\n",
+    loses={"tool results": "left out: the model's own answers have none"},
     reasons={
         "context_window": "length",
         "refusal": "content_filter",  # where it came without a text of its own

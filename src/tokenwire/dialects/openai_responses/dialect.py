@@ -99,6 +99,7 @@ DIALECT: Final = Dialect(
     loses={
         "several answers": "only the first is told: there is one answer here",
         "call signature": "left out: a function call has no place for one",
+        "tool results": "left out: the model's own answers have none",
         "usage": "a count that nobody told is 0 where the other was: the SDKs count on both",
     },
     reasons={"context_window": "length", "pause": "stop", "unknown": "stop"},

@@ -22,6 +22,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.openai_responses.errors import error_event, failure_in
@@ -82,7 +83,7 @@ class Encoder:
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
             return []
-        if isinstance(delta, Failed | Opaque) or delta.choice:
+        if isinstance(delta, Failed | Opaque | ToolResult) or delta.choice:
             return []
         frames = [] if self._begun else self._begin()
         writer = self._writer
@@ -198,7 +199,11 @@ def _entries(content: list[Any]) -> list[Any]:
 
 def _in_place(choice: Choice, fold: Transcript) -> Iterator[Delta]:
     """The deltas of the first choice, each text with its sources and log-probabilities behind it."""
-    deltas = [delta for delta in fold.deltas() if not isinstance(delta, Usage | Failed | Opaque) and not delta.choice]
+    deltas = [
+        delta
+        for delta in fold.deltas()
+        if not isinstance(delta, Usage | Failed | Opaque | ToolResult) and not delta.choice
+    ]
     texts = [delta for delta in deltas if isinstance(delta, TextDelta)]
     first = {delta.block: delta for delta in reversed(texts)}
     sources: dict[int, list[Citation]] = {}

@@ -21,11 +21,12 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
 )
 from tokenwire.dialects.json_text import loads, scrub, whole
 from tokenwire.dialects.signatures import unwrap
 from tokenwire.dialects.ui_messages.sources import read_source
-from tokenwire.dialects.ui_messages.words import NAME, OURS, REASONS, read_error, read_usage
+from tokenwire.dialects.ui_messages.words import NAME, NOT_JSON, OURS, REASONS, as_text, read_error, read_usage
 from tokenwire.errors import TruncatedStream
 
 if TYPE_CHECKING:
@@ -46,11 +47,16 @@ class Decoder:
         done: ``[DONE]`` was seen; what follows it means nothing.
     """
 
-    __slots__ = ("_calls", "_closed", "_error", "_failed", "_finished", "_next", "_open", "_signed", "done")
+    __slots__ = (
+        "_answered", "_calls", "_closed", "_error", "_failed", "_finished", "_names", "_next", "_open", "_signed",
+        "done",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, int]] = {}  # id of a text or thought -> kind, block
         self._calls: dict[str, tuple[int, bool, bool]] = {}  # id -> block, arguments came, over
+        self._names: dict[str, str] = {}  # of the calls that began
+        self._answered: set[str] = set()
         self._signed: dict[str, str] = {}
         self._next = 0
         self._error: Any = None
@@ -90,6 +96,7 @@ class Decoder:
     def copy(self) -> Decoder:
         twin = Decoder()
         twin._open, twin._calls, twin._signed = dict(self._open), dict(self._calls), dict(self._signed)
+        twin._names, twin._answered = dict(self._names), set(self._answered)
         twin._next, twin._error, twin._failed = self._next, self._error, self._failed
         twin._finished, twin._closed, twin.done = self._finished, self._closed, self.done
         return twin
@@ -134,6 +141,7 @@ class Decoder:
             return False
         block = self._fresh()
         self._calls[id_] = block, False, False
+        self._names[id_] = name
         out.append(ToolCallStarted(id_, name, 0, block))
         if id_ in self._signed:
             out.append(self._proof(self._signed[id_], block))
@@ -164,14 +172,20 @@ class Decoder:
         out.append(ToolCallEnded(0, block))
         return True
 
-    def _output_error(self, part: dict[str, Any], out: list[Delta]) -> bool:
-        id_ = part.get("toolCallId")
-        if not isinstance(id_, str) or id_ not in self._calls:
+    def _output(self, part: dict[str, Any], out: list[Delta]) -> bool:
+        """A result, the first of each call; one that is preliminary is none yet."""
+        id_, failed = part.get("toolCallId"), part["type"] == "tool-output-error"
+        if not isinstance(id_, str) or id_ not in self._calls or id_ in self._answered or part.get("preliminary"):
             return False
         block, came, over = self._calls[id_]
+        content = str(part.get("errorText", "")) if failed else as_text(part.get("output"))
         if not over:
             self._calls[id_] = block, came, True
             out.append(ToolCallEnded(0, block))
+            if failed and content == NOT_JSON:
+                return True  # our way to tell version 5 of a call that nobody could read: no tool ran
+        self._answered.add(id_)
+        out.append(ToolResult(id_, self._names[id_], content, failed, 0, block))
         return True
 
     # ------------------------------------------------------------------ the message
@@ -242,7 +256,8 @@ _HANDLERS: Final[dict[str, Callable[[Decoder, dict[str, Any], list[Delta]], bool
     "tool-input-delta": Decoder._input_delta,
     "tool-input-available": Decoder._input_end,
     "tool-input-error": Decoder._input_end,
-    "tool-output-error": Decoder._output_error,
+    "tool-output-available": Decoder._output,
+    "tool-output-error": Decoder._output,
     "source-url": Decoder._source,
     "source-document": Decoder._source,
     "message-metadata": Decoder._metadata,

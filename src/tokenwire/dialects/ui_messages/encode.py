@@ -1,8 +1,9 @@
 """Deltas -> parts of a UI message stream, version 1, as ``useChat`` of ai 5, 6 and 7 reads it.
 
-``start``, ``start-step``, the parts, ``finish-step``, ``finish``, ``[DONE]``. A part of text begins where its kind or
-block changes, and nowhere else: so a joiner who is told each run at once counts the same parts as one who was there.
-For the same reason sources come at the end: a fold knows which there are, not what was said before each.
+``start``, ``start-step``, the parts, ``finish-step``, ``finish``, ``[DONE]``. What the model says after the results of
+its tools is a step of its own. A part of text begins where its kind or block changes or a step begins, and nowhere
+else: so a joiner who is told each run at once counts the same parts as one who was there. For the same reason sources
+come at the end: a fold knows which there are, not what was said before each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
@@ -30,15 +32,22 @@ from tokenwire.dialects.pieces import Pieces, Text
 from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
 from tokenwire.dialects.ui_messages.sources import source_fields
-from tokenwire.dialects.ui_messages.words import NAME, OTHER, OURS, WORDS, error_fields, input_of, usage_fields
+from tokenwire.dialects.ui_messages.words import (
+    NAME,
+    NOT_JSON,
+    OTHER,
+    OURS,
+    WORDS,
+    error_fields,
+    input_of,
+    output_of,
+    usage_fields,
+)
 from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, Failed, Terminal
     from tokenwire.dialects.transcript import Transcript
-
-#: What the model is told on the next turn about a call that nobody could read.
-NOT_JSON: Final = "the arguments of this call are not valid JSON"
 
 _TYPES: Final = {"text": "text", "refusal": "text", "reasoning": "reasoning"}
 
@@ -48,20 +57,22 @@ _json = msgspec.json.encode
 
 
 class _Call:
-    """A call whose arguments are still coming in; ``json`` is None once they are whole."""
+    """A call; ``json`` is None once its arguments are whole. ``answered``: its result is told."""
 
-    __slots__ = ("id", "json", "name")
+    __slots__ = ("answered", "id", "json", "name")
 
     def __init__(self, id: str, name: str) -> None:
         self.id = id
         self.name = name
         self.json: Text | None = Text()
+        self.answered = False
 
     def copy(self) -> _Call:
-        if self.json is None:
+        if self.answered and self.json is None:
             return self  # changes no more
         twin = _Call(self.id, self.name)
-        twin.json = self.json.copy()
+        twin.json = None if self.json is None else self.json.copy()
+        twin.answered = self.answered
         return twin
 
 
@@ -101,6 +112,7 @@ class Encoder:
         self._id = ""
         self._parts = 0
         self._calls: dict[int, _Call] = {}
+        self._answered = False  # the newest news are results: whatever the model says next is a new step
         self._sources: Pieces[Citation] = Pieces()
         self._usage: Usage | None = None
         self._end: Finished | None = None
@@ -110,7 +122,7 @@ class Encoder:
         another dialect knows.
 
         Raises:
-            LocalProtocolError: arguments, or the end, of a tool call that never started.
+            LocalProtocolError: arguments, the end, or the result of a tool call that never started.
         """
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
@@ -171,6 +183,7 @@ class Encoder:
         twin._message, twin._goes_on, twin._version = self._message, self._goes_on, self._version
         twin._earlier, twin._begun = self._earlier, self._begun
         twin._part, twin._head, twin._id, twin._parts = self._part, self._head, self._id, self._parts
+        twin._answered = self._answered
         twin._calls = {block: call.copy() for block, call in self._calls.items()}
         twin._sources, twin._usage, twin._end = self._sources.copy(), self._usage, self._end
         return twin
@@ -183,6 +196,13 @@ class Encoder:
         start = _part({"type": "start", "messageId": self._message})
         return [start, *self._earlier, _part({"type": "start-step"})]
 
+    def _next(self) -> list[Frame]:
+        """The place of what the model says next: a new step, if the last one ended in results."""
+        if not self._answered:
+            return self._begin()
+        self._answered = False
+        return [_part({"type": "finish-step"}), _part({"type": "start-step"})]
+
     def _say(self, kind: str, block: int, text: str) -> list[Frame]:
         if not text:
             return []  # a run without a text is no part
@@ -192,7 +212,7 @@ class Encoder:
         return [*frames, Frame(None, f"{self._head}{_json(text).decode()}}}")]
 
     def _open(self, kind: str, block: int) -> list[Frame]:
-        frames = [*self._begin(), *self._close()]
+        frames = [*self._next(), *self._close()]
         type_ = _TYPES[kind]
         self._id = f"{type_}-{self._parts}"
         self._parts += 1
@@ -219,13 +239,15 @@ class Encoder:
         if isinstance(delta, ToolCallStarted):
             self._calls[delta.block] = _Call(delta.id, delta.name)
             start = {"type": "tool-input-start", "toolCallId": delta.id, "toolName": delta.name}
-            return [*self._begin(), *self._close(), _part(start)]
+            return [*self._next(), *self._close(), _part(start)]
         if isinstance(delta, ToolCallEnded):
             return self._whole(self._call(delta.block))
         if isinstance(delta, RefusalDelta):  # there is no place for it but the text: better read than lost
             return self._say("refusal", delta.block, delta.text)
         if isinstance(delta, ReasoningSignature):
             return self._signature(delta)
+        if isinstance(delta, ToolResult):
+            return self._result(self._call(delta.block), delta)
         if isinstance(delta, Citation):
             self._sources.append(delta)
         elif isinstance(delta, Finished):
@@ -259,6 +281,17 @@ class Encoder:
             return [_part({"type": "tool-input-error", **named, "input": arguments, "errorText": NOT_JSON})]
         # Version 5.0 has no such part, but takes the result of a call whose input never came.
         return [_part({"type": "tool-output-error", "toolCallId": call.id, "errorText": NOT_JSON})]
+
+    def _result(self, call: _Call, delta: ToolResult) -> list[Frame]:
+        """What the tool gave; its call is settled by that, even if nobody could read its arguments."""
+        if call.answered:
+            return []
+        call.answered = self._answered = True
+        frames = self._close()
+        if delta.error:
+            return [*frames, _part({"type": "tool-output-error", "toolCallId": call.id, "errorText": delta.content})]
+        output = msgspec.Raw(output_of(delta.content).encode())
+        return [*frames, _part({"type": "tool-output-available", "toolCallId": call.id, "output": output})]
 
     def _signature(self, delta: ReasoningSignature) -> list[Frame]:
         """With the end of what it proves; of a call, in the message's metadata (it may come when the call is told

@@ -10,6 +10,7 @@ from tokenwire.dialects.json_text import loads, scrub
 from tokenwire.dialects.openai_chat.errors import describe_error
 from tokenwire.dialects.ui_messages.decode import Decoder
 from tokenwire.dialects.ui_messages.encode import Encoder
+from tokenwire.dialects.ui_messages.words import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,10 @@ def assemble(told: list[dict[str, Any]]) -> dict[str, Any]:
                 open_[part["id"]]["providerMetadata"] = part["providerMetadata"]
         elif kind == "tool-input":
             _input(part, step, parts, open_)
+        elif kind == "tool-output":
+            call = open_[part["toolCallId"]]
+            call |= {"state": part["type"].removeprefix("tool-")}
+            call |= {"errorText": part["errorText"]} if step == "error" else {"output": part["output"]}
         elif kind == "source":
             parts.append(part)
         if "messageMetadata" in part:
@@ -108,11 +113,15 @@ def _as_stream(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if state == "input-streaming":
                 yield {"type": "tool-input-start", **named}
                 yield {"type": "tool-input-delta", **named, "inputTextDelta": part.get("rawInput")}
-            elif state == "output-error":
-                raw = part.get("rawInput")
-                yield {"type": "tool-input-error", **named, "input": part.get("input") if raw is None else raw}
             else:
-                yield {"type": "tool-input-available", **named, "input": part.get("input")}
+                failed = state == "output-error"
+                raw = part.get("rawInput") if failed else None
+                given = part.get("input") if raw is None else raw
+                yield {"type": f"tool-input-{'error' if failed else 'available'}", **named, "input": given}
+                if state == "output-available":
+                    yield {"type": "tool-output-available", **named, "output": part.get("output")}
+                elif failed and part.get("errorText") != NOT_JSON:
+                    yield {"type": "tool-output-error", **named, "errorText": part.get("errorText")}
         elif kind != "step-start":
             yield part
     yield {"type": "message-metadata", "messageMetadata": message.get("metadata")}

@@ -18,6 +18,9 @@ NAME: Final = "ui-messages"
 #: Our key in ``providerMetadata``, where other keys are the AI SDK's providers.
 OURS: Final = "tokenwire"
 
+#: What the model is told on the next turn about a call that nobody could read.
+NOT_JSON: Final = "the arguments of this call are not valid JSON"
+
 #: The AI SDK's word for each reason.
 WORDS: Final[dict[FinishReason, str]] = {
     "stop": "stop", "length": "length", "context_window": "length", "tool_use": "tool-calls",
@@ -89,6 +92,16 @@ def input_of(arguments: str) -> str | None:
     except (ValueError, RecursionError):
         return _torn(arguments)
     return arguments.replace("\n", " ").replace("\r", " ")  # in JSON, line ends stand between values only
+
+
+def output_of(content: str) -> str:
+    """What a tool gave, as JSON on one line: objects and lists as themselves, so that pages can look into them; every
+    other text is a string. ``as_text`` is the opposite."""
+    if content.lstrip()[:1] in ("{", "["):
+        read = input_of(content)
+        if read is not None:
+            return read
+    return msgspec.json.encode(content).decode()
 
 
 def as_text(value: Any) -> str:

@@ -113,7 +113,10 @@ def _calls(request: MessagesRequest, ask: Ask, choice: Choice, rng: random.Rando
     blocks: list[Block] = [Text(pieces("I'll check."))] if ask.must == "auto" else []
     for call in choice.calls:
         value = json.loads("".join(call.pieces))
-        blocks.append(ToolUse(new_id("toolu_01", rng), call.name, bursts_of(value), call.name in eager))
+        bursts = bursts_of(value)
+        if call.garbled and bursts:
+            bursts[-1] = bursts[-1][:-1]
+        blocks.append(ToolUse(new_id("toolu_01", rng), call.name, bursts, call.name in eager))
     return blocks
 
 

@@ -211,7 +211,7 @@ def _message(choice: Choice, rng: random.Random) -> dict[str, Any]:
             {
                 "id": new_id("call_", 24, rng),
                 "type": "function",
-                "function": {"name": call.name, "arguments": "".join(call.pieces)},
+                "function": {"name": call.name, "arguments": "".join(call.sent)},
             }
             for call in choice.calls
         ]

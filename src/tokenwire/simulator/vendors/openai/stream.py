@@ -98,7 +98,7 @@ def _events(writer: ChunkWriter, index: int, choice: Choice, pace: Iterator[floa
     for number, call in enumerate(choice.calls):
         if len(choice.calls) > 1:
             yield Frame(Mark.TOKEN, writer.call(index, number, call), 1, next(pace))
-        for piece in call.pieces:
+        for piece in call.sent:
             yield Frame(Mark.ARGUMENTS, writer.arguments(index, number, piece), 1, next(pace))
     yield Frame(Mark.FINISH, writer.finish(index, choice.finish))
 

@@ -63,7 +63,7 @@ def turn_for(request: ResponsesRequest, items: list[Item], seed: int, knobs: Kno
         found, searched = _searched(request, ask, rng)
         output += searched
     elif choice.calls:
-        output += [Call(item_id("fc", rng), new_id("call_", 24, rng), call.name, call.pieces) for call in choice.calls]
+        output += [Call(item_id("fc", rng), new_id("call_", 24, rng), call.name, call.sent) for call in choice.calls]
     else:
         said = split_surrogates(choice.pieces) if halved else choice.pieces
         logprobs: list[dict[str, Any]] = []
