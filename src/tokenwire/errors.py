@@ -116,7 +116,7 @@ class SchemaViolation(RemoteProtocolError):
 
     Attributes:
         path: names and positions from the root to the value; ``pointer`` is the same as a JSON Pointer (RFC 6901).
-        keyword: of JSON Schema, that forbids it (``type``, ``enum``, ``maxItems`` …); ``value`` where a Python type does.
+        keyword: of JSON Schema, that forbids it (``type``, ``enum`` …); ``value`` where a Python type does.
         expected, found: what would have been allowed, and what came, in words.
         offset, line, column: where the token is that proves it, as in `InvalidJson`; None where no text is at hand.
     """

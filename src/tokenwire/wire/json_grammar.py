@@ -1,62 +1,41 @@
 """The grammar of JSON (RFC 8259) as steps of a push parser: `PartialJson` below its surface.
 
-Each state has a step. A step reads at least one character of the text at hand, as far as one regular expression goes, and
-returns where the next one begins; it may stop anywhere, because a text may be cut anywhere.
+Each state has a step. A step reads at least one character of the text at hand, as far as one regular expression goes,
+and returns where the next one begins; it may stop anywhere, because a text may be cut anywhere.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenwire.errors import InvalidJson, SchemaViolation
 from tokenwire.wire import json_scan
-from tokenwire.wire.json_events import Completed, Growing, Path, PathEvent, Started, StringDelta
+from tokenwire.wire.json_events import Completed, StringDelta
+from tokenwire.wire.json_reading import (
+    COLON,
+    FIRST_ITEM,
+    FIRST_NAME,
+    NAME,
+    NAME_BODY,
+    NEXT,
+    NUMBER,
+    OVER,
+    STRING,
+    VALUE,
+    WORD,
+    Reading,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenwire.wire.json_judge import Judge
-
 _SPACE = " \t\r\n"
 _WORDS: Final = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
-# What is read next.
-_VALUE, _FIRST_ITEM, _FIRST_NAME, _NAME, _COLON, _NEXT, STRING, _NAME_BODY, NUMBER, _WORD, OVER = range(11)
 
 
-class Grammar:
-    """Where the parser is, and its steps."""
+class Grammar(Reading):
+    """The steps."""
 
-    __slots__ = (
-        "_at", "_container", "_events", "_failure", "_half", "_held", "_here", "_judge", "_line", "_line_start",
-        "_max_depth", "_offset", "_parts", "_path", "_root", "_row", "_slot", "_stack", "_state", "_word",
-    )  # fmt: skip
-
-    def __init__(self, judge: Judge | None, max_depth: int) -> None:
-        self._judge = judge
-        self._max_depth = max_depth
-        self._failure: InvalidJson | SchemaViolation | None = None
-        self._state = _VALUE
-        self._events: list[PathEvent] = []
-        # Where we are. The root stands in a list of its own, which has no path.
-        self._root: list[Any] = []
-        self._container: Any = self._root
-        self._path: Path | None = None  # the container's
-        self._slot: Any = 0  # the name or position in the container of the value at hand
-        self._here: Path = ()  # the path of the string at hand
-        self._stack: list[tuple[Any, Path | None]] = []
-        # What is unfinished.
-        self._parts: list[str] = []  # of a string, those that are not in its container yet; of a number, all
-        self._half = ""  # a high surrogate that the string ended in so far
-        self._held = ""  # a cut escape
-        self._row = json_scan.START  # of the number at hand
-        self._word: tuple[str, bool | None] = ("", None)  # what is left of the literal at hand, and its value
-        # Where the text at hand begins, for errors.
-        self._offset = 0
-        self._line = 1
-        self._line_start = 0
-        self._at = 0
-
-    # -- values
+    __slots__ = ()
 
     def _value(self, text: str, position: int) -> int:
         char = text[position]
@@ -66,63 +45,27 @@ class Grammar:
             return position + 1
         if char == "{":
             self._open("object", {}, text, position)
-            self._state = _FIRST_NAME
+            self._state = FIRST_NAME
             return position + 1
         if char == "[":
             self._open("array", [], text, position)
-            self._state = _FIRST_ITEM
+            self._state = FIRST_ITEM
             return position + 1
         if char in json_scan.START:
             return self._number(text, position)
         if char in _WORDS:
             self._judged("null" if char == "n" else "boolean", position)
-            self._state = _WORD
+            self._state = WORD
             self._word = _WORDS[char]
             return self._literal(text, position)
         if char in _SPACE:
             return json_scan.space_run(text, position).end()  # type: ignore[union-attr]  # it always matches
         raise self._wrong(text, position, "expected a value")
 
-    def _begin(self, kind: Growing, empty: Any, position: int) -> Path:
-        """Put a value that will grow into its container, and say so."""
-        if self._judge is not None:
-            self._at = position
-            self._judge.start(kind)
-        container = self._container
-        if type(container) is list:
-            self._slot = len(container)
-            container.append(empty)
-        else:
-            container[self._slot] = empty
-        path = () if self._path is None else (*self._path, self._slot)
-        self._events.append(Started(path, kind))
-        return path
-
-    def _open(self, kind: Growing, empty: Any, text: str, position: int) -> None:
-        if len(self._stack) >= self._max_depth:
-            raise self._wrong(text, position, f"nested deeper than {self._max_depth} levels", blame=False)
-        path = self._begin(kind, empty, position)
-        self._stack.append((self._container, self._path))
-        self._container = empty
-        self._path = path
-
     def _judged(self, kind: str, position: int) -> None:
         if self._judge is not None:
             self._at = position
             self._judge.start(kind)
-
-    def _scalar(self, value: Any) -> None:
-        """A number or a literal is over."""
-        if self._judge is not None:
-            self._judge.end(value)
-        container = self._container
-        if type(container) is list:
-            self._slot = len(container)
-            container.append(value)
-        else:
-            container[self._slot] = value
-        self._events.append(Completed(() if self._path is None else (*self._path, self._slot), value))
-        self._state = _NEXT if self._stack else OVER
 
     def _literal(self, text: str, position: int) -> int:
         word, value = self._word
@@ -229,10 +172,10 @@ class Grammar:
 
     def _string_done(self, position: int) -> None:
         parts = self._parts
-        if self._state == _NAME_BODY:
+        if self._state == NAME_BODY:
             self._slot = name = parts[0] if len(parts) == 1 else "".join(parts)
             self._parts = []
-            self._state = _COLON
+            self._state = COLON
             if self._judge is not None:
                 self._at = position
                 self._judge.key(name)
@@ -244,21 +187,7 @@ class Grammar:
             self._at = position
             self._judge.end(value)
         self._events.append(Completed(self._here, value))
-        self._state = _NEXT if self._stack else OVER
-
-    def _show(self) -> None:
-        """Put the new pieces of the open string where it stands.
-
-        It is taken out of its place first: with one reference left CPython makes a str longer where it is, so that
-        asking after each piece costs the pieces, not the string.
-        """
-        container, slot = self._container, self._slot
-        more = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
-        self._parts = []
-        text = container[slot]
-        container[slot] = None
-        text += more
-        container[slot] = text
+        self._state = NEXT if self._stack else OVER
 
     # -- between values
 
@@ -266,7 +195,7 @@ class Grammar:
         if text[position] == "]":
             return self._close_container(position)
         if text[position] not in _SPACE:
-            self._state = _VALUE
+            self._state = VALUE
         return self._value(text, position)
 
     def _first_name(self, text: str, position: int) -> int:
@@ -277,18 +206,16 @@ class Grammar:
     def _name(self, text: str, position: int) -> int:
         char = text[position]
         if char == '"':
-            self._state = _NAME_BODY
+            self._state = NAME_BODY
             return position + 1
         if char in _SPACE:
             return json_scan.space_run(text, position).end()  # type: ignore[union-attr]  # it always matches
-        raise self._wrong(
-            text, position, "expected a name in quotes" + " or '}'" * (self._state == _FIRST_NAME)
-        )
+        raise self._wrong(text, position, "expected a name in quotes" + " or '}'" * (self._state == FIRST_NAME))
 
     def _colon(self, text: str, position: int) -> int:
         char = text[position]
         if char == ":":
-            self._state = _VALUE
+            self._state = VALUE
             return position + 1
         if char in _SPACE:
             return json_scan.space_run(text, position).end()  # type: ignore[union-attr]  # it always matches
@@ -298,7 +225,7 @@ class Grammar:
         char = text[position]
         is_list = type(self._container) is list
         if char == ",":
-            self._state = _VALUE if is_list else _NAME
+            self._state = VALUE if is_list else NAME
             return position + 1
         if char == ("]" if is_list else "}"):
             return self._close_container(position)
@@ -306,42 +233,14 @@ class Grammar:
             return json_scan.space_run(text, position).end()  # type: ignore[union-attr]  # it always matches
         raise self._wrong(text, position, f"expected ',' or {']' if is_list else '}'!r}")
 
-    def _close_container(self, position: int) -> int:
-        value = self._container
-        if self._judge is not None:
-            self._at = position
-            self._judge.end(value)
-        assert self._path is not None
-        self._events.append(Completed(self._path, value))
-        self._container, self._path = self._stack.pop()
-        self._state = _NEXT if self._stack else OVER
-        return position + 1
-
     def _after(self, text: str, position: int) -> int:
         position = json_scan.space_run(text, position).end()  # type: ignore[union-attr]  # it always matches
         if position < len(text):
             raise self._wrong(text, position, "expected nothing after the value")
         return position
 
-    # -- errors
 
-    def _place(self, text: str, position: int) -> tuple[int, int, int]:
-        """(offset, line, column) of a character of the text at hand."""
-        offset = self._offset + position
-        start = text.rfind("\n", 0, position)
-        if start < 0:
-            return offset, self._line, offset - self._line_start + 1
-        return offset, self._line + text.count("\n", 0, position), position - start
-
-    def _wrong(self, text: str, position: int, problem: str, *, blame: bool = True) -> InvalidJson:
-        """The error to raise; *blame* if it is the character's fault that stands there."""
-        offset, line, column = self._place(text, position)
-        character = text[position] if blame else None
-        self._failure = InvalidJson(problem, offset=offset, line=line, column=column, character=character)
-        return self._failure
-
-
-STEPS: Final[tuple[Callable[[Grammar, str, int], int], ...]] = (
+STEPS: Final[tuple[Callable[[Any, str, int], int], ...]] = (
     Grammar._value, Grammar._first_item, Grammar._first_name, Grammar._name, Grammar._colon, Grammar._next,
     Grammar._string, Grammar._string, Grammar._digits, Grammar._literal, Grammar._after,
 )  # fmt: skip

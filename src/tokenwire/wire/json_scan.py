@@ -11,10 +11,10 @@ import msgspec
 _strict = msgspec.json.Decoder(str).decode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-#: As much of a string's body as is whole: characters and complete escapes (RFC 8259, section 7). It stops at a quote, at an
-#: escape that is cut or wrong, at a control character, at a surrogate that was not written as an escape, and after 200
-#: escapes: what a repeated group has passed is kept for going back. (Possessive groups would not, and match wrongly in
-#: the first releases of Python 3.11.)
+#: As much of a string's body as is whole: characters and complete escapes (RFC 8259, section 7). It stops at a quote,
+#: at an escape that is cut or wrong, at a control character, at a surrogate that was not written as an escape, and
+#: after 200 escapes: what a repeated group has passed is kept for going back. (Possessive groups would not, and match
+#: wrongly in the first releases of Python 3.11.)
 string_run: Final = re.compile(
     r'[^"\\\x00-\x1f\ud800-\udfff]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f\ud800-\udfff]*){0,200}'
 ).match

@@ -4,9 +4,9 @@ What a value may look like before it is whole, and why it never changes its type
 
 - an object is a dict from its ``{`` on, an array a list from its ``[`` on, a string a str from its first quote on. They
   stand in their parent at once, and grow;
-- a number, ``true``, ``false`` and ``null`` appear when they are over, and not before. ``-`` and ``1e`` are no numbers, ``12``
-  may yet be ``125`` or ``12.5``, an int that becomes a float; and a reader who is shown 1, 12 and 125 was told two
-  untruths. A number is over when another character follows, at the top level perhaps only with `close`;
+- a number, ``true``, ``false`` and ``null`` appear when they are over, and not before. ``-`` and ``1e`` are no numbers,
+  ``12`` may yet be ``125`` or ``12.5``, an int that becomes a float; and a reader who is shown 1, 12 and 125 was told
+  two untruths. A number is over when another character follows, at the top level perhaps only with `close`;
 - a name appears with its value. If a name is given twice the last one counts, as in `json.loads`: the one case in which
   a value is replaced.
 
@@ -23,10 +23,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.errors import IncompleteJson, LocalProtocolError, SchemaViolation
-from tokenwire.wire.json_grammar import NUMBER, OVER, STEPS, STRING, Grammar
+from tokenwire.wire.json_check import Violated
+from tokenwire.wire.json_events import Path, PathEvent, pointer_of
+from tokenwire.wire.json_grammar import STEPS, Grammar
+from tokenwire.wire.json_reading import NUMBER, OVER, STRING
 from tokenwire.wire.json_scan import may_end
-from tokenwire.wire.json_events import Completed, Path, PathEvent, Started, StringDelta, pointer_of
-from tokenwire.wire.json_judge import Violated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 256
 # As much as an upstream's stream may hold in memory. Twice the bound is twice what a model can make us hold.
 MAX_SIZE: Final = 16 * 1024 * 1024
+
 
 class PartialJson(Grammar):
     """One JSON text, in pieces -> its value as it grows, and what happened where.
@@ -110,7 +112,8 @@ class PartialJson(Grammar):
         """
         if self._failure is not None:
             raise self._failure
-        self._events = events = []
+        events: list[PathEvent] = []
+        self._events = events
         if self._state == NUMBER and not self._stack and may_end(self._row):
             try:
                 self._number_done("", 0)
@@ -137,8 +140,11 @@ class PartialJson(Grammar):
         return self._root[0] if self._root else default
 
     def snapshot(self, default: Any = None) -> Any:
-        """As `value`, and not touched by what follows. Costs the width of the containers that are open; the finished ones
-        are shared with the parser, which does not change them any more."""
+        """As `value`, and not touched by what follows.
+
+        Costs the width of the containers that are open. The finished ones are shared with the parser, which does not
+        change them any more.
+        """
         value = self.value(default)
         if not self._stack:
             return value
