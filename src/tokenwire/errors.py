@@ -5,10 +5,14 @@
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
     │   ├── BadArgument           an argument of ours that cannot be (also ValueError)
     │   ├── BadTool               a function that cannot be a tool (also TypeError)
+    │   ├── InvalidSchema         a JSON Schema that cannot be used (also ValueError)
     │   └── StreamClosed          an append, stop or read on a stream that is already over
     ├── RemoteProtocolError       a peer sent what its protocol forbids
     │   ├── UnreadableAnswer      its answer is whole, and in a content coding that we did not ask for
     │   ├── EventTooLarge         one event, line or header section is above its bound
+    │   ├── InvalidJson           text that has to be JSON and is not, with the place
+    │   │   └── IncompleteJson    it ended in the middle of a value
+    │   ├── SchemaViolation       JSON that its schema, or its Python type, does not allow
     │   └── TruncatedStream       the stream ended without its dialect's end marker
     ├── UpstreamError             a provider could not be used, or said no
     │   ├── ConnectFailed         no connection: name, refused, unreachable, timed out
@@ -86,6 +90,15 @@ class BadTool(LocalProtocolError, TypeError):
         super().__init__(f"{tool}: {message}")
 
 
+class InvalidSchema(LocalProtocolError, ValueError):
+    """A JSON Schema that cannot be used; ``pointer`` is the place in the schema, ``message`` says what is wrong."""
+
+    def __init__(self, message: str, *, pointer: str = "") -> None:
+        self.message = message
+        self.pointer = pointer
+        super().__init__(f"the schema cannot be used, at {pointer or 'its root'}: {message}")
+
+
 class RemoteProtocolError(TokenwireError):
     """A peer broke its protocol. Received bytes can raise this and nothing else."""
 
@@ -101,6 +114,56 @@ class EventTooLarge(RemoteProtocolError):
         self.what = what
         self.limit = limit
         super().__init__(f"{what} is larger than {limit} bytes; raise the limit if the peer is trusted")
+
+
+class InvalidJson(RemoteProtocolError):
+    """A text that has to be JSON (RFC 8259) and is not.
+
+    Attributes:
+        problem: what is wrong, in words.
+        character: the offending one; None where it is the end of the text, or none is to blame.
+        offset: characters before it, from 0.
+        line, column: of it, both from 1.
+    """
+
+    def __init__(self, problem: str, *, offset: int, line: int, column: int, character: str | None = None) -> None:
+        self.problem = problem
+        self.character = character
+        self.offset = offset
+        self.line = line
+        self.column = column
+        found = "" if character is None else f", not {character!r}"
+        super().__init__(f"invalid JSON at line {line}, column {column} (offset {offset}): {problem}{found}")
+
+
+class IncompleteJson(InvalidJson):
+    """The text ended before its JSON value did; ``offset`` is its length."""
+
+
+class SchemaViolation(RemoteProtocolError):
+    """A JSON value that its schema, or the Python type asked for, does not allow.
+
+    Attributes:
+        path: names and positions from the root to the value; ``pointer`` is the same as a JSON Pointer (RFC 6901).
+        keyword: of JSON Schema, that forbids it (``type``, ``enum`` …); ``value`` where a Python type does.
+        expected, found: what would have been allowed, and what came, in words.
+        offset, line, column: where the token is that proves it, as in `InvalidJson`; None where no text is at hand.
+    """
+
+    def __init__(
+        self, path: tuple[str | int, ...], pointer: str, keyword: str, expected: str, found: str,
+        *, offset: int | None = None, line: int | None = None, column: int | None = None,
+    ) -> None:  # fmt: skip
+        self.path = path
+        self.pointer = pointer
+        self.keyword = keyword
+        self.expected = expected
+        self.found = found
+        self.offset = offset
+        self.line = line
+        self.column = column
+        place = "" if offset is None else f" (line {line}, column {column})"
+        super().__init__(f"{pointer or 'the value'}{place} breaks {keyword!r}: expected {expected}, found {found}")
 
 
 class TruncatedStream(RemoteProtocolError):

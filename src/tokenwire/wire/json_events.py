@@ -1,0 +1,51 @@
+"""What a push parser of JSON tells of the values it meets, by path."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Names and array positions from the root to a value: ``("items", 3, "name")``. The root's is ``()``."""
+
+Growing: TypeAlias = Literal["object", "array", "string"]
+
+
+def pointer_of(path: Path) -> str:
+    """*path* as a JSON Pointer (RFC 6901, section 3): ``/items/3/name``; the root's is the empty text."""
+    return "".join(
+        f"/{step}" if type(step) is int else "/" + str(step).replace("~", "~0").replace("/", "~1") for step in path
+    )
+
+
+class _At(msgspec.Struct, frozen=True, gc=False):
+    path: Path
+
+    @property
+    def pointer(self) -> str:
+        """The path as a JSON Pointer (RFC 6901). Made when asked for."""
+        return pointer_of(self.path)
+
+
+# Not tracked by the garbage collector: nothing that a parser puts into an event leads back to it, and there may be
+# several for each token of a model.
+class Started(_At, frozen=True, gc=False):
+    """A value that grows opened: an object, an array or a string. The others are told when they are complete."""
+
+    kind: Growing
+
+
+class StringDelta(_At, frozen=True, gc=False):
+    """*text* was added to the string at *path*: decoded, never empty, no half characters."""
+
+    text: str
+
+
+class Completed(_At, frozen=True, gc=False):
+    """The value at *path* is whole. It will not change any more, unless its name is given a second time."""
+
+    value: Any
+
+
+PathEvent: TypeAlias = Started | StringDelta | Completed
