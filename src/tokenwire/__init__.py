@@ -33,11 +33,15 @@ if TYPE_CHECKING:
         Stream,
         SyncStream,
         TextDelta,
+        Tool,
         ToolCallDelta,
         ToolCallEnded,
         ToolCallStarted,
+        ToolContext,
+        ToolResult,
         Usage,
         stream,
+        tool,
     )
 
 __version__ = "0.1.0"
@@ -45,8 +49,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Answer", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice", "Opaque",
     "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream", "SyncStream",
-    "TextDelta", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "Usage", "__version__", "deltas", "errors",
-    "stream",
+    "TextDelta", "Tool", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "ToolContext", "ToolResult", "Usage",
+    "__version__", "deltas", "errors", "stream", "tool",
 ]  # fmt: skip
 
 #: Modules that are handed out under a shorter name.

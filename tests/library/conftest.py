@@ -20,9 +20,11 @@ Asked: TypeAlias = Callable[..., Any]
 Ask: TypeAlias = Callable[..., "tokenwire.Stream[Any]"]
 
 
-def paced(tokens: int, interval_ms: float = 0.0, **more: object) -> dict[str, Any]:
-    """Request members for an answer of so many tokens, so far apart."""
-    knobs = {"x-sim-tokens": str(tokens), "x-sim-ttft-ms": "0", "x-sim-interval-ms": str(interval_ms)}
+def paced(tokens: int | None = None, interval_ms: float = 0.0, **more: object) -> dict[str, Any]:
+    """Request members for an answer of so many tokens (None: as it happens), so far apart."""
+    knobs = {"x-sim-ttft-ms": "0", "x-sim-interval-ms": str(interval_ms)}
+    if tokens is not None:
+        knobs["x-sim-tokens"] = str(tokens)
     return {"metadata": {**knobs, **{f"x-sim-{name}": str(value) for name, value in more.items()}}}
 
 

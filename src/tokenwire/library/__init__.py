@@ -15,6 +15,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
     Usage,
 )
 from tokenwire.library.answer import Answer
@@ -22,9 +23,11 @@ from tokenwire.library.begin import stream
 from tokenwire.library.node import Node
 from tokenwire.library.streams import Stream
 from tokenwire.library.sync import SyncStream
+from tokenwire.library.tools import Tool, ToolContext, tool
 
 __all__ = [
     "Answer", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice", "Opaque",
     "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream", "SyncStream",
-    "TextDelta", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "Usage", "stream",
+    "TextDelta", "Tool", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "ToolContext", "ToolResult", "Usage",
+    "stream", "tool",
 ]  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tokenwire.client import Done, Dropped, Notice, Reset, Resumed
-from tokenwire.dialects.deltas import Opaque, Usage
+from tokenwire.dialects.deltas import Opaque, ToolResult, Usage
 from tokenwire.dialects.transcript import Transcript, merge_usage
+from tokenwire.library.tool_messages import assistant_message, redacted_of, says_something
 from tokenwire.measure.timing import Timing
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import FinishReason
     from tokenwire.dialects.transcript import ToolCall
     from tokenwire.library.asking import Message
+    from tokenwire.library.output import Output
 
 T = TypeVar("T")
 
@@ -34,17 +36,21 @@ class Answer(Generic[T]):
         asked: the conversation that it answers.
         turns: what the model said, turn by turn: one, or one more than it was given results of tools.
         timing: when what came.
+        conversation: what ``messages`` are, where tools were called.
     """
 
-    def __init__(self, model: str, asked: Sequence[Message], value: Callable[[str], T] | None = None) -> None:
+    def __init__(self, model: str, asked: Sequence[Message], output: Output[T]) -> None:
         self.model = model
         self.id: str | None = None
         self.asked = list(asked)
         self.turns: list[Transcript] = [Transcript()]
         self.timing = Timing()
-        self._value = value
+        self.conversation: Callable[[], list[dict[str, Any]]] | None = None
+        self._output = output
         self._usage: Usage | None = None
         self._pieces = 0
+        self._redacted: list[tuple[int, str]] = []
+        self._told = False  # results stand at the end: what comes next begins another turn
 
     @property
     def text(self) -> str:
@@ -85,20 +91,34 @@ class Answer(Generic[T]):
     def value(self) -> T:
         """The last turn's text as the type that was asked for (``output=``); without one, as JSON.
 
-        Raises ``InvalidJson`` or ``SchemaViolation`` if it is none.
+        Raises ``InvalidJson`` or ``SchemaViolation`` if it is none; ``IncompleteJson`` while it is not whole.
         """
-        assert self._value is not None
-        return self._value(self.turns[-1].choice().text)
+        return self._output.value(self.turns[-1].choice().text)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation to go on with: what was asked, and what was said, in the words of OpenAI's chat. Calls of
+        tools that were not run here stand in its last message: a message of role ``tool`` for each has to follow."""
+        if self.conversation is not None:
+            return list(self.conversation())
+        message = assistant_message(self.turns[-1], redacted=self._redacted)
+        return [*map(dict, self.asked), *([message] if says_something(message) else [])]
 
     def apply(self, update: Update, arrived_ns: int) -> None:
         """Fold in what came at *arrived_ns*."""
         if isinstance(update, Reset):
             self.turns[-1] = Transcript()
         if isinstance(update, _NEWS):
+            if isinstance(update, Opaque) and (data := redacted_of(update)) is not None:
+                self._redacted.append((len(self.turns[-1].choice().segments()), data))
             return
         if isinstance(update, Usage):
             self._usage = merge_usage(self._usage, update)
             return
+        result = isinstance(update, ToolResult)
+        if self._told and not result:
+            self.turns.append(Transcript())
+        self._told = result
         turn = self.turns[-1]
         turn.apply(update)
         self.timing.see(update, arrived_ns)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from tokenwire.client import Reset
-from tokenwire.dialects.deltas import TextDelta
-from tokenwire.errors import CursorLost, LocalProtocolError
+from tokenwire.errors import LocalProtocolError
 from tokenwire.library.answer import Answer
+from tokenwire.library.output import Output
+from tokenwire.library.partials import Partials
+from tokenwire.library.text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tokenwire.measure.timing import Timing
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Stream(Generic[T]):
@@ -41,10 +43,18 @@ class Stream(Generic[T]):
 
     Attributes:
         answer: what was read so far, whole: text, tool calls, usage, times.
+        output: what its text is to be.
+        has_tools: the model was given tools, so that there may be several turns.
+        cancelled: it was left before its end.
     """
 
-    def __init__(self, answer: Answer[T], begin: Callable[[], Turn]) -> None:
+    def __init__(
+        self, answer: Answer[T], begin: Callable[[], Turn], output: Output[T], *, has_tools: bool = False
+    ) -> None:
         self.answer = answer
+        self.has_tools = has_tools
+        self.cancelled = False
+        self.output = output
         self._begin: Callable[[], Turn] | None = begin
         self._source: Turn | None = None
         self._over = False
@@ -75,6 +85,29 @@ class Stream(Generic[T]):
         Iterating also raises ``CursorLost``, where a relay could not prove that what comes continues what was read.
         """
         return TextStream(self)
+
+    @overload
+    def partial(self) -> Partials[T]: ...
+
+    @overload
+    def partial(self, wanted: type[V]) -> Partials[V]: ...
+
+    @overload
+    def partial(self, wanted: Mapping[str, Any]) -> Partials[Any]: ...
+
+    def partial(self, wanted: type[V] | Mapping[str, Any] | None = None) -> Partials[Any]:
+        """The text as a value that grows, for ``async for`` or ``for``: one after each delta that changed it, the last
+        one whole and validated.
+
+        Args:
+            wanted: a type (a msgspec struct, a pydantic model, a dataclass, ``list[Item]`` …) or a JSON Schema; by
+                default what ``output`` said, else any JSON. Of a type, instances: what is not known yet is None, or
+                the default. Values grow in place: what was given out before is the same object.
+
+        Iterating also raises ``InvalidJson`` and ``SchemaViolation``, as soon as they are certain: the upstream is
+        closed then. Where the model has tools, when its last turn is over.
+        """
+        return Partials(self, self.output if wanted is None else Output(wanted))
 
     async def final(self) -> Answer[T]:
         """Read the rest; the whole answer. Raises what reading does."""
@@ -112,7 +145,7 @@ class Stream(Generic[T]):
 
     async def cancel(self) -> None:
         """Stop generation; the rest is never read. Returns when the upstream is closed. Idempotent."""
-        self._over = True
+        self._leave()
         source, self._source, self._begin = self._source, None, None
         if source is not None:
             await source.close()
@@ -131,7 +164,7 @@ class Stream(Generic[T]):
 
     def abandon(self) -> None:
         """``cancel`` without waiting: in this process the upstream is closed when it returns; a relay is told soon."""
-        self._over = True
+        self._leave()
         source, self._source, self._begin = self._source, None, None
         if source is not None:
             source.abandon()
@@ -164,6 +197,10 @@ class Stream(Generic[T]):
     def waiting(self) -> bool:
         """Whether the next update is there already."""
         return self._source is not None and self._source.waiting
+
+    def _leave(self) -> None:
+        self.cancelled = self.cancelled or not self._over
+        self._over = True
 
     def _ask(self) -> Turn:
         assert self._begin is not None
@@ -199,13 +236,3 @@ class TextStream(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return self._stream.sync().text_stream
-
-
-def text_of(update: Update) -> str:
-    """What *update* adds to the text of the first choice. Raises ``CursorLost`` where what was read is void."""
-    if isinstance(update, TextDelta) and update.choice == 0:
-        return update.text
-    if isinstance(update, Reset):
-        message = f"the relay cannot continue what was read ({update.reason}): ask again, or read the deltas instead"
-        raise CursorLost(410, "reset", message, earliest=update.earliest)
-    return ""

@@ -10,14 +10,17 @@ import asyncio
 import atexit
 import os
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from tokenwire.library.streams import text_of
+from tokenwire.library.output import Output
+from tokenwire.library.partials import read
+from tokenwire.library.text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
 
     from tokenwire.client import Update
     from tokenwire.dialects.deltas import Usage
@@ -27,16 +30,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+V = TypeVar("V")
 
 #: Updates that are handed over at a time, when so many have come: a handover costs as much as reading fifty.
 _BATCH = 256
 
 
 class SyncStream(Generic[T]):
-    """A ``Stream`` for programs without a loop; what it does and raises is the same."""
+    """A ``Stream`` for programs without a loop; what it does and raises is the same.
+
+    Attributes:
+        asynchronous: what runs in the thread's loop; not to be read here.
+    """
 
     def __init__(self, stream: Stream[T]) -> None:
-        self._stream = stream
+        self.asynchronous = self._stream = stream
         self._loop = background()
         self._ready: list[Update] = []  # the next one last
         self._error: BaseException | None = None
@@ -60,6 +68,19 @@ class SyncStream(Generic[T]):
             text = text_of(update)
             if text:
                 yield text
+
+    @overload
+    def partial(self) -> Iterator[T]: ...
+
+    @overload
+    def partial(self, wanted: type[V]) -> Iterator[V]: ...
+
+    @overload
+    def partial(self, wanted: Mapping[str, Any]) -> Iterator[Any]: ...
+
+    def partial(self, wanted: type[V] | Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """The text as a value that grows; see ``Stream.partial``."""
+        return read(self, self._stream.output if wanted is None else Output(wanted))
 
     def final(self) -> Answer[T]:
         """Read the rest; the whole answer."""
@@ -156,11 +177,11 @@ class _Handle(Generic[R]):
 
 
 class Background:
-    """An event loop in a daemon thread."""
+    """An event loop in a daemon thread. ``over``: it has been ended."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._over = False
+        self.over = False
         self._thread = threading.Thread(target=self._run, name="tokenwire", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -176,13 +197,13 @@ class Background:
 
     def soon(self, call: Any) -> None:
         """Call it there, if there still is a loop. Never waits."""
-        if not self._over:
+        if not self.over:
             self._loop.call_soon_threadsafe(call)
 
     def close(self) -> None:
         """End it, and everything that runs there. Idempotent."""
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             atexit.unregister(self.close)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -209,7 +230,7 @@ def background() -> Background:
     """The one of this process."""
     global _background
     with _lock:
-        if _background is None:
+        if _background is None or _background.over:
             _background = Background()
         return _background
 

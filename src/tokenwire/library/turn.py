@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenwire.client import Done
-from tokenwire.dialects.deltas import Failed
+from tokenwire.dialects.deltas import Failed, Usage
+from tokenwire.dialects.transcript import merge_usage
 from tokenwire.engine.tap import Tap
 from tokenwire.errors import AnswerFailed, BadArgument, TokenwireError, UpstreamStatus
 from tokenwire.gateway.starting import start
@@ -91,6 +92,7 @@ class DirectTurn:
         self._ready: deque[Delta] = deque()
         self._due: deque[Taken] = deque()
         self._settled = False
+        self._usage: Usage | None = None
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -111,7 +113,10 @@ class DirectTurn:
                 self._ready.extend(taken.deltas)
             elif tap.over:
                 self._end(tap)
-        return self._ready.popleft()
+        delta = self._ready.popleft()
+        if isinstance(delta, Usage):
+            self._usage = merge_usage(self._usage, delta)
+        return delta
 
     @property
     def waiting(self) -> bool:
@@ -151,8 +156,9 @@ class DirectTurn:
         terminal = tap.stream.settled
         if not self._settled and terminal is not None and terminal.usage is not None:
             self._settled = True
-            self._ready.append(terminal.usage)
-            return
+            if terminal.usage != self._usage:
+                self._ready.append(terminal.usage)
+                return
         refused = tap.stream.meta.get("refused")
         self.abandon()
         if tap.failed is not None:

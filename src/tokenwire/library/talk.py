@@ -1,0 +1,76 @@
+"""A model and its tools as one answer: the tool loop, as streams read it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tokenwire.dialects.deltas import ToolResult
+from tokenwire.library.tool_loop import ToolLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Self
+
+    from tokenwire.client import Update
+    from tokenwire.library.asking import Message
+    from tokenwire.library.node import Node
+    from tokenwire.library.tool_run import Approve
+    from tokenwire.library.tools import Tool
+    from tokenwire.library.turn import Turn
+
+
+class Talk:
+    """A ``Turn`` of several: each is asked by *ask*, once the tools that the one before it called have answered."""
+
+    def __init__(
+        self,
+        node: Node,
+        ask: Callable[[Sequence[Message]], Turn],
+        messages: Sequence[Message],
+        tools: Iterable[Tool],
+        *,
+        max_turns: int,
+        approve: Approve | None,
+        timeout: float,
+    ) -> None:
+        self.id: str | None = None
+        self.asked_ns: int | None = None
+        self.arrived_ns = 0
+        self._node = node
+        self._ask = ask
+        self._turn: Turn | None = None
+        self._loop = ToolLoop(self._asked, messages, tools, max_turns=max_turns, approve=approve, timeout=timeout)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation, as far as it can be gone on with."""
+        return self._loop.messages
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Update:
+        update = await anext(self._loop)
+        turn = self._turn
+        if self.id is None and turn is not None:
+            self.id, self.asked_ns = turn.id, turn.asked_ns
+        result = turn is None or isinstance(update, ToolResult)
+        self.arrived_ns = time.monotonic_ns() if result or turn is None else turn.arrived_ns
+        return update
+
+    @property
+    def waiting(self) -> bool:
+        return self._turn is not None and self._turn.waiting
+
+    def abandon(self) -> None:
+        if self._turn is not None:
+            self._turn.abandon()
+        self._node.keep(self._loop.close())
+
+    async def close(self) -> None:
+        await self._loop.close()
+
+    def _asked(self, messages: list[dict[str, Any]]) -> Turn:
+        self._turn = self._ask(messages)
+        return self._turn
