@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench import cancel, capacity, fanout, memory, relays, report, streams, translate
+from bench import cancel, capacity, fanout, memory, partial, relays, report, streams, translate
 from bench.session import Session
 from bench.toolchain import MissingProgramError, build
 
@@ -31,6 +31,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "fanout": fanout.run,
     "translate": translate.run,
     "capacity": capacity.run,
+    "partial": partial.run,
 }
 _DEFAULT_RELAYS = ("direct", "nginx", "tokenwire", "tokenwire-ids", "tutorial")
 

@@ -42,12 +42,14 @@ class Growth:
 
     def __init__(self, type_: Any) -> None:
         self._root: Any = None
+        self._open_string = True
         self._kept: dict[int, tuple[Any, Any]] = {}  # by id of the JSON container: itself, and what was built of it
         self._builds: dict[Any, Build] = {}
         self._build = self._builder(type_)
 
-    def of(self, value: Any) -> Any:
-        """What is known of *value*, as an instance."""
+    def of(self, value: Any, open_string: bool) -> Any:
+        """What is known of *value*, as an instance; *open_string* if the last string in it may grow."""
+        self._open_string = open_string
         if value is not self._root:
             self._kept.clear()
             self._root = value
@@ -96,9 +98,10 @@ class Growth:
             return self._dict(self._builder(arguments[1]) if len(arguments) == 2 else _anything)
         if plain in (Any, object) or isinstance(type_, TypeVar):
             return _anything
-        if origin is Literal:
-            return _literal(arguments)
-        return _SCALARS.get(type_) or _converted(type_)
+        if type_ in _SCALARS:
+            return _SCALARS[type_]
+        text = _literal(arguments) if origin is Literal else _converted(type_)
+        return lambda value, open_: text(value, open_ and self._open_string)
 
     def _model(self, model: Model) -> Build:
         builds: dict[str, tuple[str, Build]] | None = None
@@ -212,7 +215,7 @@ class Growth:
         def build(value: Any, open_: bool) -> Any:
             fitting = [member for kinds, member in others if type(value) in kinds]
             if type(value) is dict:
-                fitting += [member for model, member in models if model.may_be(value, open_)]
+                fitting += [member for model, member in models if model.may_be(value, open_ and self._open_string)]
             elif type(value) is int and len(fitting) != 1:
                 fitting = [member for kinds, member in others if int in kinds and float not in kinds]
             return fitting[0](value, open_) if len(fitting) == 1 else None

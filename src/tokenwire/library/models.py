@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NamedTuple, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
@@ -50,7 +50,7 @@ class Model:
         return self._construct({**known, **values})
 
     def may_be(self, value: dict[str, Any], open_: bool) -> bool:
-        """Whether a JSON object may be one of these, by its tags and its names."""
+        """Whether a JSON object may be one of these, by its tags and its names. *open_*: its last string may grow."""
         last = next(reversed(value), None) if open_ else None
         for name, allowed in self.tags.items():
             given = value.get(name)
@@ -130,10 +130,12 @@ def _dataclass(plain: Any) -> Model:
 
 
 def _typed_dict(plain: Any) -> Model:
-    hints = get_type_hints(plain)
-    fields = {
-        name: ModelField(name, hint, _none if name in plain.__required_keys__ else None) for name, hint in hints.items()
-    }
+    fields = {}
+    for name, hint in get_type_hints(plain, include_extras=True).items():
+        # Of postponed annotations `__required_keys__` knows nothing.
+        required = name in plain.__required_keys__ and get_origin(hint) is not NotRequired
+        bare = get_args(hint)[0] if get_origin(hint) in (NotRequired, Required) else hint
+        fields[name] = ModelField(name, bare, _none if required else None)
     return Model(fields, dict, None)
 
 

@@ -95,7 +95,7 @@ class Growth(Generic[T]):
         value = self._parser.value(NOTHING)
         if value is NOTHING or self._typed is None:
             return value  # type: ignore[no-any-return]
-        known = self._typed.growing(value)
+        known = self._typed.growing(value, open_string=self._parser.open_string)
         return NOTHING if known is None else known
 
 

@@ -51,15 +51,20 @@ class TypedPartial(Generic[T]):
         self._type = type_
         self._growth: Growth | None = None
 
-    def growing(self, value: Any) -> T | None:
+    def growing(self, value: Any, *, open_string: bool = True) -> T | None:
         """An instance of as much as is known of *value*, which `PartialJson.value` gave; `Growth` says what is shown.
 
         Meant to be called after every piece: what is finished is built once, lists and dicts are filled in place. None
         while nothing is known.
+
+        Args:
+            value: the same object as in the call before, grown; another one begins anew.
+            open_string: whether the last string of the value may still grow: `PartialJson.open_string`. If not, dates
+                and the like are shown as soon as their text is whole, not only when something follows it.
         """
         if self._growth is None:
             self._growth = Growth(self._type)
-        known: T | None = self._growth.of(value)
+        known: T | None = self._growth.of(value, open_string)
         return known
 
     def final(self, value: Any) -> T:

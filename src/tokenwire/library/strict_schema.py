@@ -8,7 +8,7 @@ from typing import Any, Final
 #: end anyway (OpenAI's guide to structured outputs, "Supported schemas").
 _KEPT: Final = frozenset(
     {
-        "$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "enum", "exclusiveMaximum",
+        "$ref", "additionalProperties", "anyOf", "const", "description", "enum", "exclusiveMaximum",
         "exclusiveMinimum", "format", "items", "maxItems", "maximum", "minItems", "minimum", "multipleOf", "pattern",
         "properties", "required", "title", "type",
     }
@@ -36,48 +36,50 @@ def strict_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
     That is so where an object may have any names, where a value may be anything, for tuples, and if the root is no
     object. Fields with a default are asked for, too: a value that has them all is one of the type.
     """
+    definitions = schema.get("$defs", {})
+    root = {name: value for name, value in schema.items() if name != "$defs"}
     try:
-        made = _adjusted(schema, schema)
+        if "$ref" in root:
+            root = _inlined(root, definitions)  # the root has to be an object itself
+        made = _adjusted(root, definitions, ())
+        if definitions:
+            made["$defs"] = {name: _adjusted(each, definitions, ()) for name, each in definitions.items()}
     except _UnsayableError:
         return None
-    if "$defs" in schema and "$ref" in str(made):
-        try:
-            made["$defs"] = {name: _adjusted(each, schema) for name, each in schema["$defs"].items()}
-        except _UnsayableError:
-            return None
     return made if made.get("type") == "object" else None
 
 
-def _adjusted(given: Any, root: dict[str, Any]) -> dict[str, Any]:
+def _adjusted(given: Any, definitions: dict[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+    """*given* for strict; *within* names what it was put in place of a reference to."""
     if not isinstance(given, dict) or any(word in given for word in _UNSAYABLE):
         raise _UnsayableError
-    schema: dict[str, Any] = {name: value for name, value in given.items() if name in _KEPT and name != "$defs"} | (
-        {"anyOf": given["oneOf"]} if "oneOf" in given else {}  # alternatives of a union; at most one of them fits
-    )
+    schema: dict[str, Any] = {name: value for name, value in given.items() if name in _KEPT}
+    if "oneOf" in given:  # alternatives of a union, of which at most one fits
+        schema["anyOf"] = given["oneOf"]
     if "$ref" in schema:
-        if len(schema) == 1 and schema["$ref"] != root.get("$ref"):
-            return schema
-        schema = {**_target(schema.pop("$ref"), root), **schema}  # a reference may have nothing beside it
-        return _adjusted(schema, root)
+        ref = schema["$ref"]
+        if len(schema) == 1 or ref in within:
+            return {"$ref": ref}
+        return _adjusted(_inlined(schema, definitions), definitions, (*within, ref))  # it may have nothing beside it
     if schema.get("format", "date") not in _FORMATS:
         del schema["format"]
     if "anyOf" in schema:
-        schema["anyOf"] = [_adjusted(each, root) for each in schema["anyOf"]]
+        schema["anyOf"] = [_adjusted(each, definitions, within) for each in schema["anyOf"]]
     elif "type" not in schema and "enum" not in schema and "const" not in schema:
         raise _UnsayableError
     if schema.get("type") == "array":
-        schema["items"] = _adjusted(schema.get("items"), root)
+        schema["items"] = _adjusted(schema.get("items"), definitions, within)
     if schema.get("type") == "object":
         if schema.get("additionalProperties", False) is not False or "properties" not in schema:
             raise _UnsayableError
-        schema["properties"] = {name: _adjusted(each, root) for name, each in schema["properties"].items()}
+        members = schema["properties"].items()
+        schema["properties"] = {name: _adjusted(each, definitions, within) for name, each in members}
         schema["required"] = list(schema["properties"])
         schema["additionalProperties"] = False
     return schema
 
 
-def _target(ref: str, root: dict[str, Any]) -> dict[str, Any]:
-    found: Any = root
-    for name in ref.removeprefix("#/").split("/"):
-        found = found[name.replace("~1", "/").replace("~0", "~")]
-    return dict(found)
+def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """*schema* with what it refers to in place of the reference. pydantic and msgspec refer to ``$defs`` only."""
+    name = schema["$ref"].removeprefix("#/$defs/").replace("~1", "/").replace("~0", "~")
+    return {**definitions[name], **{word: value for word, value in schema.items() if word != "$ref"}}

@@ -68,6 +68,11 @@ class PartialJson(Grammar):
         return self._state == OVER
 
     @property
+    def open_string(self) -> bool:
+        """Whether the text stands within a string that is a value."""
+        return self._state == STRING
+
+    @property
     def offset(self) -> int:
         """Characters taken so far."""
         return self._offset + len(self._held)
