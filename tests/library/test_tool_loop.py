@@ -167,7 +167,8 @@ def test_whatever_goes_wrong_with_a_call_is_told_and_the_model_goes_on() -> None
     [
         (calling(call("c", "double", '{"n":1}'))[:-1], "truncated"),
         ([*calling(call("c", "double", '{"n":1}'))[:3], Done("failed")], "truncated"),
-        ([ToolCallStarted("c", "double"), ToolCallDelta('{"n'), Finished("tool_use")], "incomplete_tool_call"),
+        ([ToolCallStarted("c", "double"), ToolCallDelta('{"n'), Finished("unknown")], "incomplete_tool_call"),
+        ([ToolCallStarted("c", "double"), ToolCallDelta("{}"), Finished("tool_use")], "incomplete_tool_call"),
         ([*calling(call("c", "double", '{"n":1}')), Failed("overloaded", "Too busy.", True, 529)], "overloaded"),
     ],
 )  # fmt: skip
@@ -183,6 +184,19 @@ def test_a_turn_that_is_cut_or_fails_raises_and_no_tool_of_it_runs(script: list[
     assert (updates[-1].code, updates[-1].retryable) == (code, True)
     assert updates[-1].status == (529 if code == "overloaded" else None)
     assert (ran, results(updates), loop.messages) == ([], [], ASKED)
+
+
+def test_a_call_that_the_model_never_closed_before_it_waited_for_its_tool_is_told_as_malformed() -> None:
+    torn = [ToolCallStarted("c", "double", block=1), ToolCallDelta('{"n', block=1)]
+    script = [TextDelta("Hm."), *torn, Finished("tool_use")]
+    updates, _, model = played(saying_and_calling(), script, saying("ok"))
+    assert updates[-4] == ToolCallEnded(block=4)
+    assert results(updates)[-1] == ("c", "Error: the arguments are not valid JSON: Input data was truncated", True)
+    assert [message["role"] for message in model.asked[2]] == ["user", *["assistant", "tool"] * 2]
+
+
+def saying_and_calling() -> list[Any]:
+    return [TextDelta("One"), *call("a", "double", '{"n":1}', block=2), Finished("tool_use")]
 
 
 def test_what_a_turn_raises_comes_out_and_the_turn_is_closed() -> None:
