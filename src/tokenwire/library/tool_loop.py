@@ -152,6 +152,8 @@ class ToolLoop:
                 await turn.close()
             if self._closed:
                 return
+            for settled in fold.settle():
+                yield settled
             calls = fold.calls()
             if not calls or not self.tools or self.turns == self._max_turns:
                 for end in fold.ends.values():

@@ -140,12 +140,15 @@ def _call(call: ToolCall, signature: str | None) -> dict[str, Any]:
 def _object(arguments: str) -> str:
     """*arguments*; those that are no JSON object within one (Anthropic's advice): other vendors and the templates of
     local models read them, and refuse the conversation if they cannot."""
+    return arguments if is_object(arguments) else msgspec.json.encode({"INVALID_JSON": arguments}).decode()
+
+
+def is_object(arguments: str) -> bool:
+    """Whether they are the JSON of an object."""
     try:
-        if isinstance(msgspec.json.decode(arguments), dict):
-            return arguments
+        return isinstance(msgspec.json.decode(arguments), dict)
     except (ValueError, RecursionError):
-        pass
-    return msgspec.json.encode({"INVALID_JSON": arguments}).decode()
+        return False
 
 
-__all__ = ["assistant_message", "messages_of", "redacted_of", "says_something", "tool_message"]
+__all__ = ["assistant_message", "is_object", "messages_of", "redacted_of", "says_something", "tool_message"]

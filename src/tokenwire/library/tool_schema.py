@@ -155,7 +155,9 @@ def _field(tool: str, name: str, annotation: Any, default: Any, described: str |
     said = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     own = any(isinstance(each, str) or (isinstance(each, FieldInfo) and each.description) for each in said)
     given = PydanticUndefined if default is inspect.Parameter.empty else default
-    return Field(given, alias=name, description=None if own else described)
+    if own or described is None:  # a None here would take the annotation's own away
+        return Field(given, alias=name)
+    return Field(given, alias=name, description=described)
 
 
 def _with_structs(schema: dict[str, Any], structs: dict[str, Any]) -> dict[str, Any]:

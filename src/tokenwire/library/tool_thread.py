@@ -55,6 +55,8 @@ async def in_thread(call: Callable[[], Any], name: str) -> Any:
         _running.release()
         raise
     value, error = await done
+    if isinstance(error, StopIteration):  # no coroutine can raise it
+        raise ToolError(f"StopIteration: {error}") from error
     if error is not None:
         raise error
     return value

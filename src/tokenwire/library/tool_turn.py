@@ -30,7 +30,7 @@ from tokenwire.dialects.deltas import (
 )
 from tokenwire.dialects.transcript import Transcript, merge_usage
 from tokenwire.errors import AnswerFailed
-from tokenwire.library.tool_messages import assistant_message, redacted_of
+from tokenwire.library.tool_messages import assistant_message, is_object, redacted_of
 
 if TYPE_CHECKING:
     from tokenwire.dialects.transcript import ToolCall
@@ -132,6 +132,21 @@ class TurnFold:
             id = f"{given}-{number}"
         self._ids.add(id)
         return id
+
+    def settle(self) -> list[ToolCallEnded]:
+        """Ends of calls that nobody told, now that the turn is over, as the answer's.
+
+        Anthropic ends a block that was cut like any other, so its decoder never ends a call whose JSON is open. But
+        where the model says that it waits for its tools, nothing was cut: it wrote what is no JSON, and must be told.
+        """
+        choice = self.transcript.choice()
+        if choice.reason != "tool_use" or self.transcript.failed is not None:
+            return []
+        calls = choice.tool_calls.values()
+        ends = [ToolCallEnded(0, call.block) for call in calls if not (call.ended or is_object(call.arguments))]
+        for end in ends:
+            self.transcript.apply(end)
+        return [self._numbered(end) for end in ends]
 
     def calls(self) -> list[ToolCall]:
         """The calls of the first choice that are to be run, now that the turn is over; those that somebody has answered

@@ -18,7 +18,9 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 import threading
+import types
 import typing
 from collections.abc import Callable, Iterable
 from typing import Any, Final, overload
@@ -84,7 +86,7 @@ class Tool:
             raise BadTool(function.name, "this is a tool already")
         plain = _plain(function)
         self.function = function
-        self.name: str = getattr(plain, "__name__", type(function).__name__) if name is None else name
+        self.name: str = _name(function) if name is None else name
         if not _NAME.fullmatch(self.name):
             raise BadTool(self.name, "a tool's name has 1 to 64 letters, digits, _ and -; give it one: tool(name=…)")
         if timeout is not None and not timeout > 0:
@@ -113,7 +115,7 @@ class Tool:
         """What the model gives; the others are noted."""
         try:
             signature = inspect.signature(self.function)
-            hints = typing.get_type_hints(plain, include_extras=True)
+            hints = _hints(plain)
         except (NameError, TypeError, ValueError, AttributeError) as error:
             raise BadTool(self.name, f"its signature cannot be read: {error}") from error
         bound = _bound(self.function)
@@ -216,6 +218,13 @@ def _plain(function: Any) -> Any:
     return type(function).__call__
 
 
+def _name(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    found: str = getattr(function, "__name__", type(function).__name__)
+    return found
+
+
 def _bound(function: Any) -> set[str]:
     """The parameters that a partial has set by name: the model must not change them."""
     names: set[str] = set()
@@ -223,6 +232,19 @@ def _bound(function: Any) -> set[str]:
         names |= function.keywords.keys()
         function = function.func
     return names
+
+
+def _hints(plain: Any) -> dict[str, Any]:
+    """The annotations of *plain*. Those that are texts may name what is local to the function that makes the tool."""
+    try:
+        return typing.get_type_hints(plain, include_extras=True)
+    except NameError:
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_globals.get("__name__") == __name__:
+            frame = frame.f_back
+        if frame is None or "<locals>" not in plain.__qualname__:
+            raise
+        return typing.get_type_hints(plain, localns=frame.f_locals, include_extras=True)
 
 
 def _docs(function: Any, plain: Any) -> tuple[str, dict[str, str]]:
@@ -234,7 +256,9 @@ def _docs(function: Any, plain: Any) -> tuple[str, dict[str, str]]:
         parsed = docstring_parser.parse(text)
     except docstring_parser.ParseError:
         return text, {}  # of no style that it knows: better read than lost
-    return parsed.description or "", {each.arg_name: each.description for each in parsed.params if each.description}
+    return (parsed.description or "").strip(), {
+        each.arg_name: each.description for each in parsed.params if each.description
+    }
 
 
 __all__ = ["Tool", "ToolContext", "tool", "tools_of"]
