@@ -20,7 +20,7 @@ from tokenwire.gateway.count_tokens import count_tokens
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.page import Page
-from tokenwire.gateway.settings import Settings
+from tokenwire.gateway.settings import Settings, tokenizers_of
 from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.streams import streams
 from tokenwire.gateway.tickets import Tickets
@@ -51,6 +51,7 @@ class Gateway:
         self.settings = settings
         self.clock = LoopClock()
         self.hub = Hub(self.clock, settings.limits.retention())
+        self.hub.tokenizers.update(tokenizers_of(settings))
         self.pacing = FrameClock(self.clock)
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
@@ -72,7 +73,7 @@ class Gateway:
             loop = asyncio.get_running_loop()
             self._tasks.append(loop.create_task(self.directory.run()))
             if any(
-                any(each.seller)
+                each.seller.url or each.seller.provider
                 for upstream in self.directory.upstreams.values()
                 for each in upstream.providers.values()
             ):

@@ -16,9 +16,12 @@ from array import array
 from collections import OrderedDict
 from math import sqrt
 from operator import mul
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tokenwire.measure.characters import DOUBT, RULE, RUNS, SIGNS, SIZE, WORDS, profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Models remembered, the ones used last: 4 KiB each.
 MOST_MODELS: Final = 128
@@ -84,10 +87,11 @@ class Rule:
 
 def weigh(weights: tuple[float, ...], counts: list[int]) -> float:
     """The tokens of *counts* by *weights*, within ``_TRUST`` of the static rule."""
-    static = sum(map(mul, RULE, counts))
+    static: float = sum(map(mul, RULE, counts))
     if weights is RULE:
         return static
-    return max(static / _TRUST, min(static * _TRUST, sum(map(mul, weights, counts))))
+    learned: float = sum(map(mul, weights, counts))
+    return max(static / _TRUST, min(static * _TRUST, learned))
 
 
 def twice(weights: tuple[float, ...], before: str, after: str) -> float:
@@ -160,6 +164,11 @@ class Estimator:
             return RULE
         self._rules.move_to_end(model)
         return rule.weights
+
+    def counter(self, model: str) -> Callable[[str], float]:
+        """The same as ``count``, by what is known now. May be called in another thread."""
+        weights = self.weights(model)
+        return lambda text: weigh(weights, profile(text))
 
     def count(self, model: str, text: str) -> float:
         """About how many tokens *text* is to *model*; adds up over the parts of a text."""
