@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class Worker:
         job = self._pool.submit(work, *arguments)
         self._waiting.append(job)
         return job
+
+    def drain(self) -> None:
+        """Wait until nothing waits any more: for tests and for the end of a program, never in a loop."""
+        wait(self._waiting)
 
     def close(self) -> None:
         """Drop what waits; a job under way ends by itself. Idempotent."""
