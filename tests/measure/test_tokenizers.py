@@ -1,4 +1,4 @@
-"""measure/tokenizers, measure/worker: exact counts, never in the caller's thread; and estimates until they are there."""
+"""measure/tokenizers and worker: exact counts, never in the caller's thread; and estimates until they are there."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Live:
         """Tell *reader* from now on: in the native dialect by events, in others by comments."""
         stream = reader.stream
         if stream.terminal is None:
-            self.watch(stream).readers.append(reader)
+            self.watch(stream).readers[reader] = None
 
     def watch(self, stream: Stream) -> Tally:
         """Count what *stream* says from now on, whether or not anybody is told."""
@@ -79,7 +79,8 @@ class Live:
             if tally is None or stream.terminal is not None:
                 continue
             tally.queued = False
-            tally.readers = [reader for reader in tally.readers if not reader.over]
+            for gone in [reader for reader in tally.readers if reader.over]:
+                del tally.readers[gone]
             if tally.readers or stream.counted_exactly:
                 self._look(stream, tally)
                 self._queue(stream, tally)
@@ -88,10 +89,12 @@ class Live:
     def _look(self, stream: Stream, tally: Tally) -> None:
         tally.look(stream)
         usage = tally.usage(stream)
-        if usage.output and usage != tally.shown:
-            tally.shown = usage
-            for reader in list(tally.readers):
-                if reader.live and (data := _told(stream, reader, usage)):
+        if not usage.output:
+            return
+        for reader, last in list(tally.readers.items()):
+            if reader.live and usage != last:
+                tally.readers[reader] = usage
+                if data := _told(stream, reader, usage):
                     reader.tell(data)
 
 

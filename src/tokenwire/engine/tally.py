@@ -24,16 +24,14 @@ class Tally:
     """One per stream whose usage is asked for while it runs. As in ``engine.leaving``, the stream is an argument.
 
     Attributes:
-        readers: who is told of it (``engine.live``).
-        shown: what they were told last, and in which words.
+        readers: who is told of it (``engine.live``), and what each was told last.
         queued: whether a look is due.
     """
 
-    __slots__ = ("_count", "_since", "_spoken", "_told", "queued", "readers", "shown")
+    __slots__ = ("_count", "_since", "_spoken", "_told", "queued", "readers")
 
     def __init__(self) -> None:
-        self.readers: list[Reader] = []
-        self.shown: Usage | None = None
+        self.readers: dict[Reader, Usage | None] = {}
         self.queued = False
         self._spoken = Spoken()
         self._count: Count | ExactCount | None = None
