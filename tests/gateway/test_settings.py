@@ -84,7 +84,7 @@ def test_the_defaults_are_those_of_the_interface() -> None:
     assert (limits.reader_timeout, limits.heartbeat, limits.linger, limits.drain) == (60, 10, 15, 30)
     assert (limits.hold, limits.ended_seconds) == (10, 600)
     deadlines = Settings.__struct_fields__
-    assert deadlines == ("server", "store", "limits", "upstreams", "models")
+    assert deadlines == ("server", "store", "limits", "upstreams", "models", "prices")
     upstream = from_mapping({"upstreams": {"a": {"base_url": "http://x"}}}, {}).upstreams["a"]
     assert upstream.deadlines.connect == 5
     assert (upstream.deadlines.headers, upstream.deadlines.first_token) == (60, 120)

@@ -49,7 +49,7 @@ def hits(codec: Codec, frames: Sequence[bytes]) -> int:
 
 def test_the_public_names() -> None:
     assert set(envelope.__all__) == {
-        "MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "PLAIN", "Codec", "Packed", "Statistics"
+        "MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "PLAIN", "Codec", "Group", "Packed", "Statistics"
     }  # fmt: skip
 
 

@@ -51,9 +51,20 @@ def run_check(environ: Mapping[str, str], config: Path | None) -> int:
         console.print(
             escape(f"{config} configures no upstream: add an [upstreams.NAME] with its base_url"), soft_wrap=True
         )
+    if settings.prices:
+        console.print(_prices(settings))
     console.print(f"listens on {settings.server.host}:{settings.server.port}, store {settings.store.url}")
     nobody = config is not None and not settings.upstreams
     return 0 if all(answer.ok for answer in answers.values()) and not nobody else 1
+
+
+def _prices(settings: Settings) -> Table:
+    """One's own prices, as they hold: what is not set costs what input does."""
+    table = Table("model", "input", "output", "cached input", "cache write", title="USD per million tokens")
+    for name, price in settings.prices.items():
+        cached, written = (price.input if each is None else each for each in (price.cached_input, price.cache_write))
+        table.add_row(escape(name), *(f"{each:g}" for each in (price.input, price.output, cached, written)))
+    return table
 
 
 async def _ask(settings: Settings) -> dict[str, Answer]:

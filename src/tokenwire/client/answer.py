@@ -15,7 +15,7 @@ from msgspec import Struct
 from tokenwire.client.updates import Done, Notice, Reset, Update
 from tokenwire.dialects.deltas import Opaque, TerminalState, Usage
 from tokenwire.dialects.native.decode import Decoder
-from tokenwire.dialects.transcript import ToolCall, Transcript, merge_usage
+from tokenwire.dialects.transcript import ToolCall, Transcript, is_estimate, merge_usage
 
 if TYPE_CHECKING:
     from tokenwire.wire.sse import Event
@@ -106,14 +106,16 @@ class Answer:
             self._whole_text = True
             if said_before is not None:
                 self.transcript.apply(said_before)
-        elif self._events is not None and kind not in ("done", "message"):
-            self._events += 1
+        counts = kind not in ("snapshot", "done", "message")
         updates: list[Update] = []
         for delta in self._decoder.feed(event):
             if kind == "message" and isinstance(delta, Opaque):
                 continue  # native events have names: this is none of ours
             self.transcript.apply(delta)
             updates.append(delta)
+            counts = counts and not is_estimate(delta)
+        if counts and self._events is not None:
+            self._events += 1
         if kind == "done":
             updates += self._end(event.data)
         return updates

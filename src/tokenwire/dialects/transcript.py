@@ -32,7 +32,7 @@ from tokenwire.dialects.transcript_choice import Choice, Segment, ToolCall
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta
 
-__all__ = ["Choice", "Segment", "ToolCall", "Transcript", "merge_usage"]
+__all__ = ["Choice", "Segment", "ToolCall", "Transcript", "is_estimate", "merge_usage"]
 
 
 class Transcript:
@@ -44,7 +44,8 @@ class Transcript:
         usage: the last good counts, field by field.
         failed: the first failure.
         opaque: how many deltas were not understood; they are counted, not kept.
-        events: deltas that are news of their own (all but started, finished, failed): native's event count.
+        events: deltas that are news of their own (all but started, finished, failed, and estimates of the usage):
+            native's event count.
     """
 
     __slots__ = ("choices", "events", "failed", "opaque", "started", "usage")
@@ -78,7 +79,7 @@ class Transcript:
         elif isinstance(delta, Failed):
             self.failed = self.failed or delta
         else:
-            self.events += 1
+            self.events += not is_estimate(delta)
             self._content(delta)
 
     def _content(self, delta: Delta) -> None:
@@ -155,6 +156,11 @@ def merge_usage(old: Usage | None, new: Usage) -> Usage:
         cost_usd=old.cost_usd if new.cost_usd is None else new.cost_usd,
         estimated=new.estimated,
     )
+
+
+def is_estimate(delta: Delta) -> bool:
+    """Whether *delta* is usage by our estimate: it may be told at any time, and no count of events has it."""
+    return isinstance(delta, Usage) and delta.estimated
 
 
 def _first_words(old: Started | None, new: Started) -> Started:

@@ -6,18 +6,25 @@ import base64
 import logging
 import secrets
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
 from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.native import encode as native
 from tokenwire.engine.clock import Clock
+from tokenwire.engine.learning import Learning
+from tokenwire.engine.live import Live
 from tokenwire.engine.record import SAMPLE, StreamStatistics
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stream import Stream
 from tokenwire.engine.timers import Timer, Wheel
 from tokenwire.errors import NotResumable, Overloaded
+from tokenwire.measure.estimator import Estimator
+from tokenwire.measure.worker import Worker
+
+if TYPE_CHECKING:
+    from tokenwire.measure.tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +59,14 @@ class HubStatistics(NamedTuple):
 
 
 class Hub:
-    """Opens, finds and forgets streams. One per event loop; plain calls in its thread."""
+    """Opens, finds and forgets streams. One per event loop; plain calls in its thread.
+
+    Attributes:
+        estimator: what is known of the models' tokens; every answer that is counted adds to it.
+        tokenizers: by upstream, what counts its models' tokens exactly; called in a thread, one text at a time.
+        live: who is told of the usage while it grows.
+        worker: the thread for what must not keep the loop.
+    """
 
     #: How often retention and packing look around, seconds.
     TICK = 0.25
@@ -66,10 +80,15 @@ class Hub:
     #: What it costs to read a frame for an estimate of the usage, in frames packed.
     PACK_SETTLE = 8
 
-    def __init__(self, clock: Clock, retention: Retention | None = None) -> None:
+    def __init__(self, clock: Clock, retention: Retention | None = None, *, estimator: Estimator | None = None) -> None:
         self.clock = clock
         self.wheel = Wheel(clock)
         self.retention = retention or Retention()
+        self.estimator = Estimator() if estimator is None else estimator
+        self.tokenizers: dict[str, Tokenizer] = {}
+        self.live = Live(clock, self.wheel)
+        self.worker = Worker()
+        self._learning = Learning(self.estimator)
         self._streams: dict[str, Stream] = {}
         self._ended: dict[str, Stream] = {}  # in order of ending
         self._names: list[bytes] = []
@@ -148,6 +167,7 @@ class Hub:
             self._ended[stream.id] = stream
             self._ended_bytes += stream.log.size
             self._ended_entries += stream.log.last
+            self._learning.ended(stream)
             if stream.log.packable or stream.estimates:
                 self._unpacked[stream.id] = stream
 
@@ -157,6 +177,7 @@ class Hub:
             stream.cancel("the relay is shutting down")
         self._tick_timer.cancel()
         self.wheel.close()
+        self.worker.close()
 
     def statistics(self) -> HubStatistics:
         """Frozen figures of this moment."""
@@ -183,6 +204,11 @@ class Hub:
         self._bytes = self._ended_bytes + sum([stream.log.size for stream in running])
         before, self._entries = self._entries, self._ended_entries + sum([stream.log.last for stream in running])
         self._quiet = self._entries - before < self.PACK_QUIET
+        self._learning.go_on()
+        if self.tokenizers:
+            for stream in self.running():
+                if stream.tally is None and stream.counted_exactly:
+                    self.live.watch(stream)
         if (self._quiet or self._bytes > self.retention.max_bytes * self.PACK_FROM) and not self._packing.active:
             self._pack_some()
         cutoff = self.clock.now_ns() - int(self.retention.ended_seconds * 1e9)

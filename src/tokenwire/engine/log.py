@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tokenwire.dialects.base import Mark
@@ -19,7 +19,7 @@ from tokenwire.wire.envelope_run import OpenRun
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
-    from tokenwire.wire.envelope import Packed
+    from tokenwire.wire.envelope import Group, Packed
     from tokenwire.wire.envelope_template import Template
 
 #: What a frame costs beside its bytes: the object's head, a place in the list, an arrival time.
@@ -170,6 +170,15 @@ class Log:
         run = self._runs[index]
         offset = seq - self._starts[index]
         return run.slice(offset, min(len(run), offset + limit))
+
+    def groups(self, seq: int, limit: int = 1024) -> Iterator[Group]:
+        """As ``after``, without rebuilding the frames that are in an envelope."""
+        if seq >= self._packed:
+            start = seq - self._packed
+            return self.run.groups(self._codec, start, start + limit)
+        index = bisect_right(self._starts, seq) - 1
+        offset = seq - self._starts[index]
+        return self._runs[index].groups(offset, offset + limit)
 
     def frame(self, seq: int) -> bytes:
         """The frame of entry *seq*."""

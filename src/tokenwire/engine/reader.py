@@ -167,11 +167,15 @@ class Reader:
             last = max(last, self.stream.timeline[told - 1])
         idle = (self.stream.clock.now_ns() - last) / 1e9
         if idle >= period and self.live and self.view.heartbeat:
-            if not self._write(self.view.heartbeat):
-                self.view.drop(self)
-                self.stalled(EventId(self.stream.log.epoch, self.stream.log.last))
+            self.tell(self.view.heartbeat)
             idle = 0.0
         self._idle_timer = self.stream.wheel.after(max(period - idle, period / 10), self._beat)
+
+    def tell(self, data: bytes) -> None:
+        """News beside the log, between two of its entries: only for who is live, and so can take more."""
+        if self.live and not self._write(data):
+            self.view.drop(self)
+            self.stalled(EventId(self.stream.log.epoch, self.stream.log.last))
 
     def change_view(self, view: View) -> None:
         """Go on in *view*, another projection of the same log, from where this reader stands."""

@@ -19,8 +19,6 @@ from tokenwire.engine.log import Log
 from tokenwire.engine.states import Pause, Policy, State
 from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
-from tokenwire.measure.tokens import count_all
-from tokenwire.measure.usage import said
 
 if TYPE_CHECKING:
     from array import array
@@ -30,10 +28,12 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Failed, TerminalState
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.reader import Reader
+    from tokenwire.engine.tally import Tally
     from tokenwire.engine.watch import Watch
     from tokenwire.measure.usage import Meter
 
-#: So many entries are decoded to estimate the tokens of an answer (2 ms); they speak for the rest of a longer one.
+#: So many entries are decoded at most to estimate the tokens of an answer (2 ms): with those that are in an envelope,
+#: nearly always all. Else they speak for the rest of a longer one.
 SAMPLE: Final = 256
 #: Ends before the first token that are our doing: the provider works on the request, and will want its money.
 _OURS: Final = frozenset({"shutting_down", "upstream_timeout"})
@@ -83,6 +83,7 @@ class Record:
         paused: why the upstream is not read now.
         sent: the provider has the request (a whole one, at least once).
         meter: what says its usage and cost; None: only what the provider tells is known.
+        tally: what it has used so far, where somebody asks for it while it runs.
     """
 
     __slots__ = (
@@ -106,6 +107,7 @@ class Record:
         "readers",
         "sent",
         "state",
+        "tally",
         "views",
     )
 
@@ -132,6 +134,7 @@ class Record:
         self.paused = Pause.NONE
         self.sent = False
         self.meter: Meter | None = None
+        self.tally: Tally | None = None
         self._settled: Terminal | None = None
 
     @property
@@ -190,25 +193,8 @@ class Record:
         )
 
     def _tokens(self) -> float:
-        """About how many tokens were generated."""
-        held = self.log
-        seq = held.first - 1
-        end = min(held.last_frame if held.done_seq is None else held.done_seq, seq + SAMPLE)
-        if end <= seq:
-            return 0.0
-        parts: list[str] = []
-        decoder = self.decoder()
-        first = seq
-        while seq < end:
-            for frame in held.after(seq, end - seq):
-                seq += 1
-                if held.attempt_at(seq).unary:
-                    parts += map(said, self.dialect.decode_response(frame))
-                else:
-                    parts += [said(delta) for event in parse(frame, self.dialect) for delta in decoder.feed(event)]
-        # Trimmed or not read, the other entries are taken to be like these.
-        whole = held.last_frame if first or end < held.last_frame else end
-        return count_all(parts) * whole / (end - first)
+        """About how many tokens were generated. Said by ``Stream``, which knows whose estimates hold."""
+        raise NotImplementedError
 
     @property
     def last_ns(self) -> int:

@@ -19,6 +19,7 @@ from tokenwire.engine.log import LEARN, RUN, Attempt
 from tokenwire.engine.reader import Reader, Sink
 from tokenwire.engine.routing import Routing
 from tokenwire.engine.states import MOVES, Policy, Source, State
+from tokenwire.engine.tally import Tally
 from tokenwire.engine.trial import Attempts, Trial
 from tokenwire.engine.view import RawView, View
 from tokenwire.engine.watch import Watch
@@ -265,6 +266,16 @@ class Stream(Bounded):
 
     # ------------------------------------------------------------------ inside
 
+    @property
+    def counted_exactly(self) -> bool:
+        """Whether a tokenizer counts along: then what was said so far is looked at whether or not anybody reads."""
+        return bool(self.hub.tokenizers) and self.model.partition("/")[0] in self.hub.tokenizers
+
+    def _tokens(self) -> float:
+        tally = self.tally or Tally()
+        tally.look(self)
+        return tally.tokens(self)
+
     def _move(self, to: State) -> None:
         if to not in MOVES[self.state]:
             if self.log.terminal is not None:
@@ -286,7 +297,10 @@ class Stream(Bounded):
         if source is not None:
             source.abort()  # does nothing to a connection whose answer has ended: that one goes back to its pool
         if self.meter is not None:
-            self.meter.close(estimate=self.billed and (watch.usage is None or watch.usage.input is None))
+            self.meter.close(
+                estimate=self.billed and (watch.usage is None or watch.usage.input is None),
+                count=self.hub.estimator.counter(self.model),
+            )
         self.leaving.over()
         for view in self.views:
             view.end()

@@ -13,6 +13,7 @@ from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
 from tokenwire.gateway.directory import Directory
+from tokenwire.gateway.settings import tokenizers_of
 from tokenwire.measure import prices
 from tokenwire.upstream.pool import Pool
 
@@ -34,6 +35,7 @@ class Core:
         self.settings = settings
         self.clock = LoopClock()
         self.hub = Hub(self.clock, settings.limits.retention())
+        self.hub.tokenizers.update(tokenizers_of(settings))
         self.pacing = FrameClock(self.clock)
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
@@ -53,7 +55,9 @@ class Core:
     def sells(self) -> bool:
         """Whether any upstream may have prices."""
         upstreams = self.directory.upstreams.values()
-        return any(any(each.seller) for upstream in upstreams for each in upstream.providers.values())
+        return any(
+            each.seller.url or each.seller.provider for upstream in upstreams for each in upstream.providers.values()
+        )
 
     def drain(self) -> None:
         """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""

@@ -71,7 +71,7 @@ class Directory:
                 "upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it and read its key",
                 name,
             )
-        self.upstreams[name] = upstream_of(name, upstream)
+        self.upstreams[name] = upstream_of(name, upstream, self._settings.prices)
         if upstream.models is not None:
             self._lists[name] = list(upstream.models)
 

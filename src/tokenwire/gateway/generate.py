@@ -50,6 +50,7 @@ def respond_to(
     """Start a stream, or find the one that was started by this key. Raises ``RequestRefused``."""
     key = header(scope, b"idempotency-key")
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
+    usage_asked = respond.usage_asked(header(scope, respond.USAGE))
     request = vendor.parse(body)
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
@@ -60,7 +61,8 @@ def respond_to(
     if not request.stream:
         return respond.Whole(stream, sink, dialect)
     ids = header(scope, b"x-tokenwire-ids") == "1"
-    return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold)
+    usage = respond.live_usage(usage_asked, dialect)
+    return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold, usage=usage)
 
 
 def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: Stream) -> Dialect:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
-from tokenwire.errors import NotResumable, UpstreamStatus
+from tokenwire.engine.live import bears
+from tokenwire.errors import NotResumable, RequestRefused, UpstreamStatus
 from tokenwire.gateway.answers import Headers, body_headers, given, is_object, named, passed, status_of, stream_headers
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The request's field that asks for usage while it grows.
+USAGE = b"x-tokenwire-usage"
+
 
 def sink_for(scope: Scope, receive: Receive) -> ResponseSink:
     """Straight to the transport where our own protocol offers it."""
@@ -39,7 +43,7 @@ class Following:
 
     With *hold*, the head waits for the first generated event, at most so many seconds, so that a failure before it is
     an HTTP error. A held response still watches its client: leaving now is leaving. *lead*: whole blocks that come
-    before everything else. Raises ``NotResumable`` before anything is sent.
+    before everything else. *usage*: tell the usage while it grows. Raises ``NotResumable`` before anything is sent.
     """
 
     __slots__ = (
@@ -53,6 +57,7 @@ class Following:
         "_snapshot",
         "_stream",
         "_timer",
+        "_usage",
     )
 
     def __init__(
@@ -66,8 +71,10 @@ class Following:
         after: EventId | None = None,
         start: str = "start",
         lead: bytes = b"",
+        usage: bool = False,
     ) -> None:
         self._lead = lead
+        self._usage = usage
         self._snapshot = start == "snapshot"
         self._stream = stream
         self._sink = sink
@@ -139,6 +146,8 @@ class Following:
         self._begun = True
         sink.begin(stream_headers(stream, self._dialect))
         reader.start(self._lead + preface)
+        if self._usage:
+            stream.hub.live.follow(reader)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -221,6 +230,18 @@ def retry_block() -> bytes:
     """When an EventSource that was cut may come back: after one to three seconds, well within the linger. Spread, for
     a restart cuts all at once. A block of its own, so that the first event is what naive parsers expect."""
     return b"retry: %d\n\n" % random.randrange(1000, 3000)
+
+
+def usage_asked(value: str | None) -> bool | None:
+    """What ``X-Tokenwire-Usage`` asks for: live (True), off (False), or nothing (None). Raises ``RequestRefused``."""
+    if value not in (None, "live", "off"):
+        raise RequestRefused(400, "bad_usage", f"usage is live or off, not {value[:40]!r}", param=USAGE.decode())
+    return None if value is None else value == "live"
+
+
+def live_usage(asked: bool | None, dialect: Dialect) -> bool:
+    """Whether a reader of *dialect* who *asked* so is told the usage while it grows. Native readers need not ask."""
+    return bears(dialect) and (dialect.name == "native" if asked is None else asked)
 
 
 def refusal(stream: Stream, dialect: Dialect) -> tuple[int, Headers, bytes]:

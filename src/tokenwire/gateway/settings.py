@@ -21,6 +21,8 @@ from tokenwire.errors import ConfigError
 from tokenwire.gateway.edge_limits import EdgeLimits
 from tokenwire.gateway.environment import KEYS, SPOKEN, expand, ollama, with_proxies
 from tokenwire.gateway.settings_check import check
+from tokenwire.measure.prices import Price
+from tokenwire.measure.tokenizers import Tokenizer, tokenizer
 from tokenwire.upstream import proxy
 from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.origin import Origin, parse_base_url
@@ -130,6 +132,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         proxy: ``http(s)://[USER:PASSWORD@]HOST:PORT``, or ``none``; without it, the environment's, which ``load`` and
             its like have put here.
         tls: whom to trust, and our certificate, where that is not as usual.
+        tokenizer: what counts its models' tokens exactly while they come (``tiktoken:o200k_base``), in a thread.
     """
 
     base_url: str
@@ -142,6 +145,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     usage: bool = True  # ask for usage in streams; off for servers that refuse stream_options
     proxy: str | None = None
     tls: Tls = Tls()
+    tokenizer: str | None = None
 
     def origin(self) -> tuple[Origin, str]:
         """Where it is and how it is reached, and the path prefix. Raises ``ConfigError``."""
@@ -169,11 +173,14 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``prices``: one's own, by UPSTREAM/MODEL or MODEL, of which ``*`` and ``?`` may be a part."""
+
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     limits: LimitSettings = LimitSettings()
     upstreams: dict[str, UpstreamSettings] = {}
     models: dict[str, ModelSettings] = {}
+    prices: dict[str, Price] = {}
 
 
 #: The simulator's model that answers where nobody chose one.
@@ -199,7 +206,7 @@ def from_mapping(raw: Mapping[str, Any], environ: Mapping[str, str]) -> Settings
     """Settings from parsed TOML; ``${NAME}`` is replaced from *environ*. Raises ``ConfigError`` as ``load`` does."""
     expanded = expand(raw, environ, "")
     _refuse_unknown(expanded, Settings, "")
-    for section, kind in (("upstreams", UpstreamSettings), ("models", ModelSettings)):
+    for section, kind in (("upstreams", UpstreamSettings), ("models", ModelSettings), ("prices", Price)):
         tables = expanded.get(section)
         for name, table in tables.items() if isinstance(tables, dict) else ():
             _convert(table, kind, f"{section}.{name}")  # one by one: msgspec names no key in its messages
@@ -223,6 +230,12 @@ def from_environment(environ: Mapping[str, str], simulator: str | None) -> Setti
         # Not a provider's: without a word of the owner nothing is spent.
         server = ServerSettings(default_model=SIMULATED)
     return with_proxies(check(Settings(server=server, upstreams=upstreams)), environ)
+
+
+def tokenizers_of(settings: Settings) -> dict[str, Tokenizer]:
+    """By upstream, what counts its models' tokens exactly, where that is set. The settings were checked."""
+    named = {name: upstream.tokenizer for name, upstream in settings.upstreams.items()}
+    return {name: tokenizer(each) for name, each in named.items() if each is not None}
 
 
 def _convert(value: Any, kind: type[_T], where: str) -> _T:

@@ -12,6 +12,7 @@ import msgspec
 from tokenwire import dialects
 from tokenwire.errors import ConfigError, RequestRefused
 from tokenwire.gateway.vendors import VENDORS
+from tokenwire.measure.tokenizers import tokenizer
 from tokenwire.upstream import proxy
 from tokenwire.upstream.origin import parse_base_url
 from tokenwire.upstream.tls import Tls, make_context
@@ -49,6 +50,12 @@ def check(settings: Settings) -> Settings:
         _check_upstream(upstream, f"upstreams.{name}")
     for name, model in settings.models.items():
         _check_model(settings, name, model)
+    for name, price in settings.prices.items():
+        if not name.strip("/"):
+            raise ConfigError("say whose price it is: UPSTREAM/MODEL, or MODEL", where=f"prices.{name!r}")
+        for field, value in msgspec.structs.asdict(price).items():
+            if value is not None:
+                _check_number(value, f"prices.{name}.{field}", zero=True)
     default = settings.server.default_model
     if default is not None and default not in settings.models:
         prefix, _, model_name = default.partition("/")
@@ -70,6 +77,11 @@ def _check_upstream(upstream: UpstreamSettings, where: str) -> None:
             proxy.parse_proxy(upstream.proxy)
         except ConfigError as error:
             raise ConfigError(f'{error}; or "none"', where=f"{where}.proxy") from error
+    if upstream.tokenizer is not None:
+        try:
+            tokenizer(upstream.tokenizer)
+        except ConfigError as error:
+            raise ConfigError(str(error), where=f"{where}.tokenizer") from error
     if upstream.tls != Tls():
         _check_tls(upstream.tls, origin.scheme, where)
     for dialect in upstream.dialects:

@@ -209,6 +209,7 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     where = header(scope, b"last-event-id") or parameters.get("after")
     after = parse_event_id(where) if where else None
     start = begin if after is None else "start"
+    usage = respond.live_usage(respond.usage_asked(header(scope, respond.USAGE)), dialect)
     hold = 0.0 if dialect.name == "native" else gateway.settings.limits.hold
     if scope["method"] == "HEAD":  # answered at once, and no reader
         respond.where(stream, dialect, True, after, start)
@@ -220,5 +221,7 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     comes_back = dialect.name == "native" and header(scope, b"accept") == "text/event-stream"
     lead = respond.retry_block() if comes_back else b""
     sink = respond.sink_for(scope, receive)
-    following = respond.Following(stream, sink, dialect, ids=True, hold=hold, after=after, start=start, lead=lead)
+    following = respond.Following(
+        stream, sink, dialect, ids=True, hold=hold, after=after, start=start, lead=lead, usage=usage
+    )
     await following.run(send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tokenwire import dialects
@@ -10,7 +10,7 @@ from tokenwire.dialects.base import Dialect
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway.settings import PASSTHROUGH, UpstreamSettings
 from tokenwire.gateway.vendors import BESIDE, VENDORS, Caller, Vendor
-from tokenwire.measure.prices import Seller, seller
+from tokenwire.measure.prices import Price, Seller, seller
 from tokenwire.upstream.fetch import fetch
 from tokenwire.upstream.pool import Origin, Pool
 from tokenwire.upstream.request import Request, encode_fields
@@ -94,8 +94,9 @@ class Upstream(NamedTuple):
         raise RequestRefused(400, "unsupported_dialect", message, param="model")
 
 
-def upstream_of(name: str, settings: UpstreamSettings) -> Upstream:
-    """The upstream that *settings* describe, checked already."""
+def upstream_of(name: str, settings: UpstreamSettings, prices: Mapping[str, Price] | None = None) -> Upstream:
+    """The upstream that *settings* describe, checked already. *prices*: one's own."""
+    own = tuple((prices or {}).items())
     origin, path = settings.origin()
     providers: dict[str, Provider] = {}
     spoken = [VENDORS[dialect] for dialect in settings.dialects]
@@ -109,7 +110,7 @@ def upstream_of(name: str, settings: UpstreamSettings) -> Upstream:
             head=_head(settings, vendor),
             required=tuple(field for field in vendor.required if field[0] not in ours),
             passthrough=vendor.credentials if settings.api_key == PASSTHROUGH else (),
-            seller=seller(name, settings.base_url, vendor.dialect),
+            seller=seller(name, settings.base_url, vendor.dialect, own),
         )
     return Upstream(name, settings, providers)
 

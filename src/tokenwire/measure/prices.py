@@ -1,4 +1,4 @@
-"""What an answer cost, by the prices that come with the package genai-prices. Nothing is ever fetched.
+"""What an answer cost, by one's own prices, else by those that come with the package genai-prices. Nothing is fetched.
 
 The package takes a fifth of a second to import: it is imported when the first price is asked for, which is never
 where all models are one's own. ``load`` does it beforehand, from a thread.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Usage
@@ -40,21 +43,64 @@ _NAMES: Final = {
 _DIALECTS: Final = {"anthropic": "anthropic", "gemini": "google"}
 
 
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """US dollars for a million tokens. Cached input and cache writes cost what input does, unless they are set."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+
+    def of(self, usage: Usage) -> float:
+        """The price of *usage*, whose input and output are known. A provider whose cached input is more than its input
+        contradicts itself: then all of it is at the full price."""
+        assert usage.input is not None
+        assert usage.output is not None
+        cached, written = usage.cached_input or 0, usage.cache_write or 0
+        if cached + written > usage.input:
+            cached = written = 0
+        total = (usage.input - cached - written) * self.input + usage.output * self.output
+        total += cached * (self.input if self.cached_input is None else self.cached_input)
+        total += written * (self.input if self.cache_write is None else self.cache_write)
+        return total / 1e6
+
+
 class Seller(NamedTuple):
-    """Whose prices hold: those of the provider at *url*, else those of *provider*. Both None: nobody's."""
+    """Whose prices hold: *own* ones, else those of the provider at *url*, else those of *provider*. Nothing of it:
+    nobody's.
+
+    *own*: prices by model, as UPSTREAM/MODEL or alone, ``*`` and ``?`` standing for anything; *name* is the upstream's.
+    """
 
     url: str | None
     provider: str | None
+    own: tuple[tuple[str, Price], ...] = ()
+    name: str = ""
 
 
 @lru_cache(maxsize=256)
-def seller(name: str, base_url: str, dialect: str) -> Seller:
-    """Whose prices the upstream *name* has, by its address; where that is a proxy's or unknown, by its name (that of a
-    vendor) or its dialect. A server on this machine or network has its vendor's prices only if it has its name."""
+def seller(name: str, base_url: str, dialect: str, own: tuple[tuple[str, Price], ...] = ()) -> Seller:
+    """Whose prices the upstream *name* has: *own* ones; else by its address; where that is a proxy's or unknown, by its
+    name (that of a vendor) or its dialect. A server on this machine or network has its vendor's prices only if it has
+    its name."""
     public = _public(urlsplit(base_url).hostname or "")
-    return Seller(
-        base_url if public else None, _NAMES.get(name.lower()) or (_DIALECTS.get(dialect) if public else None)
-    )
+    provider = _NAMES.get(name.lower()) or (_DIALECTS.get(dialect) if public else None)
+    return Seller(base_url if public else None, provider, own, name)
+
+
+@lru_cache(maxsize=1024)
+def own_price(sold_by: Seller, model: str) -> Price | None:
+    """One's own price of *model*: UPSTREAM/MODEL before the model's name alone, a name before a pattern, and of several
+    patterns the longest; None without any."""
+    names = (f"{sold_by.name}/{model}", model)
+    prices = dict(sold_by.own)
+    for name in names:
+        if name in prices:
+            return prices[name]
+    for pattern in sorted(prices, key=len, reverse=True):
+        if any(fnmatchcase(name, pattern) for name in names):
+            return prices[pattern]
+    return None
 
 
 def load() -> bool:
@@ -68,12 +114,13 @@ def cost_usd(sold_by: Seller, model: str, usage: Usage, when: float) -> float | 
 
     None where the price, or a count, is not known. That is never 0; a model that is free costs 0.
     """
-    if usage.input is None or usage.output is None or not any(sold_by):
+    if usage.input is None or usage.output is None:
         return None
     if (told := _told(sold_by, usage)) is not None:
         return told
-    # Prices of one's own (issue 5: `[prices]` in the settings) are to be looked up here, before the table.
-    table = _table()
+    if sold_by.own and (own := own_price(sold_by, model)) is not None:
+        return own.of(usage)
+    table = _table() if sold_by.url or sold_by.provider else None
     if table is None:
         return None
     found = _find(table, sold_by, model)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _PROSE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz \t\r\n"
 _DIGITS: Final = b"0123456789"
@@ -62,8 +62,9 @@ def whole(tokens: float) -> int:
     return max(round(tokens), 1) if tokens else 0
 
 
-def count_prompt(body: bytes) -> int | None:
-    """About how many tokens the request *body* (JSON, of any vendor) gives its model to read; None if that is no JSON.
+def count_prompt(body: bytes, count: Callable[[str], float] = count) -> int | None:
+    """About how many tokens the request *body* (JSON, of any vendor) gives its model to read, by *count*; None if that
+    is no JSON.
 
     Linear in the body. What is encoded in it (pictures, files) counts by the piece, if at all.
     """
@@ -78,11 +79,11 @@ def count_prompt(body: bytes) -> int | None:
         value = request.get(name)
         if isinstance(value, list) and name in ("messages", "contents", "input"):
             total += PER_MESSAGE * len(value)
-        total += _read(value)
+        total += _read(value, count)
     return whole(total)
 
 
-def _read(value: Any) -> float:
+def _read(value: Any, count: Callable[[str], float]) -> float:
     """The tokens of every text in *value*. A stack and not a recursion: how deep JSON goes is the caller's choice."""
     total = 0.0
     waiting = [value]

@@ -22,12 +22,12 @@ from tokenwire.wire.envelope_template import PADDING, learn, look
 from tokenwire.wire.json_spans import is_string_body
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tokenwire.wire.envelope_template import Template
     from tokenwire.wire.json_spans import Path
 
-__all__ = ["MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "PLAIN", "Codec", "Packed", "Statistics"]
+__all__ = ["MAX_ATTEMPTS", "MAX_TEMPLATES", "NEVER_HOLES", "PADDING", "PLAIN", "Codec", "Group", "Packed", "Statistics"]
 
 MAX_TEMPLATES: Final = 4
 
@@ -67,6 +67,15 @@ class Statistics:
     misses: int
     templates: int
     attempts: int
+
+
+class Group(NamedTuple):
+    """Frames that stand together, *size* of them: of one template, and then their holes in a row, or of none, and then
+    as they are."""
+
+    template: Template | None
+    size: int
+    parts: Sequence[bytes]
 
 
 class Packed:
@@ -109,6 +118,27 @@ class Packed:
         if not 0 <= index < len(self._numbers):
             raise IndexError(f"frame {index} of {len(self._numbers)}")
         return self.slice(index, index + 1)[0]
+
+    def groups(self, start: int, stop: int) -> Iterator[Group]:
+        """The frames from *start* up to, not including, *stop*, those of one envelope that stand together as one."""
+        numbers = self._numbers[start:stop]
+        before = self._numbers[:start]
+        skipped = sum(before.count(at) * len(template.kinds) for at, template in enumerate(self._templates))
+        holes = self._holes.split(b"\n")[skipped:]
+        plain = self._plain[before.count(PLAIN) :]
+        while numbers:
+            number = numbers[0]
+            rest = numbers.lstrip(numbers[:1])
+            count = len(numbers) - len(rest)
+            numbers = rest
+            if number == PLAIN:
+                yield Group(None, count, plain[:count])
+                plain = plain[count:]
+            else:
+                template = self._templates[number]
+                taken = count * len(template.kinds)
+                yield Group(template, count, holes[:taken])
+                holes = holes[taken:]
 
     def slice(self, start: int, stop: int) -> list[bytes]:
         """The frames from *start* up to, not including, *stop*, by the rules of a list's slice."""

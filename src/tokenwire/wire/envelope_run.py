@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tokenwire.wire.envelope import PLAIN, Packed
+from tokenwire.wire.envelope import PLAIN, Group, Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tokenwire.wire.envelope import Codec
 
@@ -58,6 +58,14 @@ class OpenRun:
             return self.plain[start:stop]
         assert codec is not None  # who learned the templates
         return self._packed(codec).slice(start, stop)
+
+    def groups(self, codec: Codec | None, start: int, stop: int) -> Iterator[Group]:
+        """The same frames, those of one envelope that stand together as one."""
+        if not self.holes:
+            frames = self.plain[start:stop]
+            return iter([Group(None, len(frames), frames)] if frames else [])
+        assert codec is not None  # who learned the templates
+        return self._packed(codec).groups(start, stop)
 
     def seal(self, codec: Codec) -> Packed:
         """All frames, packed; the run is empty afterwards."""

@@ -1,5 +1,5 @@
 import type { Done, Failure, NativeEvent, Read, SnapshotCall, Usage } from "./events.js";
-import { counted } from "./events.js";
+import { counted, estimate } from "./events.js";
 import type { Platform } from "./platform.js";
 
 export interface ToolCall {
@@ -70,7 +70,7 @@ export class Answer {
 
   private apply(event: NativeEvent): void {
     const ours = event.data.lane === undefined;
-    if (ours && counted(event.kind)) this.events += 1;
+    if (ours && counted(event.kind) && !estimate(event)) this.events += 1;
     if (!ours || event.data.choice) return;
     switch (event.kind) {
       case "started":
@@ -105,7 +105,7 @@ export class Answer {
         break;
       }
       case "usage":
-        this.usage = { ...this.usage, ...event.data };
+        this.usage = merged(this.usage, event.data);
         break;
       case "error":
         this.error = event.data;
@@ -126,7 +126,7 @@ export class Answer {
       }
       case "done":
         this.done = event.data;
-        this.usage = event.data.usage ? { ...this.usage, ...event.data.usage } : this.usage;
+        this.usage = event.data.usage ? merged(this.usage, event.data.usage) : this.usage;
         break;
     }
   }
@@ -155,6 +155,12 @@ export class Answer {
 }
 
 const NO_CALL: ToolCall = { block: 0, id: "", name: "", arguments: "", ended: false, result: null };
+
+/** What the newer usage does not tell stays, but for whether it was an estimate. */
+function merged(old: Usage | null, newer: Usage): Usage {
+  const { estimated, ...told } = old ?? {};
+  return { ...told, ...newer };
+}
 
 function fromSnapshot(call: SnapshotCall): ToolCall {
   return { ...NO_CALL, ...call, block: call.block ?? 0 };

@@ -131,7 +131,15 @@ export function parseEvent(name: string, text: string): NativeEvent | null {
   return { kind: name, data } as unknown as NativeEvent; // the members that matter were looked at
 }
 
-/** Whether `done` counts it: events of the answer, not news of the relay, nor other lanes' (INTERFACES section 3). */
+/** Usage that is the relay's and not the provider's: news beside the answer, at any time, and counted nowhere. */
+export function estimate(event: NativeEvent): boolean {
+  return event.kind === "usage" && event.data.estimated === true;
+}
+
+/**
+ * Whether `done` counts events of that name: those of the answer, not news of the relay, nor other lanes' (INTERFACES
+ * section 3). Nor an `estimate`, whatever its name.
+ */
 export function counted(name: string): boolean {
   return name !== "notice" && name !== "reset" && name !== "snapshot" && name !== "done";
 }

@@ -1,6 +1,6 @@
 import { Backoff } from "./backoff.js";
 import { ConnectionError, HttpError, NotResumable, ProtocolError, TokenwireError, refused } from "./errors.js";
-import { type Read, parseEvent } from "./events.js";
+import { type Read, estimate, parseEvent } from "./events.js";
 import { seen } from "./ids.js";
 import type { Mood, Platform } from "./platform.js";
 import { SseDecoder, type SseEvent } from "./sse.js";
@@ -77,9 +77,11 @@ export async function* follow(
             slice = platform.now();
           }
           if (raw.retry !== null) retry = raw.retry;
-          if (raw.ownId && raw.id !== null && seen(raw.id, cursor)) continue;
-          moved = true;
           const event = understood(raw, at);
+          // News beside the answer come with the id of its newest event, and are no repetition of that.
+          const news = event !== null && (event.kind === "notice" || estimate(event));
+          if (raw.ownId && raw.id !== null && !news && seen(raw.id, cursor)) continue;
+          moved = true;
           // A reader that was detached for being slow is told so by `error` without `done`: its own affair, and no
           // part of the stream. So an error counts once something follows.
           if (held !== null) {

@@ -26,7 +26,7 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of, reason_of
-from tokenwire.dialects.transcript import merge_usage
+from tokenwire.dialects.transcript import is_estimate, merge_usage
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, Terminal
@@ -49,7 +49,8 @@ class Encoder:
 
     ``done`` lets a reader prove that it has everything: ``text_sha256`` is the digest of all text of choice 0 in UTF-8,
     in order of arrival; ``events`` counts the events of the full projection before it. Who joined late counts on from
-    the ``events`` of its snapshot; notices, resets and the frames of other lanes are not counted.
+    the ``events`` of its snapshot; notices, resets, estimates (``usage`` with ``estimated``) and the frames of other
+    lanes are not counted.
 
     Args:
         stream, created, model: ours, not the provider's; they stand in ``started``.
@@ -85,7 +86,7 @@ class Encoder:
             self._ends.setdefault(delta.choice, delta)
         elif not isinstance(delta, Started | Failed):
             frames.append(self._rarely(delta))
-        self._events += len(frames)
+        self._events += len(frames) - is_estimate(delta)
         return frames
 
     def prefix(self, fold: Transcript) -> list[Frame]:
@@ -111,11 +112,14 @@ class Encoder:
         """``done``, after an ``error`` where the end was not a clean one."""
         frames = [] if self._begun else [self._begin()]
         usage = terminal.usage or self._usage
+        counted = len(frames)
         if usage is not None and (usage.estimated or usage.cost_usd is not None) and usage != self._usage:
             frames.append(self._event("usage", usage_fields(usage)))  # the cost, and what the provider never told
+            counted += not usage.estimated
         if terminal.state != "completed":
             frames.append(self._event("error", error_fields(failure_of(terminal))))
-        self._events += len(frames)
+            counted += 1
+        self._events += counted
         done: dict[str, Any] = {"state": terminal.state}
         reason, native_reason = reason_of(terminal, self._ends.get(0))
         done |= _known(reason=reason, native_reason=native_reason)
