@@ -3,6 +3,7 @@
     TokenwireError
     ├── ConfigError               settings that cannot work, said before anything starts
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
+    │   ├── BadArgument           an argument of ours that cannot be (also ValueError)
     │   └── StreamClosed          an append, stop or read on a stream that is already over
     ├── RemoteProtocolError       a peer sent what its protocol forbids
     │   ├── UnreadableAnswer      its answer is whole, and in a content coding that we did not ask for
@@ -47,6 +48,15 @@ class ConfigError(TokenwireError):
 
 class LocalProtocolError(TokenwireError):
     """We were called in a way that is not allowed in this state: a bug in the caller."""
+
+
+class BadArgument(LocalProtocolError, ValueError):
+    """The argument *name* cannot be what it is; ``message`` says why, and what to do."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        self.message = message
+        super().__init__(f"{name}: {message}")
 
 
 class StreamClosed(LocalProtocolError):

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.errors import RequestRefused, TokenwireError, UnknownModel
-from tokenwire.gateway.settings import DeadlineOverrides, Settings
+from tokenwire.gateway.settings import DeadlineOverrides, Settings, UpstreamSettings
 from tokenwire.gateway.upstreams import Provider, Upstream, list_models, upstream_of
 from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.pool import Pool
@@ -62,14 +62,18 @@ class Directory:
         self.upstreams: dict[str, Upstream] = {}
         self._lists: dict[str, list[str]] = {}
         for name, upstream in settings.upstreams.items():
-            if not upstream.tls.verify:
-                log.warning(
-                    "upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it and read its key",
-                    name,
-                )
-            self.upstreams[name] = upstream_of(name, upstream)
-            if upstream.models is not None:
-                self._lists[name] = list(upstream.models)
+            self.add(name, upstream)
+
+    def add(self, name: str, upstream: UpstreamSettings) -> None:
+        """From now on there is *upstream*, under that name."""
+        if not upstream.tls.verify:
+            log.warning(
+                "upstreams.%s: NOT SECURE: tls.verify = false, anybody on the way can pose as it and read its key",
+                name,
+            )
+        self.upstreams[name] = upstream_of(name, upstream)
+        if upstream.models is not None:
+            self._lists[name] = list(upstream.models)
 
     def resolve(self, name: str) -> Target:
         """Raises ``UnknownModel`` (404) or ``RequestRefused`` (400: ambiguous), both with the candidates."""
