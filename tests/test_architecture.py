@@ -35,8 +35,8 @@ LAYERS = {
     "__main__": 9,
 }
 
-#: Leaves of their own: what each may import beside itself. Only the CLI may import the simulator, and only tests
-#: import ``testing``, whose fakes serve the engine. The test benches for the floors above it are named one by one.
+#: Leaves of their own: what each may import beside itself. Only what users start may import the simulator, and only
+#: tests import ``testing``, whose fakes serve the engine. The test benches for the floors above it are named one by one.
 _TESTING = {"errors", "wire", "dialects", "measure", "engine"}
 LEAVES = {
     "simulator": {"errors", "wire", "dialects"},
@@ -105,7 +105,7 @@ def may_import(importer: str, imported: str) -> bool:
     if importer in LEAVES:
         return imported in LEAVES[importer] or imported.partition(".")[0] == importer.partition(".")[0]
     if imported in LEAVES:
-        return imported == "simulator" and importer in ("cli", "__main__")
+        return imported == "simulator" and importer in ("fastapi", "cli", "__main__")
     return LAYERS[importer] > LAYERS[imported]
 
 
