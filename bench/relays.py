@@ -121,6 +121,15 @@ NGINX = Relay(
     tls=True,
 )
 
+EMBEDDED = Relay(
+    name="tokenwire-embedded",
+    title="tokenwire in a FastAPI app",
+    command=(sys.executable, "-m", "bench.embedded", "{port}", "{dir}/tokenwire.toml"),
+    files={"tokenwire.toml": fill((_HERE / "tokenwire.toml").read_text(), {"store": "memory://"})},
+    models={"chat": "lab/gpt-4o", "messages": "lab/claude-sonnet-4-5"},
+    tls=True,
+)
+
 TUTORIAL = Relay(
     name="tutorial",
     title="tutorial relay",
@@ -137,6 +146,7 @@ KNOWN: Mapping[str, Relay] = {
         NGINX,
         _tokenwire("tokenwire", "tokenwire"),
         _tokenwire("tokenwire-ids", "tokenwire, ids on", headers=("X-Tokenwire-Ids: 1",)),
+        EMBEDDED,
         TUTORIAL,
     )
 }

@@ -30,8 +30,8 @@ REST = chunks(frames.text(" two"), frames.finish(), frames.DONE) + LAST_CHUNK
 
 #: How a server of another make is started; it finds the application beside this file.
 COMMANDS = {
-    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "asgi_app:app"],
-    "granian": ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "asgi_app:app"],
+    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "{app}:app"],
+    "granian": ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "{app}:app"],
 }
 SERVERS = ["tokenwire", "httptools", "h11", *COMMANDS]
 
@@ -41,14 +41,16 @@ Contract: TypeAlias = Callable[..., None]
 
 
 @contextmanager
-def process(name: str, port: int, upstream_port: int) -> Iterator[None]:
-    """The relay under the server *name* at *port*, in a process of its own."""
+def process(
+    name: str, port: int, upstream_port: int, folder: Path = Path(__file__).parent, app: str = "asgi_app"
+) -> Iterator[None]:
+    """The relay under the server *name* at *port*, in a process of its own: *app* of the module *app* in *folder*."""
     environ = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "RELAY_UPSTREAM": f"http://127.0.0.1:{upstream_port}/v1",
     }
-    command = [part.format(port=port) for part in COMMANDS[name]]
+    command = [part.format(port=port, app=app) for part in COMMANDS[name]]
     server = subprocess.Popen(
         [sys.executable, *command], env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sys.stderr
     )

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: So many entries are decoded at most to estimate the tokens of an answer (2 ms): with those that are in an envelope,
 #: nearly always all. Else they speak for the rest of a longer one.
 SAMPLE: Final = 256
+#: Entries that one step of a fold takes: 3 ms.
+STEP: Final = 256
 #: Ends before the first token that are our doing: the provider works on the request, and will want its money.
 _OURS: Final = frozenset({"shutting_down", "upstream_timeout"})
 #: Pings that are told from tokens since the last look: 5 ms of work. One that sends more of them is not stalled.
@@ -234,9 +236,15 @@ class Record:
 
         Raises ``NotResumable`` (410) when the log's beginning was trimmed.
         """
+        fold = Transcript()
+        for _ in self.folding(fold, upto):
+            pass
+        return fold
+
+    def folding(self, fold: Transcript, upto: int | None = None) -> Iterator[None]:
+        """``transcript`` into *fold* in steps of some milliseconds, for who has other things to do between them."""
         if self.log.first > 1:
             raise self.trimmed()
-        fold = Transcript()
         decoder = self.decoder()
         held = self.log
         seq = 0
@@ -252,7 +260,8 @@ class Record:
                     deltas = [delta for event in parse(frame, self.dialect) for delta in decoder.feed(event)]
                 for delta in deltas:
                     fold.apply(delta)
-        return fold
+                if seq % STEP == 0:
+                    yield
 
     def prefix(self, dialect: Dialect, upto: int) -> list[Frame]:
         """What a reader of *dialect* is told of the entries up to *upto*, to go on from there. Linear in the log.

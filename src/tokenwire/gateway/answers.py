@@ -45,6 +45,7 @@ _STATUS = {
     "overloaded": 503,
     "shutting_down": 503,
     "log_limit": 502,
+    "source_failed": 500,
     "cancelled": 499,
 }
 

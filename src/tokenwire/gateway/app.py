@@ -113,32 +113,18 @@ class Gateway(Core):
             self._control = control_routes(self, __version__)
         return self._control
 
-    def _asked_to_end(self) -> None:
-        """A signal, under a server of another make: the first drains, a second one ends at once."""
-        if self.draining:
-            self.cut()
-        else:
-            self.drain()
-            self.tasks.append(asyncio.get_running_loop().create_task(self._wind_down()))
-
-    async def _wind_down(self) -> None:
-        """What our own server does: the streams get their time, then a reason."""
-        self.drain()
-        await self.wait_while(self.busy, self.settings.limits.drain)
-        self.cut()
-
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         signals: Signals | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.startup()
-                signals = Signals(asyncio.get_running_loop(), self._asked_to_end)
+                signals = Signals(asyncio.get_running_loop(), self.asked_to_end)
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 if signals is not None:
                     signals.close()
-                await self._wind_down()
+                await self.wind_down()
                 await self.wait_while(lambda: self._answering > 0, LAST_WORDS_SECONDS)
                 await self.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})

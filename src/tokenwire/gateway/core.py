@@ -89,6 +89,20 @@ class Core:
         while condition() and not hurry() and self.clock.now_ns() < deadline:
             await asyncio.sleep(0.02)
 
+    def asked_to_end(self) -> None:
+        """A signal, heard beside the server's own handler: the first drains, a second one ends at once."""
+        if self.draining:
+            self.cut()
+        else:
+            self.drain()
+            self.tasks.append(asyncio.get_running_loop().create_task(self.wind_down()))
+
+    async def wind_down(self) -> None:
+        """What our own server does: the streams get their time, then a reason."""
+        self.drain()
+        await self.wait_while(self.busy, self.settings.limits.drain)
+        self.cut()
+
     async def shutdown(self) -> None:
         """End everything. Idempotent."""
         self.drain()

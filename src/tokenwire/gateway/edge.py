@@ -100,7 +100,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._due is None:  # a request begins, or a blank line before one
             self._expect(self._limits.head_seconds)
         if not self._in_body and b"pgrade:" in data:
-            data = _without_upgrade(data)
+            data = self._declined(data)
         self._read_bytes = len(data)
         super().data_received(data)
         if self._awaiting is not None and not self._awaiting.more_body:
@@ -182,7 +182,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if scope["http_version"] != "1.1":
             cycle.send = CloseDelimited(cycle).send  # type: ignore[method-assign]
         elif scope["method"] != "HEAD":
-            scope["extensions"] = {EXTENSION: Port(self, cycle, self.transport)}
+            scope["extensions"] = self._offer(cycle)
         if self._quick is None or not quick.takes(self._quick, cycle):
             super()._start_asgi_task(cycle, app)
             return
@@ -191,6 +191,14 @@ class EdgeProtocol(HttpToolsProtocol):
             self._awaiting = cycle
         else:  # it was pipelined, and is here already
             self._answer(cycle)
+
+    def _offer(self, cycle: RequestResponseCycle) -> dict[str, Any]:
+        """What the scope of an HTTP/1.1 request has beside ASGI."""
+        return {EXTENSION: Port(self, cycle, self.transport)}
+
+    def _declined(self, data: bytes) -> bytes:
+        """A request head, less offers to speak another protocol."""
+        return _without_upgrade(data)
 
     def _answer(self, cycle: RequestResponseCycle) -> None:
         self._awaiting = None

@@ -141,7 +141,7 @@ class Following:
             reader.cursor = EventId(held.epoch, seq)
             last = reader.cursor if reader.view.ids else None
             preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
-        if self._dialect.name == "native" and not preface:
+        if self._dialect.name == "native" and reader.view.ids and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
         sink.begin(stream_headers(stream, self._dialect))

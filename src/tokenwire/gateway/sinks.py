@@ -257,12 +257,15 @@ class AsgiSink:
 
     async def _pass_on(self, send: Send) -> None:
         parts, self._parts = self._parts, []
-        await send({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+        await self._send(send, b"".join(parts))
         self._size = sum(map(len, self._parts))
         if self._full and self._size < HIGH_WATER and not self.is_lost:  # it may have filled up during that wait
             self._full = False
             assert self._owner is not None
             self._owner.writable()
+
+    async def _send(self, send: Send, body: bytes) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
     def release(self) -> None:
         if self._watcher is not None:

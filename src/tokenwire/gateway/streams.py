@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Failed, Usage
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
-    from tokenwire.gateway.sinks import Receive, Scope, Send
+    from tokenwire.gateway.core import Core
+    from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
 _PATH = re.compile(r"/v1/streams/([^/]+)(?:/(events|cancel|ticket))?")
 
@@ -73,7 +74,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         else:
             stream = gateway.tickets.stream(gateway.hub, match.group(1), ticket)
         if action == "events" and method in ("GET", "HEAD"):
-            await _follow(gateway, stream, scope, receive, send)
+            await follow(gateway, stream, scope, respond.sink_for(scope, receive), send)
         elif action == "cancel" and method == "POST":
             stream.cancel()
             await send_json(send, 200, describe(stream))
@@ -195,7 +196,9 @@ async def _ticket(gateway: Gateway, stream: Stream, send: Send) -> None:
     await send_json(send, 200, {"ticket": ticket.text, "url": url, "expires": ticket.expires})
 
 
-async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, send: Send) -> None:
+    """``GET …/events``: answer with *stream* from where the request says. Raises ``RequestRefused`` before anything is
+    sent."""
     parameters = query(scope)
     name = parameters.get("dialect") or header(scope, b"x-tokenwire-dialect") or "native"
     dialect = dialects.get(name)
@@ -210,7 +213,7 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     after = parse_event_id(where) if where else None
     start = begin if after is None else "start"
     usage = respond.live_usage(respond.usage_asked(header(scope, respond.USAGE)), dialect)
-    hold = 0.0 if dialect.name == "native" else gateway.settings.limits.hold
+    hold = 0.0 if dialect.name == "native" else core.settings.limits.hold
     if scope["method"] == "HEAD":  # answered at once, and no reader
         respond.where(stream, dialect, True, after, start)
         headers = stream_headers(stream, dialect)
@@ -220,7 +223,6 @@ async def _follow(gateway: Gateway, stream: Stream, scope: Scope, receive: Recei
     # What asks for an event stream by name may come back by itself (EventSource does), and is told when.
     comes_back = dialect.name == "native" and header(scope, b"accept") == "text/event-stream"
     lead = respond.retry_block() if comes_back else b""
-    sink = respond.sink_for(scope, receive)
     following = respond.Following(
         stream, sink, dialect, ids=True, hold=hold, after=after, start=start, lead=lead, usage=usage
     )

@@ -24,6 +24,7 @@ from tokenwire.gateway.vendors import Caller, always
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
     from tokenwire.dialects.request_body import GenerateRequest
+    from tokenwire.dialects.ui_messages.request import UiRequest
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, Scope, Send
@@ -54,7 +55,7 @@ def matches(path: str) -> bool:
 
 def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Responding:
     """A message of the user, or the wish for another answer to it. Raises ``RequestRefused``."""
-    version = _version(scope)
+    version = version_of(scope)
     asked = parse_request(body)
     request: GenerateRequest = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
     key = header(scope, b"idempotency-key")
@@ -63,9 +64,7 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
         linger = starting.linger_of(scope, gateway.settings.limits.linger)
         stream = starting.start(gateway, CALLER, scope, owner, request, linger=linger)
         stream.meta["session"] = stream.meta["session"] or asked.chat_id or None
-        if stream.terminal is None:  # what is over cannot be resumed, and the message may be large
-            stream.meta[_MESSAGE] = (asked.response_id, asked.response)
-            stream.on_end.append(partial(_forget, stream))
+        remember(stream, asked)
         if key:
             gateway.keys.put(owner, key, body, stream)
     if asked.chat_id:
@@ -95,7 +94,7 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         if stream is None:
             raise NotResumable(204, "over", "no answer of this chat is under way")
         sink = respond.sink_for(scope, receive)
-        dialect = _again(stream, _version(scope))
+        dialect = again(stream, version_of(scope))
         following = respond.Following(stream, sink, dialect, ids=True, start="snapshot")
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(CALLER.dialect))
@@ -103,11 +102,18 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
     await following.run(send)
 
 
+def remember(stream: Stream, asked: UiRequest) -> None:
+    """Keep with *stream*, while it runs, which message its answer goes on with: ``again`` tells who resumes."""
+    if stream.terminal is None:  # what is over cannot be resumed, and the message may be large
+        stream.meta[_MESSAGE] = (asked.response_id, asked.response)
+        stream.on_end.append(partial(_forget, stream))
+
+
 def _forget(stream: Stream) -> None:
     stream.meta.pop(_MESSAGE, None)
 
 
-def _again(stream: Stream, version: int) -> Dialect:
+def again(stream: Stream, version: int) -> Dialect:
     """The dialect of who resumes: the page begins with an empty message, so what stood in it before this answer (calls
     and their results, say) is told first."""
     found = stream.meta.get(_MESSAGE)
@@ -115,7 +121,8 @@ def _again(stream: Stream, version: int) -> Dialect:
     return dialect_for(version, message_id, told_again(earlier, version))
 
 
-def _version(scope: Scope) -> int:
+def version_of(scope: Scope) -> int:
+    """The AI SDK's major version, as the request says. Raises ``RequestRefused`` (400) for one that is not known."""
     said = header(scope, VERSION) or str(_PLAINEST)
     version = int(said) if said.isascii() and said.isdigit() and len(said) < 3 else 0
     if version not in VERSIONS:
