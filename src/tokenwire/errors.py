@@ -2,6 +2,7 @@
 
     TokenwireError
     ├── ConfigError               settings that cannot work, said before anything starts
+    │   └── UnusableTrace         a debugger was told to write where nothing can be written (also TypeError)
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
     │   └── StreamClosed          an append, stop or read on a stream that is already over
     ├── RemoteProtocolError       a peer sent what its protocol forbids
@@ -43,6 +44,13 @@ class ConfigError(TokenwireError):
         self.where = where
         self.message = message
         super().__init__(f"{where}: {message}" if where else message)
+
+
+class UnusableTrace(ConfigError, TypeError):
+    """What a trace was to be written to is no path, no open file and no callable."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"a path, an open file or a callable, not {kind}", where="trace")
 
 
 class LocalProtocolError(TokenwireError):
