@@ -97,9 +97,9 @@ class Runner:
         return text.replace("st_…", self._stream)
 
     def _compare(self, block: Block) -> None:
-        _, printed = self.outputs[-1]
-        pattern = ".*".join(re.escape(part) for part in block.text.strip().split("…"))
-        assert re.fullmatch(pattern, printed.strip(), re.S), f"{block}: it printed\n{printed}"
+        printed = self.outputs[-1][1].replace("\r\n", "\n").strip()
+        pattern = ".*?".join(re.escape(part) for part in block.text.strip().split("…"))
+        assert re.fullmatch(pattern, printed, re.S), f"{block}: it printed\n{printed[:2000]}"
 
     # ------------------------------------------------------------------ languages
 

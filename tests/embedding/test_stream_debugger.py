@@ -176,11 +176,11 @@ def test_other_scopes_and_other_extensions_are_left_alone(stage: Stage) -> None:
         given: dict[str, Any] = {"type": kind}
         asyncio.run(stage.debugger(app)(given, stage.receive, stage.send))  # type: ignore[arg-type]
         assert scopes.pop() == (given, stage.receive, stage.send)
-    offered: dict[str, Any] = {"tokenwire.port": object(), "http.response.trailers": {}}
+    offered: dict[str, Any] = {"tokenwire.port": 1, "tokenwire.express": 2, "http.response.trailers": {}}
     given = {**SCOPE, "extensions": offered}
     asyncio.run(stage.debugger(app)(given, stage.receive, stage.send))  # type: ignore[arg-type]
     assert scopes.pop()[0]["extensions"] == {"http.response.trailers": {}}
-    assert len(given["extensions"]) == 2
+    assert len(given["extensions"]) == 3
 
 
 def test_an_exception_of_the_app_passes_and_is_told(stage: Stage) -> None:

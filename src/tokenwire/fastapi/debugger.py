@@ -30,9 +30,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: What is looked at unless something else is asked for.
 EVENT_STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson"})
 
-# Our own server lets our relay write to its transport beside `send` (`tokenwire.gateway.port`), and this would see
-# nothing then. Not imported: that would load the whole relay.
-_PORT: Final = "tokenwire.port"
+# Our own servers offer our relay ways to the transport beside `send` (`tokenwire.port` and others of that name), and
+# this would see nothing of what takes them. They are taken out of the scope; the relay then writes by `send`.
+_OURS: Final = "tokenwire."
 
 # So many gaps are kept for the median: half a megabyte, an hour of 18 chunks a second.
 _GAPS: Final = 65_536
@@ -85,8 +85,10 @@ class StreamDebugger:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if _PORT in (extensions := scope.get("extensions") or {}):
-            scope = {**scope, "extensions": {name: value for name, value in extensions.items() if name != _PORT}}
+        extensions = scope.get("extensions") or {}
+        others = {name: value for name, value in extensions.items() if not name.startswith(_OURS)}
+        if len(others) < len(extensions):
+            scope = {**scope, "extensions": others}
         watch = _Watch(self, f"{os.getpid()}-{next(self._numbers)}", scope, receive, send)
         try:
             await self.app(scope, watch.receive, watch.send)
