@@ -59,6 +59,7 @@ class Runner:
         self._folder = folder
         self._module = types.ModuleType("docs_" + re.sub(r"\W", "_", page))
         self._loop = asyncio.Runner()
+        self._inside = contextlib.chdir(folder)
         self._served: Served | None = None
         self._stream = "st_…"
         self._ways: dict[str, Callable[[Block], str]] = {
@@ -68,9 +69,11 @@ class Runner:
 
     def __enter__(self) -> Runner:
         sys.modules[self._module.__name__] = self._module  # where dataclasses and FastAPI look names up
+        self._inside.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._inside.__exit__(None, None, None)
         self._loop.close()
         if self._served is not None:
             self._served.close()
@@ -110,7 +113,7 @@ class Runner:
         linecache.cache[name] = (len(padded), None, padded.splitlines(keepends=True), name)
         code = compile(padded, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         out = io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.chdir(self._folder):
+        with contextlib.redirect_stdout(out):
             if code.co_flags & inspect.CO_COROUTINE:
                 self._loop.run(_awaited(code, self._module.__dict__))
             else:
