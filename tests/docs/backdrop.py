@@ -1,4 +1,4 @@
-"""What the documentation's blocks talk to: a relay with a simulator, and the apps that they make. One thread, one loop."""
+"""What the documentation's blocks talk to: a relay with a simulator, and apps that they make. One thread, one loop."""
 
 from __future__ import annotations
 

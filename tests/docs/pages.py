@@ -25,14 +25,35 @@ ELSEWHERE: Final = {"docs/sdk-matrix.md": "tests/clients/matrix/test_pointing.py
 #: Pages that need a name which is not there yet. They are run as soon as they are taken off this list; a name that
 #: is there must be.
 AWAITED: Final[dict[str, str]] = {
-    "docs/tutorial/3-stream.md": "tokenwire.stream",
-    "docs/tutorial/4-values-and-tools.md": "tokenwire.tool",
-    "docs/tutorial/5-fastapi.md": "tokenwire.fastapi.Relay",
-    "docs/tutorial/6-browser.md": "tokenwire.fastapi.Relay",
+    **dict.fromkeys(
+        [
+            "docs/tutorial/3-stream.md",
+            "docs/how-to/cancel.md",
+            "docs/how-to/count-cost.md",
+            "docs/how-to/resume-through-a-relay.md",
+            "docs/how-to/several-models.md",
+        ],
+        "tokenwire.stream",
+    ),
+    **dict.fromkeys(
+        [
+            "docs/tutorial/4-values-and-tools.md",
+            "docs/how-to/structured-output.md",
+            "docs/how-to/tools-with-approval.md",
+            "docs/how-to/own-generator.md",
+        ],
+        "tokenwire.tool",
+    ),
+    **dict.fromkeys(
+        ["docs/tutorial/5-fastapi.md", "docs/tutorial/6-browser.md", "docs/how-to/store-the-answer.md"],
+        "tokenwire.fastapi.Relay",
+    ),
 }
 
-_BLOCK: Final = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
-_MARK: Final = re.compile(r"<!--\s*(no-run|file|output|run)(?::\s*(.*?))?\s*-->\s*\Z", re.S)
+_BLOCK: Final = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
+)
+_MARK: Final = re.compile(r"<!--\s*(no-run|file|output|run)(?::\s*(.*?))?\s*-->\s*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ def parse(page: str, text: str) -> list[Block]:
         mark = _MARK.search(text, end, match.start())
         end = match.end()
         line = text.count("\n", 0, match.start()) + 2
-        body = re.sub(f"^{match['indent']}", "", match["text"], flags=re.M)
+        body = re.sub(f"^{match['indent']}", "", match["text"], flags=re.MULTILINE)
         kind, note = (mark[1], mark[2] or "") if mark else ("", "")
         found.append(Block(page, line, match["language"], body, kind, note))
     return found

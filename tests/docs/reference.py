@@ -82,7 +82,7 @@ AWAITED: Final = {
 
 NOTE: Final = "<!-- Made of the docstrings by `make docs`; do not edit. -->"
 _SECTION: Final = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Iterating raises|Reading raises):$")
-_ITEM: Final = re.compile(r"^(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (.*)$", re.S)
+_ITEM: Final = re.compile(r"^(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (.*)$", re.DOTALL)
 
 
 def exists(name: str) -> bool:

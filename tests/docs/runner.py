@@ -1,7 +1,7 @@
 """Runs the blocks of one page, in order, as a reader would who types them.
 
     python        in one namespace for the page. A bare `await` is allowed, as in `python -m asyncio`.
-    sh            `curl …` by a shell; `uvicorn FILE:app` serves the page's `app`. `st_…` is the last id that was printed.
+    sh            `curl …` by a shell; `uvicorn …` serves the page's `app`. `st_…` is the last id that was printed.
     js            by Node.
     html          its scripts are read by Node, and not run.
     toml          is settings for `tokenwire serve`, and is checked as such.
@@ -43,11 +43,11 @@ RELAY: Final = "127.0.0.1:8787"
 APP: Final = "127.0.0.1:8000"
 
 #: What a reader's `npm install` puts beside the page.
-NODE_FOLDER: Final = ROOT / "tests" / "clients" / "node"
+NODE_PACKAGES: Final = ROOT / "tests" / "clients" / "node" / "node_modules"
 
 _SECONDS: Final = 30
 _ID: Final = re.compile(r"\bst_[\w-]{22}\b")
-_SCRIPT: Final = re.compile(r"<script[^>]*>(.*?)</script>", re.S)
+_SCRIPT: Final = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class Runner:
@@ -102,7 +102,7 @@ class Runner:
     def _compare(self, block: Block) -> None:
         printed = self.outputs[-1][1].replace("\r\n", "\n").strip()
         pattern = ".*?".join(re.escape(part) for part in block.text.strip().split("…"))
-        assert re.fullmatch(pattern, printed, re.S), f"{block}: it printed\n{printed[:2000]}"
+        assert re.fullmatch(pattern, printed, re.DOTALL), f"{block}: it printed\n{printed[:2000]}"
 
     # ------------------------------------------------------------------ languages
 
@@ -118,7 +118,7 @@ class Runner:
                 self._loop.run(_awaited(code, self._module.__dict__))
             else:
                 exec(code, self._module.__dict__)
-        assert out.getvalue() or not re.search(r"^ *print\(", source, re.M), f"{block}: it printed nothing"
+        assert out.getvalue() or not re.search(r"^ *print\(", source, re.MULTILINE), f"{block}: it printed nothing"
         return out.getvalue()
 
     def _sh(self, block: Block) -> str:
@@ -132,13 +132,16 @@ class Runner:
             assert words[0] == "curl", f"{block}: {words[0]} is not run here; say why not"
             programs.program("curl")
             out.append(self._run(block, ["sh", "-c", self._here(command)], self._folder))
-            assert '"error":{' not in out[-1], f"{block}: {out[-1]}"
+            assert not out[-1].startswith('{"error"'), f"{block}: {out[-1]}"
             self._stream = _ID.findall(out[-1])[-1] if _ID.search(out[-1]) else self._stream
         return "".join(out)
 
     def _js(self, block: Block) -> str:
-        command = [programs.node(), "--input-type=module", "--eval", self._here(block.text)]
-        return self._run(block, command, NODE_FOLDER)
+        packages = self._folder / "node_modules"
+        if not packages.exists():
+            packages.symlink_to(NODE_PACKAGES)
+        code = re.sub(r"from (['\"])ai\1", "from 'ai7'", self._here(block.text))
+        return self._run(block, [programs.node(), "--input-type=module", "--eval", code], self._folder)
 
     def _html(self, block: Block) -> str:
         scripts = _SCRIPT.findall(block.text)

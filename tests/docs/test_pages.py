@@ -52,7 +52,7 @@ def test_every_page_is_in_the_index() -> None:
 
 def _anchors(path: Path) -> set[str]:
     """As GitHub makes them of headings."""
-    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.M)
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -97,7 +97,9 @@ def test_what_does_not_work_fails(backdrop: Backdrop, tmp_path: Path) -> None:
 
     python = "```python\n{}\n```\n"
     assert run(python.format("x = 1"), python.format("print(x)"), "<!-- output -->\n```text\n1\n```\n") == ["", "1\n"]
-    awaiting = python.format("import asyncio, pathlib\nawait asyncio.sleep(0)\nprint(len(pathlib.Path('f').read_text()))")
+    awaiting = python.format(
+        "import asyncio, pathlib\nawait asyncio.sleep(0)\nprint(len(pathlib.Path('f').read_text()))"
+    )
     assert run("<!-- file: f -->\n```json\n[1]\n```\n", awaiting) == ["", "4\n"]
     with pytest.raises(AssertionError, match="it printed\n2"):
         run(python.format("print(2)"), "<!-- output -->\n```text\n1\n```\n")
@@ -109,7 +111,7 @@ def test_what_does_not_work_fails(backdrop: Backdrop, tmp_path: Path) -> None:
         run("<!-- no-run: -->\n```sh\nrm x\n```\n")
     with pytest.raises(AssertionError, match="rm is not run here"):
         run("```sh\nrm x\n```\n")
-    with pytest.raises(AssertionError, match="cannot connect|connect to|refused"):
+    with pytest.raises(AssertionError, match=r"p\.md:2: curl"):
         run("```sh\ncurl -sS http://127.0.0.1:1/\n```\n")
     with pytest.raises(AssertionError, match="model_not_found"):
         run("```sh\ncurl -s http://127.0.0.1:8787/v1/chat/completions -H 'content-type: application/json' "
