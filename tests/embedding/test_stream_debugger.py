@@ -372,6 +372,16 @@ def test_a_trace_that_cannot_be_written_ends_and_the_stream_goes_on(
     assert [record.message for record in caplog.records] == ["the trace cannot be written, and ends here"]
 
 
+def test_a_record_that_cannot_be_written_ends_the_trace_and_nothing_else(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = io.BytesIO()
+    debugger = stage.debugger(answering(stage, start(), body(b"data: a\n\n", more=False)), trace=file)
+    asyncio.run(debugger({**SCOPE, "path": "/\ud800"}, stage.receive, stage.send))  # type: ignore[arg-type]
+    debugger.close()
+    assert (len(stage.sent), file.getvalue(), len(caplog.records)) == (2, b"", 1)
+
+
 def test_a_callable_that_raises_is_not_called_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     calls: list[Record] = []
 

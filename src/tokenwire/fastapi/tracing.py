@@ -154,12 +154,15 @@ class FileTrace:
     def put(self, record: Record) -> None:
         if self._broken:
             return
-        self._lines.append(msgspec.json.encode(record) + b"\n")
-        if not self._asked:
-            self._asked = True
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, "tokenwire-trace")  # Python waits for it when it exits
-            self._executor.submit(self._write_soon)
+        try:
+            self._lines.append(msgspec.json.encode(record) + b"\n")
+            if not self._asked:
+                self._asked = True
+                if self._executor is None:
+                    self._executor = ThreadPoolExecutor(1, "tokenwire-trace")  # Python waits for it when it exits
+                self._executor.submit(self._write_soon)  # not to be had any more once Python exits
+        except Exception:
+            self._give_up()
         if isinstance(record, End):
             self._now.set()
 
@@ -177,10 +180,14 @@ class FileTrace:
         while self._lines:
             lines.append(self._lines.popleft())
         try:
-            self._write(b"".join(lines))
+            if lines:  # else they were taken by the call before
+                self._write(b"".join(lines))
         except Exception:
-            self._broken = True
-            log.exception("the trace cannot be written, and ends here")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._broken = True
+        log.exception("the trace cannot be written, and ends here")
 
     def _write(self, data: bytes) -> None:
         target = self._target
