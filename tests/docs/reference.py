@@ -81,7 +81,7 @@ AWAITED: Final = {
 }
 
 NOTE: Final = "<!-- Made of the docstrings by `make docs`; do not edit. -->"
-_SECTION: Final = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Iterating raises|Reading raises):$")
+_SECTION: Final = re.compile(r"^([A-Z][\w, ]{2,40}):$")  # Args, Raises, "Iterating raises" …
 _ITEM: Final = re.compile(r"^(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (.*)$", re.DOTALL)
 
 
@@ -198,7 +198,7 @@ def prose(doc: str) -> Iterator[str]:
     """A docstring as paragraphs of Markdown: its sections as lists, its code as code."""
     for paragraph in re.split(r"\n{2,}", inspect.cleandoc(doc)):
         head, _, rest = paragraph.partition("\n")
-        if section := _SECTION.match(head):
+        if (section := _SECTION.match(head)) and all(line.startswith("    ") for line in rest.splitlines()):
             yield f"**{section[1]}**"
             yield "\n".join(_items(textwrap.dedent(rest)))
         elif paragraph.startswith("    "):

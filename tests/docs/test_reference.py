@@ -34,8 +34,11 @@ def example(path: str, /, *rest: int, wait: float = 1.0, **more: str) -> bytes:
             it is.
         rest: what else.
 
-    Returns:
+    Returns, at once:
         The bytes.
+
+    Mind:
+    this is prose.
     """
     return path.encode() * (len(rest) + len(more) + int(wait))
 
@@ -51,8 +54,9 @@ def test_signatures_are_shown_as_written_and_docstrings_as_markdown() -> None:
         '    example("a")',
         "**Args**",
         "- `path`: where it is.\n- `rest`: what else.",
-        "**Returns**",
-        "- The bytes.\n",
+        "**Returns, at once**",
+        "- The bytes.",
+        "Mind:\nthis is prose.\n",
     ]
     assert example("a", 1, wait=1, b="c") == b"aaa"
     assert list(prose("One ``word``.\n\nTwo::")) == ["One `word`.", "Two:"]
