@@ -14,7 +14,7 @@ WEB    := $(shell find web/client/src web/playground/src -type f) web/playground
 # Playwright would fetch a browser of its own; the tests use Debian's.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
-.PHONY: help setup run test test-web test-quick check format bench fuzz live lock clean page screenshot
+.PHONY: help setup run test test-web test-quick check format docs bench fuzz live lock clean page screenshot
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ check: setup web/node_modules/.ready ## format, lint, strict types, import rules
 format: setup ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: setup ## docs/reference anew, from the docstrings
+	$(BIN)/python -m tests.docs.reference
 
 bench: setup ## tokenwire, nginx and the tutorial relay side by side
 	@./.ci/system-programs nginx gcc

@@ -2,6 +2,7 @@
 
     TokenwireError
     ├── ConfigError               settings that cannot work, said before anything starts
+    │   └── UnusableTrace         a debugger was told to write where nothing can be written (also TypeError)
     ├── LocalProtocolError        the caller misused us (also ValueError where the argument itself is wrong)
     │   ├── BadArgument           an argument of ours that cannot be (also ValueError)
     │   ├── BadTool               a function that cannot be a tool (also TypeError)
@@ -59,6 +60,13 @@ class ConfigError(TokenwireError):
         self.where = where
         self.message = message
         super().__init__(f"{where}: {message}" if where else message)
+
+
+class UnusableTrace(ConfigError, TypeError):
+    """What a trace was to be written to is no path, no open file and no callable."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"a path, an open file or a callable, not {kind}", where="trace")
 
 
 class LocalProtocolError(TokenwireError):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tokenwire.fastapi.completed import Completed as Completed
+    from tokenwire.fastapi.debugger import StreamDebugger as StreamDebugger
     from tokenwire.fastapi.protocol import HttpProtocol as HttpProtocol
     from tokenwire.fastapi.relay import Relay as Relay
     from tokenwire.fastapi.response import RelayResponse as RelayResponse
