@@ -40,6 +40,7 @@ def test_all_dialects_of_old_take_part() -> None:
     assert {"anthropic", "openai.chat"} <= {case.dialect for case in STREAMS}
 
 
+@pytest.mark.untraced
 @each_stream
 def test_an_answer_is_the_same_byte_by_byte(case: Case) -> None:
     assert decode(dialects.get(case.dialect), bytewise(case.body)) == recorded(case)
@@ -55,6 +56,7 @@ def test_an_answer_is_the_same_wherever_it_is_cut(data: st.DataObject) -> None:
     assert decode(dialects.get(case.dialect), chunks) == recorded(case)
 
 
+@pytest.mark.untraced
 @each_target
 @each_stream
 def test_a_translated_answer_says_the_same(case: Case, target: str) -> None:
@@ -75,6 +77,7 @@ def test_a_translated_answer_says_the_same(case: Case, target: str) -> None:
     assert calls_of(again.choice()) == calls_of(source.choice())
 
 
+@pytest.mark.untraced
 @each_target
 @each_stream
 def test_an_answer_that_is_cut_at_any_event_fails_and_tells_no_half_call(case: Case, target: str) -> None:

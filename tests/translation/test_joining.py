@@ -85,6 +85,7 @@ def joined(dialect: Dialect, said: list[list[Delta]], at: int, end: Any) -> tupl
     return prefix, tails[0]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.path)
 def test_a_prefix_and_the_tail_are_the_whole(case: Case, target: str) -> None:

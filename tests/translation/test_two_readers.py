@@ -90,6 +90,7 @@ def play(case: Case, steady: str, mobile: str, seed: int) -> tuple[bytes, Mobile
         hub.close()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mobile", RESUMING)
 @pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.path)
 def test_both_readers_have_the_whole_answer(case: Case, mobile: str) -> None:

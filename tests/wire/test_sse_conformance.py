@@ -83,6 +83,7 @@ def test_every_cut(case: dict[str, Any]) -> None:
         check(case, [wire[:cut], wire[cut:]])
 
 
+@pytest.mark.untraced
 @cases(lambda case: len(case["wire"]) <= 40)  # some 800 pairs; longer streams have every single cut
 def test_every_pair_of_cuts_of_short_streams(case: dict[str, Any]) -> None:
     wire = wire_of(case)
@@ -91,6 +92,7 @@ def test_every_pair_of_cuts_of_short_streams(case: dict[str, Any]) -> None:
 
 
 # A BOM in the middle of a stream is another case, and the first chunk must be within the limit.
+@pytest.mark.untraced
 @pytest.mark.parametrize("before", FIRST_CHUNKS)
 @cases(lambda case: not case["wire"].startswith("\xef") and "limit" not in case)
 def test_every_cut_on_the_fast_paths(case: dict[str, Any], before: str) -> None:
