@@ -14,7 +14,7 @@ WEB    := $(shell find web/client/src web/playground/src -type f) web/playground
 # Playwright would fetch a browser of its own; the tests use Debian's.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
-.PHONY: help setup run test test-web test-quick check format docs bench fuzz live lock clean page screenshot
+.PHONY: help setup run test test-web test-long test-quick check format docs bench fuzz live lock clean page screenshot
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,10 @@ test-web: setup page ## the page and its client: types, units, and in a real Chr
 
 screenshot: setup page ## docs/playground.png anew
 	cd web && SCREENSHOT=1 npm run --silent e2e
+
+test-long: setup ## the rest of the matrices of which `make test` plays a sample
+	@./.ci/system-programs nginx
+	./.ci/tests long
 
 test-quick: setup ## the tests without processes and sockets
 	$(BIN)/python -m pytest -q -m "not slow"

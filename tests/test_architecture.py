@@ -151,9 +151,9 @@ def _costless(path: Path) -> set[int]:
 FILES = sorted((ROOT / "src" / PACKAGE).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT / "src" / PACKAGE)))
-def test_imports_run_downward_only(path: Path) -> None:
-    assert breaches(path, ROOT / "src") == []
+@pytest.mark.untraced
+def test_imports_run_downward_only() -> None:
+    assert [breach for path in FILES for breach in breaches(path, ROOT / "src")] == []
 
 
 def test_the_whole_house_was_looked_at() -> None:

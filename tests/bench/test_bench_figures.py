@@ -54,6 +54,7 @@ def test_buckets_grow_by_octaves(floor: int, width: int) -> None:
     assert bucket_floor(floor + width) == floor + width
 
 
+@pytest.mark.untraced
 @given(st.lists(st.integers(0, 10_000_000), min_size=100, max_size=300), st.sampled_from([0.1, 0.5, 0.9, 0.99]))
 def test_a_histogram_gives_the_percentile_to_one_bucket(values: list[int], q: float) -> None:
     found = figures.histogram_percentile(histogram(values), q)

@@ -18,6 +18,7 @@ from tokenwire.wire.sse import Event
 KINDS = ["started", "text", "tool_args", "usage", "notice", "reset", "snapshot", "error", "done", "message", "else"]
 
 
+@pytest.mark.untraced
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(

@@ -1,20 +1,19 @@
-"""Anthropic's official npm client, unmodified, in Node processes of its own."""
+"""Anthropic's official npm client, unmodified, in a Node process of its own."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clients import nodes
 
 from tokenwire.testing import message_frames as m
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head, http_chunk
 from tokenwire.testing.processes import Running
 
-SCRIPTS = Path(__file__).parent / "node"
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "anthropic"
 WHOLE = sorted(path.stem for path in FIXTURES.glob("*.sse") if "error" not in path.stem)
 OPENING = head(200, ("content-type", "text/event-stream"), ("transfer-encoding", "chunked"))
@@ -22,19 +21,11 @@ Answers = dict[str, Sequence[bytes]]
 Node = Callable[..., Any]
 
 
-@pytest.fixture
-def node(node_program: str, relay: Running, missing: Callable[[str], None]) -> Node:
-    """node(case, model) -> what anthropic.mjs prints."""
-    if not (SCRIPTS / "node_modules" / "@anthropic-ai" / "sdk").is_dir():
-        missing("no npm clients: run .ci/node-packages")
-
-    def run(case: str, model: str = "none") -> Any:
-        command = [node_program, str(SCRIPTS / "anthropic.mjs"), relay.url, case, f"claude/{model}"]
-        done = subprocess.run(command, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    return run
+@pytest.fixture(scope="module")
+def node(relay: Running) -> Iterator[Node]:
+    """node(case, model) -> what anthropic.mjs makes of it."""
+    with nodes.running("anthropic.mjs", relay.url) as process:
+        yield lambda case, model="none": process.value(case, f"claude/{model}")
 
 
 @pytest.mark.parametrize("case", WHOLE)

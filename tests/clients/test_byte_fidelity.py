@@ -103,6 +103,7 @@ def at(wire: bytes, cuts: Iterable[int]) -> list[bytes]:
     return [wire[start:end] for start, end in pairwise(places)]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("case", RECORDED)
 def test_every_cut_in_every_event(case: str) -> None:
     """Each offset of each event is cut once, beside the same offset of all the others: as many runs as the longest
@@ -119,6 +120,7 @@ def test_every_cut_in_every_event(case: str) -> None:
     assert cut >= set(range(len(wire)))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("case", RECORDED)
 def test_with_ids_the_rest_is_the_same(case: str) -> None:
     wire = wire_of(case)
@@ -129,6 +131,7 @@ def test_with_ids_the_rest_is_the_same(case: str) -> None:
         assert [event.id for event in read(body).events] == [f"1-{n + 1}" for n in range(len(events_of(wire)))]
 
 
+@pytest.mark.untraced
 @given(st.sampled_from(RECORDED), st.data())
 @settings(max_examples=100, deadline=None)
 def test_any_cuts(case: str, data: st.DataObject) -> None:
@@ -208,6 +211,7 @@ def asked(case: str, model: str) -> tuple[str, dict[str, Any]]:
     return "/v1/chat/completions", {"model": f"script/{model}", "messages": [], "stream": True, **options}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("case", RECORDED)
 def test_through_the_whole_relay(
     relay: Running, answers: dict[str, Sequence[bytes]], client: httpx.Client, case: str

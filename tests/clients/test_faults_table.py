@@ -190,13 +190,13 @@ def vendor(request: pytest.FixtureRequest) -> Vendor:
 
 @pytest.fixture(scope="module")
 def outcomes(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    """(fault, stream) -> what was seen. A few at a time: more would measure this machine."""
+    """(fault, stream) -> what was seen. A few at a time, for some wait for seconds: more would measure this machine."""
     folder = tmp_path_factory.mktemp(vendor.name)
     with running_simulator(folder) as simulator:
         config = CONFIG.format(simulator=simulator.url, dialect=vendor.dialect, deadline=DEADLINE)
         with running_relay(config, folder) as relay:
             cases = [(fault, stream) for fault in TABLE for stream in (True, False) if fault.name != "stale"]
-            with ThreadPoolExecutor(3) as pool:
+            with ThreadPoolExecutor(6) as pool:
                 found = list(pool.map(lambda case: ask(relay, vendor, *case), cases))
             table = {(fault.name, stream): outcome for (fault, stream), outcome in zip(cases, found, strict=True)}
             for stream in (True, False):  # it strikes the next request, which must be no other test's

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clients import nodes
 
 from tokenwire.testing.plain_sse import read
 from tokenwire.testing.processes import Running, wait_for
@@ -24,36 +25,12 @@ def program(node_program: str, missing: Callable[[str], None]) -> str:
     return node_program
 
 
-@pytest.fixture
-def node(program: str, relay: Running) -> Node:
-    """node(case, model="sim/instant") -> what openai.mjs prints."""
-
-    def run(case: str, model: str = "sim/instant") -> Any:
-        command = [program, str(SCRIPTS / "openai.mjs"), f"{relay.url}/v1", case, model]
-        done = subprocess.run(command, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    return run
-
-
-@pytest.fixture
-def staying(program: str, relay: Running) -> Iterator[Callable[[str], Any]]:
-    """The same for cases after which the process stays: until the test is over."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(case: str) -> Any:
-        command = [program, str(SCRIPTS / "openai.mjs"), f"{relay.url}/v1", case]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        started.append(process)
-        assert process.stdout is not None
-        return json.loads(process.stdout.readline())
-
-    yield run
-    for process in started:
-        assert process.poll() is None  # it stayed: its end cannot have been what closed the connection
-        process.kill()
-        process.communicate()
+@pytest.fixture(scope="module")
+def node(program: str, relay: Running) -> Iterator[Node]:
+    """node(case, model="sim/instant") -> what openai.mjs makes of it. The process stays: its end cannot be what closes
+    a connection."""
+    with nodes.running("openai.mjs", f"{relay.url}/v1") as process:
+        yield lambda case, model="sim/instant": process.value(case, model)
 
 
 def test_text(node: Node) -> None:
@@ -145,10 +122,8 @@ def test_failures_within_the_helpers_stream(node: Node, fault: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["abort", "break"])
-def test_leaving_ends_the_providers_work(
-    staying: Callable[[str], Any], stats: Callable[[], dict[str, int]], case: str
-) -> None:
-    assert staying(case) == {"tokens": 3, "aborted": True}
+def test_leaving_ends_the_providers_work(node: Node, stats: Callable[[], dict[str, int]], case: str) -> None:
+    assert node(case) == {"tokens": 3, "aborted": True}
     wait_for(stats, lambda now: (now["aborted"], now["active"]) == (1, 0))
 
 

@@ -64,6 +64,7 @@ def test_text(sdk: Any, model: str) -> None:
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)  # nobody asked
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "fault",
     ["split", "split-1", "pings", "crlf", "cr", "bom", "no-space", "id-lines", "close-delimited",
@@ -78,6 +79,7 @@ def test_an_odd_upstream_reads_like_any_other(sdk: Any, fault: str) -> None:
     assert reasons_of(chunks) == ["stop"]
 
 
+@pytest.mark.untraced
 def test_characters_cut_in_two_come_as_the_provider_cut_them(sdk: Any) -> None:
     text = text_of(sdk.stream("sim/fault-surrogates", "a week in emoji"))
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16")
@@ -170,6 +172,7 @@ def test_usage_when_not_asked_for(sdk: Any, look: Callable[[str], dict[str, Any]
     assert (completion.usage, completion.choices[0].message.content) == (None, TEXT)
 
 
+@pytest.mark.untraced
 def test_two_alternatives(sdk: Any) -> None:
     chunks = sdk.stream("sim/instant", "Tell me of the sea", n=2, stream_options={"include_usage": True})
     first, second = text_of(chunks, 0), text_of(chunks, 1)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tokenwire.testing.http_client import Answer, Client
 from tokenwire.testing.processes import Running, running_relay, wait_for
@@ -57,6 +58,15 @@ SPOKEN = {
 }
 
 
+def crossed(*choices: object) -> list[ParameterSet]:
+    """The dialects with the *choices*. Each dialect, and each choice, is played once; the other pairs are ``long``."""
+    return [
+        pytest.param(name, choice, marks=[] if (row + column) % 2 == 0 else pytest.mark.long)
+        for row, name in enumerate(SPOKEN)
+        for column, choice in enumerate(choices)
+    ]
+
+
 @pytest.fixture
 def serving(simulator: Running, tmp_path: Path) -> Iterator[Callable[[float], Running]]:
     """``serving(drain)``: a relay of this test's own, before the simulator."""
@@ -87,8 +97,7 @@ async def over(answers: Sequence[Answer], seconds: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.parametrize("dialect", SPOKEN)
+@pytest.mark.parametrize(("dialect", "number"), crossed(signal.SIGTERM, signal.SIGINT))
 def test_every_stream_is_whole_or_told_why(
     serving: Callable[[float], Running], chat: Chat, stats: Stats, dialect: str, number: signal.Signals
 ) -> None:
@@ -132,8 +141,9 @@ def test_every_stream_is_whole_or_told_why(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
-@pytest.mark.parametrize("dialect", SPOKEN)
+@pytest.mark.parametrize(
+    ("dialect", "numbers"), crossed((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM))
+)
 def test_a_second_signal_ends_at_once(
     serving: Callable[[float], Running], chat: Chat, stats: Stats, dialect: str, numbers: Sequence[signal.Signals]
 ) -> None:

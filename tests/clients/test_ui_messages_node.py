@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clients import nodes
 from tests.clients.bodies import Answer, serving, streamed
 from tests.dialects.client_dialects import body_of, deltas_of, fold_of, joined, recorded
 
 from tokenwire.dialects.ui_messages.dialect import VERSIONS
 
-SCRIPTS = Path(__file__).parent / "node"
 Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def ask(node_program: str, missing: Callable[[str], None]) -> Ask:
-    """ask(url, case, version, input) -> what ui-messages.mjs prints."""
-    if not (SCRIPTS / "node_modules" / "ai7").is_dir():
-        missing("no npm clients: run .ci/node-packages")
+def ask() -> Ask:
+    """ask(url, case, version, input) -> what ui-messages.mjs makes of it."""
 
     def run(url: str, case: str, version: int, given: Any) -> Any:
-        command = [node_program, str(SCRIPTS / "ui-messages.mjs"), url, case, str(version)]
-        done = subprocess.run(command, input=json.dumps(given).encode(), capture_output=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
+        with nodes.running("ui-messages.mjs", str(version)) as process:
+            return process.value(url, case, given=given)
 
     return run
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.clients import nodes
 from tests.clients.bodies import Answer, Bodies, serving, streamed
 from tests.dialects.client_dialects import body_of, joined
 
@@ -30,7 +29,6 @@ from tokenwire.dialects.ui_messages.again import told_again
 from tokenwire.dialects.ui_messages.dialect import VERSIONS, dialect_for
 from tokenwire.dialects.ui_messages.request import parse_request
 
-SCRIPT = Path(__file__).parent / "node" / "ui-messages.mjs"
 USER = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
 ANSWERED: dict[str, Any] = {
     "id": "a1",
@@ -44,29 +42,22 @@ ANSWERED: dict[str, Any] = {
 Chat = Callable[..., tuple[Any, Bodies]]
 
 
-@pytest.fixture(params=list(VERSIONS))
+@pytest.fixture(scope="module", params=list(VERSIONS))
 def version(request: pytest.FixtureRequest) -> int:
     chosen: int = request.param
     return chosen
 
 
-@pytest.fixture
-def chat(node_program: str, missing: Callable[[str], None], version: int) -> Chat:
+@pytest.fixture(scope="module")
+def chat(version: int) -> Iterator[Chat]:
     """chat(act, answer, …) -> what the user sees after *act* was answered so, and what was asked of the server."""
-    if not (SCRIPT.parent / "node_modules" / "ai7").is_dir():
-        missing("no npm clients: run .ci/node-packages")
+    with nodes.running("ui-messages.mjs", str(version)) as process:
 
-    def run(act: str, answer: Answer, **options: Any) -> tuple[Any, Bodies]:
-        command = [node_program, str(SCRIPT)]
-        with serving({"/api/chat": answer, "/api/chat/c%201/stream": answer}) as server:
-            done = subprocess.run(
-                [*command, server.url, act, str(version)], capture_output=True, timeout=60, check=False,
-                input=json.dumps({"id": "c 1", **options}).encode(),
-            )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout), server
+        def run(act: str, answer: Answer, **options: Any) -> tuple[Any, Bodies]:
+            with serving({"/api/chat": answer, "/api/chat/c%201/stream": answer}) as server:
+                return process.value(server.url, act, given={"id": "c 1", **options}), server
 
-    return run
+        yield run
 
 
 def answer_of(version: int, *deltas: Delta, terminal: Terminal | None = None) -> Answer:

@@ -88,6 +88,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.untraced
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6), max_size=6))
 def test_the_decoder_bears_anything(values: list[Any]) -> None:

@@ -196,6 +196,7 @@ def test_marks() -> None:
     assert scan(b'data: {"type":"RUN_FINISHED"}\n\n') == Mark.DONE | Mark.NOTABLE
 
 
+@pytest.mark.untraced
 @settings(max_examples=150, deadline=None)
 @given(streams(), st.data())
 def test_any_stream_can_be_joined_anywhere(deltas: list[Delta], data: st.DataObject) -> None:

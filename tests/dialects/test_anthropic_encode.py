@@ -359,6 +359,7 @@ TOOLS = st.lists(
 )
 
 
+@pytest.mark.untraced
 @given(TOOLS, st.integers(0, 25))
 @settings(max_examples=300, deadline=None)
 def test_whatever_comes_the_events_are_legal_and_text_is_kept(deltas: list[Delta], copied: int) -> None:

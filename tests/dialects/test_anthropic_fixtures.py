@@ -65,6 +65,7 @@ def test_recorded_streams_fold_to_what_is_expected(
     assert (started.id, started.model) == ("msg_01ExampleAbCdEfGhIjKlMnOp", MODEL)
 
 
+@pytest.mark.untraced
 def test_recorded_streams_decode_alike_wherever_they_are_cut(
     anthropic_stream: str, body: Callable[[str], bytes], read: Read
 ) -> None:

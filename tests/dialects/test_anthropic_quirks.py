@@ -272,6 +272,7 @@ TYPES = st.sampled_from([
 ])  # fmt: skip
 
 
+@pytest.mark.untraced
 @given(
     st.lists(
         st.tuples(

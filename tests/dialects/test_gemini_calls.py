@@ -129,6 +129,7 @@ def test_a_path_through_a_plain_value_is_none() -> None:
         fold([{"jsonPath": "$.a", "stringValue": "x"}, {"jsonPath": "$.a.b", "stringValue": "x"}])
 
 
+@pytest.mark.untraced
 def test_many_pieces_cost_what_they_are() -> None:
     """A copy in the middle shares what came before it; the text is joined once."""
     decoder = Decoder()

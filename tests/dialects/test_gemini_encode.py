@@ -282,6 +282,7 @@ def parsed(dialect: Dialect, frames: list[Frame]) -> list[Frame]:
     return [Frame(None, json.dumps(value)) for value in json.loads("".join(frame.data for frame in frames))]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", [DIALECT, ARRAY], ids=["sse", "array"])
 @settings(deadline=None)
 @given(deltas=st.lists(said, max_size=12).map(legal), state=st.sampled_from(["completed", "failed"]))

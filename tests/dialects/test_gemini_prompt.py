@@ -289,6 +289,7 @@ def test_schemas_in_every_corner() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.untraced
 def test_a_long_history_costs_what_it_is() -> None:
     """Pieces of a streamed text, calls without ids: each is looked at once."""
     pieces = [{"role": "model", "parts": [{"text": "ab"}]} for _ in range(10_000)]

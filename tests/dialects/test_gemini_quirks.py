@@ -362,6 +362,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.untraced
 @settings(deadline=None)
 @given(st.lists(json_values, max_size=4), st.lists(json_values, max_size=3))
 def test_nothing_that_is_said_raises(values: list[Any], parts: list[Any]) -> None:

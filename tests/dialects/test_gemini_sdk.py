@@ -183,6 +183,7 @@ def test_a_failure_is_raised(
     assert (caught.value.code, caught.value.status) == (code, status)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", [DIALECT, ARRAY], ids=["sse", "array"])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503, 529])
 def test_error_bodies_become_the_sdks_errors(client: Client, status: int, dialect: Dialect) -> None:

@@ -146,12 +146,14 @@ def read_by_event(dialect: Dialect, body: bytes) -> tuple[list[Delta], list[int]
     return deltas + decoder.close(), points
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", ["openai.chat", "anthropic"])
 def test_joining_a_chat_stream_at_every_event(chat_stream: str, target: str, body: Callable[[str], bytes]) -> None:
     deltas, points = read_by_event(CHAT, body(chat_stream))
     join_everywhere(dialects.get(target), deltas, points)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", ["openai.chat", "anthropic"])
 def test_joining_a_messages_stream_at_every_event(
     anthropic_stream: str, target: str, body: Callable[[str], bytes]
@@ -178,6 +180,7 @@ SAID: list[Delta] = [
 ]  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", ["openai.chat", "anthropic"])
 @pytest.mark.parametrize("cut", [len(SAID), 13, 17, 21, 30])
 def test_joining_a_stream_of_everything_whole_and_cut(target: str, cut: int) -> None:
@@ -202,6 +205,7 @@ PIECES = st.lists(
 )
 
 
+@pytest.mark.untraced
 @settings(max_examples=40, deadline=None)
 @given(PIECES, st.data())
 def test_joining_whatever_is_said_in_whatever_order(pieces: list[Any], data: st.DataObject) -> None:

@@ -189,6 +189,7 @@ chunks = st.builds(
 )
 
 
+@pytest.mark.untraced
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(json_values | chunks, st.sampled_from(["message", "error", "ping"])), max_size=4))
 def test_feed_never_raises_on_any_json_and_what_it_gives_can_be_written(values: list[tuple[Any, str]]) -> None:

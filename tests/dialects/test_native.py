@@ -201,6 +201,7 @@ def test_recorded_streams_come_through_native_unchanged(
     assert done["text_sha256"] == hashlib.sha256(fold(deltas).choice().text.encode()).hexdigest()
 
 
+@pytest.mark.untraced
 def test_a_late_joiner_is_in_the_same_state_at_every_point(
     chat_stream: str, body: Callable[[str], bytes], read: Read, fold: Fold, write: Callable[..., bytes]
 ) -> None:

@@ -311,6 +311,7 @@ def test_unknown_members_are_in_their_place_again() -> None:
 # -- time
 
 
+@pytest.mark.untraced
 def test_encoding_is_linear_and_copies_are_cheap() -> None:
     deltas: list[Delta] = [ToolCallStarted("c", "f"), *(ToolCallDelta("x") for _ in range(50_000))]
     encoder = OLLAMA.encoder("st_1", 1.0, "m")

@@ -359,6 +359,7 @@ def test_a_request_read_and_written_is_the_same() -> None:
     assert json.loads(CHAT.write(CHAT.read(request), "m", True)) == body
 
 
+@pytest.mark.untraced
 def test_many_calls_are_read_in_linear_time() -> None:
     calls = [{"function": {"name": f"f{number}", "arguments": {}}} for number in range(20_000)]
     results = [{"role": "tool", "content": "x", "tool_name": f"f{number}"} for number in reversed(range(20_000))]

@@ -364,6 +364,7 @@ def test_a_point_in_time_is_written_as_it_is_read(seconds: float) -> None:
 # -- time
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("generate", [False, True])
 def test_decoding_is_linear(generate: bool) -> None:
     body = b'{"model":"m","message":{"content":"token "},"done":false}\n' * 50_000

@@ -63,6 +63,7 @@ def test_recorded_streams_fold_to_what_is_expected(
     assert {name: got[name] for name in want} == want
 
 
+@pytest.mark.untraced
 def test_recorded_streams_decode_alike_wherever_they_are_cut(
     chat_stream: str, body: Callable[[str], bytes], read: Read
 ) -> None:

@@ -193,6 +193,7 @@ chunks = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@pytest.mark.untraced
 @settings(max_examples=400, deadline=None)
 @given(
     chunks,

@@ -157,6 +157,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.untraced
 @settings(max_examples=200, deadline=None)
 @given(anything.map(json.dumps).map(str.encode) | st.binary(), st.sampled_from([200, 400, 404, 429, 500]))
 def test_describe_error_never_raises(body: bytes, status: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.dialects.responses_wire import STOP, args, call, done, ev, run, text
@@ -215,6 +216,7 @@ _EVENTS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@pytest.mark.untraced
 @given(st.lists(_EVENTS, max_size=8))
 def test_no_event_makes_the_decoder_raise_or_say_what_does_not_fold(events: list[Any]) -> None:
     fold = Transcript()

@@ -274,6 +274,7 @@ def _tail(encoder: Encoder, deltas: list[Delta]) -> list[Frame]:
     return [frame for delta in deltas for frame in encoder.feed(delta)]
 
 
+@pytest.mark.untraced
 @given(st.lists(_PIECES, max_size=12).map(_with_calls), st.integers(0, 12))
 @settings(max_examples=1000, deadline=None)
 def test_whoever_joins_anywhere_goes_on_with_the_same_events(deltas: list[Delta], at: int) -> None:

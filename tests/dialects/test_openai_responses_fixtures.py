@@ -84,6 +84,7 @@ def test_recorded_streams_fold_to_what_is_expected(
     assert started == Started("resp_0a41c7d92e5f8b30006b1f2e44d0a081a7", "gpt-5.6-2026-07-15", 1794001000)
 
 
+@pytest.mark.untraced
 @each_stream
 def test_recorded_streams_decode_alike_wherever_they_are_cut(case: str, body: Callable[[str], bytes]) -> None:
     wire = body(case)

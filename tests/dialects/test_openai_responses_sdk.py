@@ -87,6 +87,7 @@ def joined(at: int, fold: Fold, write: Write) -> bytes:
     return encode_frames(prefix) + write(live, deltas[at:])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("at", range(len(everything()) + 1))
 def test_the_helper_accumulates_the_same_from_wherever_it_joins(
     client: Client, fold: Fold, write: Write, at: int
@@ -116,6 +117,7 @@ def test_the_helper_accumulates_the_same_from_wherever_it_joins(
     assert arguments == {2: '{"x":1}', 3: '{"y":2}', 4: "{}"}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("case", [
     "parallel-tool-calls", "reasoning-summary", "reasoning-text", "refusal", "structured-json", "text", "tool-call",
     "usage", "web-search-citation",

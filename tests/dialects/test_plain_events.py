@@ -83,6 +83,7 @@ def alike(make: Callable[[], Any], datas: list[str]) -> None:
     assert quick.close() == full.close()
 
 
+@pytest.mark.untraced
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PLAIN | CHUNK, max_size=6))
 def test_chat_chunks_read_alike(chunks: list[Any]) -> None:
@@ -150,6 +151,7 @@ MESSAGE = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.untraced
 @settings(max_examples=300, deadline=None)
 @given(st.lists(MESSAGE, max_size=8))
 def test_messages_events_read_alike(events: list[Any]) -> None:

@@ -126,6 +126,7 @@ def test_an_answer_with_a_cut_call_a_broken_one_and_proofs() -> None:
     assert (back.refusal, back.reason) == ("no", "length")
 
 
+@pytest.mark.untraced
 @settings(max_examples=150, deadline=None)
 @given(streams())
 def test_a_folded_answer_says_what_the_stream_said(deltas: list[Delta]) -> None:

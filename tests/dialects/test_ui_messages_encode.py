@@ -273,6 +273,7 @@ def test_marks() -> None:
     assert look(b'data: {"type":"start"}', Decoder()) == (Mark.PLAIN, [Started()])
 
 
+@pytest.mark.untraced
 @settings(max_examples=150, deadline=None)
 @given(streams(), st.sampled_from(sorted(VERSIONS)), st.data())
 def test_any_stream_can_be_joined_anywhere(deltas: list[Delta], version: int, data: st.DataObject) -> None:
@@ -291,6 +292,7 @@ def _frames(dialect: Any, deltas: list[Delta]) -> list[Any]:
     return [*[frame for delta in deltas for frame in made.feed(delta)], *made.close(DONE)]
 
 
+@pytest.mark.untraced
 @settings(max_examples=200, deadline=None)
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=4), lambda inner: st.dictionaries(
     st.sampled_from(["type", "id", "delta", "toolCallId", "toolName", "input", "messageMetadata", "usage", "errorText",

@@ -30,6 +30,7 @@ def test_a_recorded_stream_folds_to_the_same_after_translation(case: str, versio
     assert second == first
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_late_joiner_is_told_the_same_at_every_point(case: str, version: int) -> None:

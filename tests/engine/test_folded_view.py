@@ -90,6 +90,7 @@ def test_the_last_frame_of_an_entry_carries_its_id_and_the_ones_before_count_on_
     assert follow(stream, "native", ids=True).data == live.data
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("end", ["whole", "cancelled", "running"])
 def test_resuming_at_every_id_also_within_an_entry_gives_exactly_the_rest(
     streaming: Streaming, follow: Follow, recorded: bytes, end: str

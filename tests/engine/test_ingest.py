@@ -56,6 +56,7 @@ def error_of(stream: Stream) -> str:
 # -- fidelity
 
 
+@pytest.mark.untraced
 def test_a_reader_gets_the_upstreams_bytes_of_every_event_however_they_are_cut(
     streaming: Streaming, follow: Follow, recorded: bytes
 ) -> None:

@@ -156,6 +156,7 @@ FRAME = st.one_of(
 )
 
 
+@pytest.mark.untraced
 @given(st.lists(st.lists(FRAME, min_size=1, max_size=4), max_size=25), st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_frames_in_any_reads_give_what_the_general_way_gives(reads: list[list[bytes]], ids: bool) -> None:

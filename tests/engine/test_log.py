@@ -295,6 +295,7 @@ def test_a_trimmed_log_goes_on() -> None:
     assert read(log, RUN, limit=50) == frames[RUN:]
 
 
+@pytest.mark.untraced
 @settings(deadline=None)
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=5),

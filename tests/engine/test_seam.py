@@ -322,12 +322,13 @@ class MessagesSeam(Seam):
     frames = MESSAGES
 
 
-TestSeam = Seam.TestCase
+TestSeam = pytest.mark.untraced(Seam.TestCase)
 TestSeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestMessagesSeam = MessagesSeam.TestCase
+TestMessagesSeam = pytest.mark.untraced(MessagesSeam.TestCase)
 TestMessagesSeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("express", [True, False])
 @pytest.mark.parametrize("reads", ["own", "native", "other"])
 @pytest.mark.parametrize("machine", [Seam, MessagesSeam])

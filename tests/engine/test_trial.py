@@ -242,6 +242,7 @@ def test_another_model_is_named_to_readers_who_were_there_before(
     assert follow(stream, "native", ids=True).data == made.data
 
 
+@pytest.mark.untraced
 @given(st.data())
 def test_whatever_failed_before_readers_see_one_whole_answer(data: st.DataObject) -> None:
     """Any number of attempts, each with any opening, cut anywhere and failing in any way; then a good one."""

@@ -205,6 +205,7 @@ def test_a_client_that_leaves_a_whole_answer_ends_the_providers_work(contract: C
     contract(main, [REQUEST])
 
 
+@pytest.mark.untraced
 def test_a_slow_reader_costs_a_cursor_and_loses_nothing(contract: Contract) -> None:
     """What it has not taken stays in the log: a server that swallowed it would have finished with it long ago."""
 

@@ -122,6 +122,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.untraced
 @given(JSON)
 def test_any_json_is_counted_or_refused(value: Any) -> None:
     body = json.dumps({"messages": value}, allow_nan=False, default=str).encode() if _finite(value) else b"NaN"

@@ -155,6 +155,7 @@ def test_models_and_counting(with_client: Any) -> None:
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("model", "error", "kind"),
     [
@@ -209,6 +210,7 @@ def test_errors_in_the_stream_are_seen(with_client: Any, model: str, error: Any,
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "model",
     ["fault-crlf", "fault-cr", "fault-split", "fault-gzip", "fault-deflate", "fault-close-delimited", "fault-no-space",

@@ -298,6 +298,7 @@ def test_a_client_that_leaves_before_the_first_byte_is_counted(play_on: Any, enc
     play_on(scenario)
 
 
+@pytest.mark.untraced
 def test_a_client_that_does_not_read_holds_the_stream_back(play_on: Any, encode: Any, chat: Chat) -> None:
     async def scenario(simulator: Any) -> None:
         sock = socket.socket()
@@ -342,6 +343,7 @@ def test_a_client_that_closes_an_idle_connection_counts_for_nothing(play_on: Any
     play_on(scenario)
 
 
+@pytest.mark.untraced
 def test_a_client_that_does_not_read_holds_its_next_answer_back_as_well(play: Any, encode: Any, chat: Chat) -> None:
     async def scenario(simulator: Any) -> None:
         sock = socket.create_connection((simulator.host, simulator.port))

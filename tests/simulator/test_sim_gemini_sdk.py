@@ -198,6 +198,7 @@ def test_models_and_counting(with_client: Any) -> None:
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("model", "error", "code", "status"),
     [
@@ -220,6 +221,7 @@ def test_errors_are_typed(with_client: Any, model: str, error: Any, code: int, s
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("model", "error", "code"),
     [
@@ -252,6 +254,7 @@ def test_a_connection_that_breaks_is_seen(with_client: Any, model: str) -> None:
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "model",
     ["fault-crlf", "fault-cr", "fault-split", "fault-gzip", "fault-deflate", "fault-close-delimited", "fault-pings",

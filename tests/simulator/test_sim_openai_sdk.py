@@ -122,6 +122,7 @@ def test_structured_output_is_parsed(with_client: Any) -> None:
     with_client(scenario)
 
 
+@pytest.mark.untraced
 def test_alternatives_and_logprobs_are_folded(with_client: Any) -> None:
     async def scenario(client: AsyncOpenAI) -> None:
         async with client.chat.completions.stream(
@@ -206,6 +207,7 @@ def test_errors_in_the_stream_are_seen(with_client: Any, model: str, error: Any)
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("model", ["fault-crlf", "fault-split", "fault-gzip", "fault-close-delimited", "fault-no-done"])
 def test_harmless_faults_do_no_harm(with_client: Any, model: str) -> None:
     async def scenario(client: AsyncOpenAI) -> None:

@@ -71,6 +71,7 @@ def with_client(play: Any) -> Callable[[Callable[[AsyncOpenAI], Awaitable[Any]]]
     return run
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", sorted(REQUESTS))
 def test_every_event_and_the_whole_object_are_what_the_models_say(with_client: Any, name: str) -> None:
     async def scenario(client: AsyncOpenAI) -> None:
@@ -86,6 +87,7 @@ def test_every_event_and_the_whole_object_are_what_the_models_say(with_client: A
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", sorted(REQUESTS.keys() - {"background"}))
 def test_the_helper_folds_the_stream_to_the_whole_object(with_client: Any, name: str) -> None:
     async def scenario(client: AsyncOpenAI) -> None:
@@ -249,6 +251,7 @@ def test_a_flat_error_is_an_event_like_any_other(with_client: Any) -> None:
     with_client(scenario)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "model",
     ["fault-crlf", "fault-cr", "fault-split", "fault-gzip", "fault-deflate", "fault-close-delimited", "fault-no-space",

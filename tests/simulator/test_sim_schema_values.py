@@ -209,6 +209,7 @@ SCHEMAS: list[Any] = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: str(schema)[:60])
 def test_a_value_satisfies_its_schema(schema: Any) -> None:
     for seed in range(12):
@@ -268,6 +269,7 @@ def test_every_format_gives_a_string() -> None:
         assert isinstance(value_for({"type": "string", "format": fmt}, 1), str)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "schema",
     [
@@ -408,6 +410,7 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.untraced
 @settings(max_examples=150, deadline=None)
 @given(st.recursive(_LEAVES, _containers, max_leaves=12), st.integers(0, 3))
 def test_a_value_satisfies_any_sane_schema(schema: Any, seed: int) -> None:
@@ -422,6 +425,7 @@ _VALUES = st.recursive(
 )
 
 
+@pytest.mark.untraced
 @settings(max_examples=200, deadline=None)
 @given(_VALUES, st.one_of(st.sampled_from(SCHEMAS), st.recursive(_LEAVES, _containers, max_leaves=8)))
 def test_the_checker_agrees_with_the_reference_validator(value: Any, schema: Any) -> None:

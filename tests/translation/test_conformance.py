@@ -31,6 +31,7 @@ def test_the_file_holds_what_the_decoder_makes(dialect: str) -> None:
     assert json.loads(path.read_bytes()) == json.loads(made), "write it anew: see the docstring of this file"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", NAMES)
 def test_every_case_holds_however_its_bytes_are_cut(dialect: str) -> None:
     for case in load(dialect)["cases"]:
@@ -40,6 +41,7 @@ def test_every_case_holds_however_its_bytes_are_cut(dialect: str) -> None:
             assert projection(dialect, chunks) == case["native"], case["name"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", NAMES)
 def test_every_native_event_keeps_to_the_schema(dialect: str) -> None:
     for case in load(dialect)["cases"]:

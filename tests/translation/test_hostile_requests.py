@@ -74,6 +74,7 @@ def outcome(asked: GenerateRequest, source: str, target: str) -> tuple[int, byte
         return refusal.status, b""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("source", WRITTEN)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())

@@ -17,6 +17,7 @@ EVENTS = [chat.text(f"{number} ") for number in range(40_000)]
 FIELDS = ("Content-Type", "text/event-stream")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("framing", ["event a chunk", "large chunks", "until close"])
 def test_a_flood_is_read_in_portions(loop: str, framing: str) -> None:

@@ -311,6 +311,7 @@ def test_the_origin_behind_the_tunnel_fails_in_its_own_name(
     run(main, ssl_context=trust())
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("turns", range(0, 40, 3))
 def test_cancelled_at_any_turn_nothing_stays_open(run: Run, proxy_tls: ssl.SSLContext | None, turns: int) -> None:
     """A ResourceWarning, a task or a busy connection would tell."""

@@ -33,6 +33,7 @@ CLIENT = ssl.create_default_context()
 CA.configure_trust(CLIENT)
 
 
+@pytest.mark.untraced
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(st.text(min_size=1, max_size=40) | st.sampled_from(["x" * RECORD, "\u00e9" * 9000]), max_size=12),
@@ -108,6 +109,7 @@ def test_an_upstream_that_never_reads_sees_the_end_at_once(run: Run, tls: ssl.SS
     run(main, ssl_context=CLIENT)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_flood_is_read_in_portions(loop: str) -> None:
     """It cannot be read by hand, as a plain one is: pausing the transport must do."""

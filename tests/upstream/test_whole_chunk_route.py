@@ -133,6 +133,7 @@ def check(wire: bytes, reads: list[bytes]) -> _Parser:
     return oracle
 
 
+@pytest.mark.untraced
 @settings(max_examples=400, deadline=None)
 @given(arrivals())
 def test_both_routes_read_the_same(arrival: Arrival) -> None:

@@ -338,6 +338,7 @@ FRAMES = st.one_of(
 )
 
 
+@pytest.mark.untraced
 @given(st.lists(st.lists(FRAMES, max_size=12), max_size=4))
 def test_whatever_the_bytes_they_come_back(runs: list[list[bytes]]) -> None:
     codec = Codec(HOLES)

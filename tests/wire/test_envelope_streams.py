@@ -46,6 +46,7 @@ def split(file: File) -> list[bytes]:
     return frames
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("file", STREAMS, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_every_fixture_comes_back_whatever_the_runs(file: File) -> None:
     holes = HOLES.get(file.parent.name, CHAT)
@@ -162,6 +163,7 @@ def test_text_frames_of_live_streams_are_packed(make: Make, holes: tuple[Path, .
     assert found.attempts <= 3
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("make", "holes"), LIVE)
 def test_memory_beyond_the_text_stays_in_the_budget(make: Make, holes: tuple[Path, ...]) -> None:
     stream = make(1000)

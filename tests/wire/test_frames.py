@@ -97,6 +97,7 @@ def test_a_frame_is_one_dispatched_event_through_its_blank_line(body: bytes, fra
     assert cut(body) == frames
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_recorded_bodies_keep_every_byte_of_their_events_wherever_they_are_cut(path: Path, end: bytes) -> None:

@@ -82,6 +82,7 @@ def a_flood_of_short_lines() -> Iterator[bytes]:
     return slices(b"data\n" * 200_000 + b"\n", 64)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("chunks", "events"),
     [

@@ -69,6 +69,7 @@ def work(chunks: Iterable[bytes]) -> float:
     return time.process_time() - start
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", HOSTILE)
 def test_work_is_linear(name: str) -> None:
     """Ten times the bytes: ten times the work, where quadratic work would be a hundred times as much.
@@ -97,6 +98,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ENDLESS)
 def test_an_endless_block_is_refused_in_bounded_memory(name: str) -> None:
     limit = MB // 8
@@ -114,6 +116,7 @@ def test_an_endless_block_is_refused_in_bounded_memory(name: str) -> None:
     assert held < 16 * KB
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("line", [b"data:ab\n", b"data\n", b"a\n", b"ab\n", b":\n", b"id: x\n"])
 def test_a_block_of_many_lines_takes_a_fixed_multiple_of_its_size(line: bytes) -> None:
     limit = MB // 8

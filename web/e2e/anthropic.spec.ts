@@ -14,6 +14,7 @@ for (const model of ["claude/claude-sonnet-4-5", "two/claude-sonnet-4-5"]) {
     page.on("response", (response) => {
       if (response.status() >= 400) refused.push(`${response.status()} ${response.url()}`);
     });
+    await playground.knobs({ ttftMs: 100, intervalMs: 5 });
     await playground.ask("Tell me of the sea.", { model, mode: "both", think: true });
     await playground.phase("done");
     await playground.phase("done", "whole");

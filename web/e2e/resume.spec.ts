@@ -9,7 +9,7 @@ test("a reload goes on where it was, without loss or repeat", async ({ playgroun
     if (request.method() === "POST" && pathname === "/v1/streams") started.push(pathname);
     if (pathname.endsWith("/events")) cursors.push(request.headers()["last-event-id"]);
   });
-  await playground.knobs({ tokens: 150, ttftMs: 50, intervalMs: 20, seed: 4 });
+  await playground.knobs({ tokens: 250, ttftMs: 50, intervalMs: 20, seed: 4 });
   await playground.ask("Tell me of the sea.");
   for (let reload = 1; reload <= 3; reload++) {
     const length = (await playground.text()).length;

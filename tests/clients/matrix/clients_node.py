@@ -2,65 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import queue
-import subprocess
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-from tests import programs
 from tests.clients.matrix import clients_openai
 from tests.clients.matrix.driver import Kind
 from tests.clients.matrix.outcome import Outcome
 from tests.clients.matrix.tasks import Task
-
-SCRIPTS: Final = Path(__file__).parents[1] / "node"
-# Seconds. Nothing on loopback takes so long; it only keeps a broken test from hanging the run.
-_LIMIT: Final = 30.0
-
-
-class _Process:
-    """A script that runs, and answers one request after the other."""
-
-    def __init__(self, script: str, *arguments: str) -> None:
-        if not (SCRIPTS / "node_modules").is_dir():
-            programs.missing("no npm clients: run .ci/node-packages")
-        self.users = 0
-        self._process = subprocess.Popen(
-            [programs.node(), str(SCRIPTS / script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def run(self, request: dict[str, Any]) -> Any:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-        line = self._lines.get(timeout=_LIMIT)
-        assert line, f"it ended with {self._process.wait(_LIMIT)}"
-        return json.loads(line)
-
-    def close(self) -> None:
-        """Its input ends, and so does it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(_LIMIT)
-        self._reader.join()
-        self._process.stdout.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put(b"")
-
+from tests.clients.nodes import Process
 
 #: Those that run, by script and arguments: Node takes half a second to start.
-_RUNNING: Final[dict[tuple[str, ...], _Process]] = {}
+_RUNNING: Final[dict[tuple[str, ...], Process]] = {}
 
 
 class Node:
@@ -70,7 +22,7 @@ class Node:
         self._common = {"client": client, "url": url}
         self._key = (script, *arguments)
         if self._key not in _RUNNING:
-            _RUNNING[self._key] = _Process(*self._key)
+            _RUNNING[self._key] = Process(*self._key)
         self._process = _RUNNING[self._key]
         self._process.users += 1
 

@@ -20,6 +20,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 @pytest.mark.parametrize("kind", READERS, ids=lambda kind: kind.name)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests import programs
-from tests.clients.matrix.clients_node import SCRIPTS
 from tests.clients.matrix.page import POINTING
+from tests.clients.nodes import SCRIPTS
 
 from tokenwire import dialects
 from tokenwire.simulator.texts import pick

@@ -40,6 +40,7 @@ def client(kind: Kind, player: str) -> Iterator[Client]:
         yield made
 
 
+@pytest.mark.untraced
 def test_what_is_recorded_is_read(kind: Kind, client: Client) -> None:
     wrong = {}
     for case in recordings(kind.dialect):

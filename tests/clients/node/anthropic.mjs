@@ -1,10 +1,10 @@
-// Anthropic's npm client against a relay: node anthropic.mjs BASE_URL CASE [MODEL] -> one line of JSON.
+// Anthropic's npm client against a relay: node anthropic.mjs BASE_URL; see lines.mjs; args: CASE MODEL.
 import Anthropic from '@anthropic-ai/sdk';
+import { serve } from './lines.mjs';
 
-const [baseURL, name, model = 'claude/none'] = process.argv.slice(2);
+const [baseURL] = process.argv.slice(2);
 const client = new Anthropic({ baseURL, apiKey: 'none', maxRetries: 0, timeout: 20_000 });
 const messages = [{ role: 'user', content: 'hi' }];
-const request = { model, max_tokens: 99, messages };
 
 /** What a message says, in the terms of the recordings. */
 function told({ content, stop_reason, usage }) {
@@ -29,7 +29,7 @@ function thrown(error) {
 
 const cases = {
   // The raw events, put together as users do it.
-  raw: async () => {
+  raw: async (request) => {
     const out = { types: [], text: '', usage: null, error: null };
     try {
       for await (const event of await client.messages.create({ ...request, stream: true })) {
@@ -42,7 +42,7 @@ const cases = {
     }
     return out;
   },
-  helper: async () => {
+  helper: async (request) => {
     const seen = { streamed: '', thought: '', json: 0 };
     const stream = client.messages.stream(request);
     stream.on('text', (delta) => (seen.streamed += delta));
@@ -51,7 +51,7 @@ const cases = {
     const message = await stream.finalMessage();
     return { ...seen, ...told(message) };
   },
-  'helper-fails': async () => {
+  'helper-fails': async (request) => {
     try {
       await client.messages.stream(request).finalMessage();
       return { error: null };
@@ -59,14 +59,14 @@ const cases = {
       return { error: thrown(error) };
     }
   },
-  whole: async () => {
+  whole: async (request) => {
     try {
       return told(await client.messages.create(request));
     } catch (error) {
       return { error: thrown(error) };
     }
   },
-  count: async () => client.messages.countTokens({ model, messages }),
+  count: async ({ model }) => client.messages.countTokens({ model, messages }),
   models: async () => {
     const names = [];
     for await (const each of client.models.list({ limit: 2 })) names.push(each.id);
@@ -74,4 +74,4 @@ const cases = {
   },
 };
 
-process.stdout.write(JSON.stringify(await cases[name]()) + '\n');
+await serve(([name, model]) => cases[name]({ model, max_tokens: 99, messages }));

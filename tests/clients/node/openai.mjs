@@ -1,9 +1,10 @@
-// The official npm client against a relay: node openai.mjs BASE_URL CASE [MODEL] -> one line of JSON.
+// The official npm client against a relay: node openai.mjs BASE_URL; see lines.mjs; args: CASE MODEL.
 import OpenAI from 'openai';
+import { serve } from './lines.mjs';
 
-const [baseURL, name, model = 'sim/instant'] = process.argv.slice(2);
+const [baseURL] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: 'none', maxRetries: 0, timeout: 20_000 });
-const create = (prompt, more = {}) =>
+const create = (model, prompt, more = {}) =>
   client.chat.completions.create({ model, messages: [{ role: 'user', content: prompt }], ...more });
 
 const weather = {
@@ -56,14 +57,14 @@ function told(error) {
 }
 
 const cases = {
-  text: async () => gather(await create('Grüße, 世界 👩‍👩‍👧', { stream: true })),
-  usage: async () => gather(await create('one two three', { stream: true, stream_options: { include_usage: true } })),
-  alternatives: async () => gather(await create('Tell me of the sea', { stream: true, n: 2 })),
-  tool: async () => gather(await create('Weather in Oslo?', { stream: true, tools: [weather] })),
-  tools: async () => gather(await create('What is the weather in Oslo and Kyoto?', { stream: true, tools: [weather] })),
-  structured: async () => gather(await create('Three days in Oslo', { stream: true, response_format: trip })),
-  whole: async () => {
-    const completion = await create('one two three');
+  text: async (model) => gather(await create(model, 'Grüße, 世界 👩‍👩‍👧', { stream: true })),
+  usage: async (model) => gather(await create(model, 'one two three', { stream: true, stream_options: { include_usage: true } })),
+  alternatives: async (model) => gather(await create(model, 'Tell me of the sea', { stream: true, n: 2 })),
+  tool: async (model) => gather(await create(model, 'Weather in Oslo?', { stream: true, tools: [weather] })),
+  tools: async (model) => gather(await create(model, 'What is the weather in Oslo and Kyoto?', { stream: true, tools: [weather] })),
+  structured: async (model) => gather(await create(model, 'Three days in Oslo', { stream: true, response_format: trip })),
+  whole: async (model) => {
+    const completion = await create(model, 'one two three');
     return { text: completion.choices[0].message.content, usage: completion.usage };
   },
   models: async () => {
@@ -71,7 +72,7 @@ const cases = {
     for await (const each of client.models.list()) names.push(each.id);
     return { names };
   },
-  helper: async () => {
+  helper: async (model) => {
     const seen = { deltas: 0, text: '' };
     const stream = client.chat.completions.stream({ model, messages: [{ role: 'user', content: 'one two three' }] });
     stream.on('content', (delta) => {
@@ -81,7 +82,7 @@ const cases = {
     const completion = await stream.finalChatCompletion();
     return { ...seen, final: completion.choices[0].message.content, reason: completion.choices[0].finish_reason };
   },
-  'helper-tools': async () => {
+  'helper-tools': async (model) => {
     const stream = client.chat.completions.stream({
       model,
       messages: [{ role: 'user', content: 'What is the weather in Oslo and Kyoto?' }],
@@ -91,16 +92,16 @@ const cases = {
     return { calls: message.tool_calls.map((call) => JSON.parse(call.function.arguments).city) };
   },
   // A failure, wherever it comes: what was read before it, and what was thrown (nothing: null).
-  fails: async () => {
+  fails: async (model) => {
     let text = '';
     try {
-      for await (const chunk of await create('hi', { stream: true })) text += chunk.choices[0]?.delta?.content ?? '';
+      for await (const chunk of await create(model, 'hi', { stream: true })) text += chunk.choices[0]?.delta?.content ?? '';
       return { text, error: null };
     } catch (error) {
       return { text, error: told(error) };
     }
   },
-  'helper-fails': async () => {
+  'helper-fails': async (model) => {
     try {
       await client.chat.completions.stream({ model, messages: [{ role: 'user', content: 'hi' }] }).finalContent();
       return { error: null };
@@ -108,17 +109,17 @@ const cases = {
       return { error: told(error) };
     }
   },
-  // Leave after the third token, and stay as a process: its end would close the connection too, and prove nothing.
-  abort: async () => {
-    const stream = await create('hi', { stream: true, metadata: { 'x-sim-tokens': '20000', 'x-sim-interval-ms': '5' } });
+  // Leave after the third token. The process stays: its end would close the connection too, and prove nothing.
+  abort: async (model) => {
+    const stream = await create(model, 'hi', { stream: true, metadata: { 'x-sim-tokens': '20000', 'x-sim-interval-ms': '5' } });
     let tokens = 0;
     for await (const chunk of stream) {
       if (chunk.choices[0]?.delta?.content && ++tokens === 3) stream.controller.abort();
     }
     return { tokens, aborted: stream.controller.signal.aborted };
   },
-  break: async () => {
-    const stream = await create('hi', { stream: true, metadata: { 'x-sim-tokens': '20000', 'x-sim-interval-ms': '5' } });
+  break: async (model) => {
+    const stream = await create(model, 'hi', { stream: true, metadata: { 'x-sim-tokens': '20000', 'x-sim-interval-ms': '5' } });
     let tokens = 0;
     for await (const chunk of stream) {
       if (chunk.choices[0]?.delta?.content && ++tokens === 3) break;
@@ -127,5 +128,4 @@ const cases = {
   },
 };
 
-process.stdout.write(JSON.stringify(await cases[name]()) + '\n');
-if (name === 'abort' || name === 'break') process.stdin.resume(); // until the test has seen what it wanted
+await serve(([name, model]) => cases[name](model));

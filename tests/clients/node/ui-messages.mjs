@@ -1,17 +1,11 @@
-// The AI SDK as a reader of UI message streams: node ui-messages.mjs BASE CASE VERSION, jobs as JSON on stdin -> one
-// line of JSON.
-const [base, name, version = '5'] = process.argv.slice(2);
-const ai = await import(`ai${version}`);
-const api = `${base}/api/chat`;
+// The AI SDK as a reader of UI message streams: node ui-messages.mjs VERSION; see lines.mjs; args: BASE CASE.
+import { serve } from './lines.mjs';
 
-async function input() {
-  let text = '';
-  for await (const piece of process.stdin) text += piece;
-  return text ? JSON.parse(text) : null;
-}
+const [version] = process.argv.slice(2);
+const ai = await import(`ai${version}`);
 
 /** The message that a resumed stream makes, and the errors on the way. */
-async function folded(chatId) {
+async function folded(api, chatId) {
   const transport = new ai.DefaultChatTransport({ api });
   const stream = await transport.reconnectToStream({ chatId });
   if (stream === null) return null;
@@ -25,7 +19,7 @@ async function folded(chatId) {
 
 /** What `useChat` is built on, with plain arrays for React's state. */
 class Chat extends ai.AbstractChat {
-  constructor({ messages = [], ...init }) {
+  constructor({ api, messages = [], ...init }) {
     const state = {
       status: 'ready',
       error: undefined,
@@ -54,17 +48,15 @@ async function after(options, act) {
 
 const cases = {
   // [chatId, …] -> the messages
-  fold: async () => {
+  fold: async (api, chatIds) => {
     const found = [];
-    for (const chatId of await input()) found.push(await folded(chatId));
+    for (const chatId of chatIds) found.push(await folded(api, chatId));
     return found;
   },
   // {id, messages?, text?} -> the chat
-  send: async () => {
-    const { text, ...options } = await input();
-    return after(options, (chat) => chat.sendMessage(text === undefined ? undefined : { text }));
-  },
-  resume: async () => after(await input(), (chat) => chat.resumeStream()),
+  send: async (api, { text, ...options }) =>
+    after({ api, ...options }, (chat) => chat.sendMessage(text === undefined ? undefined : { text })),
+  resume: async (api, options) => after({ api, ...options }, (chat) => chat.resumeStream()),
 };
 
-process.stdout.write(JSON.stringify(await cases[name]()) + '\n');
+await serve(([base, name], input) => cases[name](`${base}/api/chat`, input));
