@@ -300,6 +300,31 @@ def test_a_dialect_that_nobody_speaks_is_refused(asked: Asked) -> None:
     asked(main)
 
 
+@both_ways
+def test_usage_grows_with_the_answer_and_is_the_providers_at_its_end(asked: Asked, way: Way) -> None:
+    async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        stream = ask("up/gpt-4o", "Tell me of the sea.", request=paced(300, 5))
+        before = stream.usage
+        assert before is None
+        seen: list[int] = []
+        async for _ in stream:
+            usage = stream.usage
+            if usage is not None and usage.estimated and usage.output:
+                seen.append(usage.output)
+        assert seen == sorted(seen)
+        assert len(set(seen)) > (100 if way == "direct" else 0), "a relay tells it twice a second"
+        assert stream.usage is not None
+        assert (stream.usage.output, stream.usage.estimated) == (300, False)
+        left = ask("up/gpt-4o", "Tell me of the sea.", request=paced(10_000, 1))
+        async for _ in left.text_stream:
+            if left.answer.timing.events == 50:
+                break
+        assert way == "relay" or (left.usage is not None and 30 < (left.usage.output or 0) < 90)
+        await left.close()
+
+    asked(main, way)
+
+
 def test_reading_twice_goes_on_where_the_first_stopped(asked: Asked) -> None:
     async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
         stream = ask("up/gpt-4o", "hi", request=paced(10))

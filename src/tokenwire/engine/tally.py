@@ -12,6 +12,9 @@ from tokenwire.measure.tokens import whole
 from tokenwire.measure.usage import said
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenwire.dialects.deltas import Delta
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
     from tokenwire.measure.estimator import Count
@@ -28,9 +31,10 @@ class Tally:
         queued: whether a look is due.
     """
 
-    __slots__ = ("_count", "_since", "_spoken", "_told", "queued", "readers")
+    __slots__ = ("_count", "_since", "_spoken", "_taken", "_told", "queued", "readers")
 
     def __init__(self) -> None:
+        self._taken: int | None = None  # entries that were brought; None: they are read here
         self.readers: dict[Reader, Usage | None] = {}
         self.queued = False
         self._spoken = Spoken()
@@ -40,24 +44,32 @@ class Tally:
 
     def look(self, stream: Stream) -> None:
         """Read what came since the last look, ``LOOK`` entries at a time."""
-        if not stream.log.last:
-            return  # its dialect and its model may still change
-        count = self._count
-        if count is None:
-            count = self._count = self._begin(stream)
+        if not stream.log.last or self._taken is not None:
+            return  # before its first entry its dialect and its model may still change
+        count = self._counting(stream)
         for delta in self._spoken.read(stream, LOOK):
-            if isinstance(delta, Usage):
-                self._told = merge_usage(self._told, delta)
-                if delta.output is not None:
-                    count.told(delta.output)
-                    self._since = False
-            elif text := said(delta):
-                count.add(text)
-                self._since = True
+            self._add(count, delta)
+
+    def take(self, stream: Stream, deltas: Sequence[Delta], seq: int) -> None:
+        """*deltas* is what entries up to *seq* have brought since the last call: they are not read here again."""
+        count = self._counting(stream)
+        for delta in deltas:
+            self._add(count, delta)
+        self._taken = seq
+
+    def _add(self, count: Count | ExactCount, delta: Delta) -> None:
+        if isinstance(delta, Usage):
+            self._told = merge_usage(self._told, delta)
+            if delta.output is not None:
+                count.told(delta.output)
+                self._since = False
+        elif text := said(delta):
+            count.add(text)
+            self._since = True
 
     def tokens(self, stream: Stream) -> float:
         """About how many tokens the answer has. What was not read yet, or cannot be, is taken to be like the rest."""
-        read = self._spoken.seq - self._spoken.missed
+        read = self._spoken.seq - self._spoken.missed if self._taken is None else self._taken
         if self._count is None or not read:
             return 0.0
         missing = self._spoken.end(stream) - read
@@ -80,6 +92,12 @@ class Tally:
             estimated=self._since or told.input is None,
         )
         return usage if meter is None else meter.priced(usage, stream.created)
+
+    def _counting(self, stream: Stream) -> Count | ExactCount:
+        count = self._count
+        if count is None:
+            count = self._count = self._begin(stream)
+        return count
 
     def _begin(self, stream: Stream) -> Count | ExactCount:
         """By the tokenizer of who answers, where it has one."""

@@ -1,7 +1,7 @@
 """A reader in this very process: deltas instead of bytes, taken when its user asks, not when they come.
 
 For the stream it is a reader like any other: when it leaves the policy decides, and what it has not taken yet is kept
-for it, or holds the upstream up. What it has taken is forgotten: nobody else reads this log.
+for it, or holds the upstream up. Most of what it has taken is forgotten: nobody else reads this log.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from tokenwire.dialects.native.encode import NAME
 from tokenwire.engine.framing import parse
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.reader import Reader
+from tokenwire.engine.tally import Tally
 from tokenwire.engine.view import View
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Decoder, Frame
-    from tokenwire.dialects.deltas import Delta, Terminal
+    from tokenwire.dialects.deltas import Delta, Terminal, Usage
     from tokenwire.engine.stream import Stream
 
 #: Entries that are decoded at a time: a user who is far behind must not hold up everybody else in this loop.
 PAGE = 256
+#: Bytes of what was taken that are kept: short answers stay whole until their end, and teach what their model's tokens
+#: are.
+WINDOW = 256 * 1024
 
 
 class Taken:
@@ -46,7 +50,7 @@ class Tap:
         over: nothing more will come.
     """
 
-    __slots__ = ("_decoder", "_reader", "_seq", "_waiting", "failed", "over", "stream")
+    __slots__ = ("_decoder", "_reader", "_seq", "_tally", "_waiting", "failed", "over", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -55,6 +59,7 @@ class Tap:
         self._seq = 0
         self._decoder: Decoder | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._tally = stream.tally = Tally()
         view = _TapView(stream, self)
         self._reader = _TapReader(stream, view, _Nowhere(), EventId(stream.log.epoch, 0))
         view.live.append(self._reader)
@@ -92,8 +97,8 @@ class Tap:
                 if not sound:
                     break
         self._reader.cursor = EventId(held.epoch, self._seq)
-        if held.first + PAGE < self._seq:
-            self.stream.trim(0)
+        if held.size > WINDOW:
+            self.stream.trim(WINDOW)
         if self._seq == held.last_frame and not self._reader.live:
             self._reader.live = True
             self.stream.caught_up()
@@ -102,6 +107,11 @@ class Tap:
         elif held.terminal is not None and self._seq == held.last_frame:
             self._end(held.terminal, taken)
         return taken
+
+    def usage(self) -> Usage | None:
+        """What the answer has used so far: as its provider told, or estimated and marked so. None before its first
+        entry, and after its end: then the stream's terminal has it."""
+        return self._tally.usage(self.stream) if self._seq and self.stream.terminal is None else None
 
     def close(self) -> None:
         """Take no more. Generation stops at once, in this turn, if nobody else reads. Idempotent."""
@@ -141,6 +151,7 @@ class Tap:
             self.failed, deltas = failed, deltas[:at]
         if deltas:
             taken.append(Taken(deltas, arrived_ns))
+            self._tally.take(self.stream, deltas, self._seq)
         return at is None
 
     def _end(self, terminal: Terminal, taken: list[Taken]) -> None:

@@ -128,13 +128,15 @@ class Stream(Generic[T]):
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens so far, as the provider told them, or estimated and marked so."""
-        return self.answer.usage
+        """Tokens so far, as the provider told them, or estimated and marked so; None before the first event."""
+        growing = self._source.usage() if self._source is not None and not self._over else None
+        return growing or self.answer.usage
 
     @property
     def cost_usd(self) -> float | None:
         """What they cost; None where no price is known."""
-        return self.answer.cost_usd
+        usage = self.usage
+        return None if usage is None else usage.cost_usd
 
     @property
     def timing(self) -> Timing:
@@ -197,6 +199,11 @@ class Stream(Generic[T]):
     def waiting(self) -> bool:
         """Whether the next update is there already."""
         return self._source is not None and self._source.waiting
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was asked for, and is not over."""
+        return self._source is not None and not self._over
 
     def _leave(self) -> None:
         self.cancelled = self.cancelled or not self._over

@@ -103,11 +103,14 @@ class SyncStream(Generic[T]):
 
     @property
     def usage(self) -> Usage | None:
-        return self._stream.usage
+        """Tokens so far; see ``Stream.usage``."""
+        return self._loop.run(self._usage()) if self._stream.begun else self._stream.usage
 
     @property
     def cost_usd(self) -> float | None:
-        return self._stream.cost_usd
+        """What they cost; None where no price is known."""
+        usage = self.usage
+        return None if usage is None else usage.cost_usd
 
     @property
     def timing(self) -> Timing:
@@ -135,6 +138,9 @@ class SyncStream(Generic[T]):
         loop = getattr(self, "_loop", None)
         if loop is not None:
             loop.soon(self._stream.abandon)
+
+    async def _usage(self) -> Usage | None:
+        return self._stream.usage  # what grows is looked at in its own thread
 
     async def _batch(self) -> list[Update]:
         """The next update, and those that have come with it, the last one first."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from tokenwire.dialects.deltas import ToolResult
+from tokenwire.dialects.deltas import ToolResult, Usage
 from tokenwire.library.tool_loop import ToolLoop
+from tokenwire.library.tool_turn import total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +41,7 @@ class Talk:
         self._node = node
         self._ask = ask
         self._turn: Turn | None = None
+        self._before: Usage | None = None  # of the turns before it
         self._loop = ToolLoop(self._asked, messages, tools, max_turns=max_turns, approve=approve, timeout=timeout)
 
     @property
@@ -63,6 +65,10 @@ class Talk:
     def waiting(self) -> bool:
         return self._turn is not None and self._turn.waiting
 
+    def usage(self) -> Usage | None:
+        growing = None if self._turn is None else self._turn.usage()
+        return None if growing is None else total(self._before, growing)
+
     def abandon(self) -> None:
         if self._turn is not None:
             self._turn.abandon()
@@ -72,5 +78,6 @@ class Talk:
         await self._loop.close()
 
     def _asked(self, messages: list[dict[str, Any]]) -> Turn:
+        self._before = self._loop.usage
         self._turn = self._ask(messages)
         return self._turn

@@ -92,7 +92,7 @@ class TurnFold:
             return update if self._first else None
         if kind is Usage:
             self.transcript.apply(update)
-            self.usage = _sum(self._before, self.transcript.usage)
+            self.usage = total(self._before, self.transcript.usage)
             return self.usage
         if kind is Done:
             self._state = update.state
@@ -175,7 +175,7 @@ class TurnFold:
         return assistant_message(self.transcript, calls=calls, redacted=self.redacted)
 
 
-def _sum(before: Usage | None, now: Usage | None) -> Usage | None:
+def total(before: Usage | None, now: Usage | None) -> Usage | None:
     """The counts of both. What only one of them knows is known in part, and better than nothing."""
     if before is None or now is None:
         return now or before

@@ -59,6 +59,10 @@ class Turn(Protocol):
         """Whether the next ``anext`` returns at once."""
         ...
 
+    def usage(self) -> Usage | None:
+        """An estimate of what it has used so far, while nobody tells better."""
+        ...
+
     def abandon(self) -> None:
         """Stop generation without waiting. Idempotent."""
         ...
@@ -121,6 +125,9 @@ class DirectTurn:
     @property
     def waiting(self) -> bool:
         return bool(self._ready or self._due)
+
+    def usage(self) -> Usage | None:
+        return None if self._tap is None else self._tap.usage()
 
     def abandon(self) -> None:
         self._closed = True
@@ -220,6 +227,9 @@ class RelayTurn:
     @property
     def waiting(self) -> bool:
         return self._done is not None or (self._following is not None and self._following.waiting)
+
+    def usage(self) -> Usage | None:
+        return None  # the relay tells it while it grows
 
     def abandon(self) -> None:
         stop = self._stopped()
