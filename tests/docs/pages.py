@@ -22,34 +22,6 @@ ROOT: Final = Path(__file__).parents[2]
 #: Pages whose blocks another test runs, with more clients than we have here.
 ELSEWHERE: Final = {"docs/sdk-matrix.md": "tests/clients/matrix/test_pointing.py"}
 
-#: Pages that need a name which is not there yet. They are run as soon as they are taken off this list; a name that
-#: is there must be.
-AWAITED: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        [
-            "docs/tutorial/3-stream.md",
-            "docs/how-to/cancel.md",
-            "docs/how-to/count-cost.md",
-            "docs/how-to/resume-through-a-relay.md",
-            "docs/how-to/several-models.md",
-        ],
-        "tokenwire.stream",
-    ),
-    **dict.fromkeys(
-        [
-            "docs/tutorial/4-values-and-tools.md",
-            "docs/how-to/structured-output.md",
-            "docs/how-to/tools-with-approval.md",
-            "docs/how-to/own-generator.md",
-        ],
-        "tokenwire.tool",
-    ),
-    **dict.fromkeys(
-        ["docs/tutorial/5-fastapi.md", "docs/tutorial/6-browser.md", "docs/how-to/store-the-answer.md"],
-        "tokenwire.fastapi.Relay",
-    ),
-}
-
 _BLOCK: Final = re.compile(
     r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
 )

@@ -72,25 +72,9 @@ PAGES: Final = {
     "errors": Page("tokenwire.errors", "", ("tokenwire.errors:*",)),
 }  # fmt: skip
 
-#: Names that are not there yet. They are written as soon as they are taken off this list; one that is there must be.
-AWAITED: Final = {
-    *_of("tokenwire", "stream", "Stream", "SyncStream", "Answer", "Node", "tool", "Tool", "ToolContext"),
-    *_of("tokenwire.dialects.deltas", "ToolResult"),
-    *_of("tokenwire.fastapi", "Relay", "RelayResponse", "Completed", "HttpProtocol"),
-    *_of("tokenwire.wire.partial_json", "PartialJson"),
-}
-
 NOTE: Final = "<!-- Made of the docstrings by `make docs`; do not edit. -->"
 _SECTION: Final = re.compile(r"^([A-Z][\w, ]{2,40}):$")  # Args, Raises, "Iterating raises" …
 _ITEM: Final = re.compile(r"^(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (.*)$", re.DOTALL)
-
-
-def exists(name: str) -> bool:
-    try:
-        find(name)
-    except (ImportError, AttributeError):
-        return False
-    return True
 
 
 def find(name: str) -> Any:
@@ -111,7 +95,7 @@ def render(page: Page) -> str:
             for _, member in inspect.getmembers(module, inspect.isclass):
                 if member.__module__ == module.__name__:
                     parts += _entry(f"{member.__name__}", member)
-        elif name not in AWAITED:
+        else:
             module_name, _, member_name = name.partition(":")
             home = "" if module_name == page.title else module_name.removeprefix(page.title + ".") + "."
             parts += _entry(home + member_name, find(name))

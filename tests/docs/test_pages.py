@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,13 @@ import pytest
 from tests.docs import pages
 from tests.docs.backdrop import Backdrop
 from tests.docs.conftest import Ran
-from tests.docs.pages import AWAITED, ELSEWHERE, ROOT, parse
+from tests.docs.pages import ELSEWHERE, ROOT, parse
 from tests.docs.runner import Runner, commands
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
-@pytest.mark.parametrize("page", [page for page in pages.pages() if page not in {*ELSEWHERE, *AWAITED}])
+@pytest.mark.parametrize("page", [page for page in pages.pages() if page not in ELSEWHERE])
 def test_every_block_of_the_page_runs(page: str, ran: Callable[[str], Ran]) -> None:
     assert len(ran(page)) <= len(pages.blocks(page))
 
@@ -25,13 +24,6 @@ def test_every_block_of_the_page_runs(page: str, ran: Callable[[str], Ran]) -> N
 def test_pages_that_are_run_elsewhere_are() -> None:
     for page, test in ELSEWHERE.items():
         assert page in (ROOT / test).read_text("utf-8")
-
-
-def test_no_page_waits_for_what_is_there() -> None:
-    for page, name in AWAITED.items():
-        module, _, member = name.rpartition(".")
-        assert page in pages.pages()
-        assert not hasattr(importlib.import_module(module), member), f"{name} is there: take {page} off the list"
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:
