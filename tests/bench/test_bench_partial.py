@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from bench import partial
 from bench.session import Session
 from bench.toolchain import Programs
+
+from bench import partial
 
 TEXT = partial.document(300)
 PIECES = [TEXT[i : i + 4] for i in range(0, len(TEXT), 4)]
@@ -16,7 +16,7 @@ PIECES = [TEXT[i : i + 4] for i in range(0, len(TEXT), 4)]
 
 def test_a_document_has_its_size_and_is_the_same_each_time() -> None:
     assert 300 <= len(TEXT) < 700
-    assert TEXT == partial.document(300)
+    assert partial.document(300) == TEXT
     assert json.loads(TEXT)["items"][0]["ok"] is True
 
 
