@@ -82,6 +82,10 @@ STEPS: list[tuple[str, Any]] = [
 ]
 
 
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, pydantic.BaseModel) else str(value)
+
+
 def shown(type_: Any, text: str) -> list[Any]:
     """What is shown after each character of *text*, without repetitions."""
     parser, typed = PartialJson(), TypedPartial(type_)
@@ -89,7 +93,7 @@ def shown(type_: Any, text: str) -> list[Any]:
     for char in text:
         parser.feed(char)
         now = typed.growing(parser.value(), open_string=parser.open_string)
-        plain = msgspec.json.decode(msgspec.json.encode(now, enc_hook=lambda model: model.model_dump()))
+        plain = msgspec.json.decode(msgspec.json.encode(now, enc_hook=_plain))
         if not found or found[-1] != plain:
             found.append(plain)
     return found
@@ -181,6 +185,25 @@ class Box(msgspec.Struct, Generic[Q]):
     inner: Q
 
 
+class Both(pydantic.BaseModel):
+    """Types that are reached through others."""
+
+    it: Annotated[list[Annotated[int, "x"] | dict[str, Price | str]], ["not hashable"]] = []
+    or_: Price | Literal["x"] | Colour | None = pydantic.Field(None, alias="or")
+    url: pydantic.AnyUrl | None = None
+
+
+BOTH: list[Any] = [
+    None,
+    {"it": [], "or_": None, "url": None},
+    {"it": [1], "or_": None, "url": None},
+    {"it": [1, {}], "or_": None, "url": None},
+    {"it": [1, {"a": ""}], "or_": None, "url": None},
+    {"it": [1, {"a": "1"}], "or_": None, "url": None},
+    {"it": [1, {"a": "1"}], "or_": None, "url": "a://b"},
+]
+
+
 class Root(pydantic.RootModel[list[int]]):
     pass
 
@@ -223,6 +246,7 @@ class Root(pydantic.RootModel[list[int]]):
         (Root, "[1]", [None, [], [1]]),
         (dict, '{"a": [1]}', [None, {}, {"a": []}, {"a": [1]}]),
         (list, "[1, {}]", [None, [], [1], [1, {}]]),
+        (Both, '{"it": [1, {"a": "1"}], "or": "x", "url": "a://b"}', BOTH),
         (Item, "[1]", [None]),
         (dict[str, int], "[1]", [None]),
         (list[bool], '{"a": 1}', [None]),

@@ -71,7 +71,7 @@ def streamed(schema: JsonSchema, text: str) -> SchemaViolation | None:
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(schema=SCHEMAS, values=st.lists(VALUES, min_size=1, max_size=4))
 @example(schema={"if": {"type": "object"}, "then": False, "else": {"not": {"const": 1}}}, values=[{}, 1, 2])
 @example(schema={"oneOf": [{"$ref": "#/$defs/leaf"}, {"$ref": "#it"}]}, values=["a"])
@@ -159,12 +159,43 @@ def test_a_violation_is_told_at_the_first_token_that_proves_it(
     assert (violation.pointer, violation.keyword) == (path, keyword)
     assert said in str(violation)
     assert violation.offset is not None
-    assert violation.offset < len(seen)
+    assert violation.offset == len(seen) - 1
     assert violation.line == 1
     assert violation.column == violation.offset + 1
     with pytest.raises(SchemaViolation) as again:
         parser.feed(" ")
     assert again.value is violation
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "offset"),
+    [
+        ({"maxLength": 3}, '"a\\u00e4\\nbc"', 10),
+        ({"maxLength": 1}, '"\\ud83d\\ude00x"', 13),
+        ({"enum": ["a\nb", "a\nc"]}, '"a\\nd"', 4),
+        ({"enum": [1]}, "[]", 0),
+        ({"items": {"type": "null"}}, "[null,\n tru", 8),
+        ({"maximum": 1}, "12e1 ", 4),
+        ({"maximum": 1}, "12", 2),
+        ({"const": True}, "false", 4),
+        ({"anyOf": [{"maxLength": 1}, {"const": "abc"}]}, '"abdefg"', 3),
+    ],
+)
+def test_a_violation_is_at_one_place_however_the_text_is_cut(schema: Any, text: str, offset: int) -> None:
+    found = []
+    for size in (1, 3, len(text)):
+        parser = PartialJson(schema=JsonSchema(schema))
+        with pytest.raises(SchemaViolation) as caught:
+            _feed_and_close(parser, [text[i : i + size] for i in range(0, len(text), size)])
+        found.append(str(caught.value))
+        assert caught.value.offset == offset
+    assert len(set(found)) == 1
+
+
+def _feed_and_close(parser: PartialJson, pieces: list[str]) -> None:
+    for piece in pieces:
+        parser.feed(piece)
+    parser.close()
 
 
 def test_the_value_up_to_a_violation_can_still_be_seen() -> None:

@@ -60,7 +60,7 @@ def same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(text=TEXTS, cuts=st.lists(st.integers(0, 1000), max_size=12))
 def test_the_value_is_that_of_json_loads_wherever_the_text_is_cut(text: str, cuts: list[int]) -> None:
     value, events = read(*pieces_of(text, cuts))
@@ -71,7 +71,7 @@ def test_the_value_is_that_of_json_loads_wherever_the_text_is_cut(text: str, cut
     assert same(last.value, value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     text=NEARLY | TEXTS.flatmap(lambda text: st.integers(0, len(text)).map(lambda i: text[:i] + "," + text[i + 1 :]))
 )
@@ -100,7 +100,7 @@ def outcome(pieces: list[str]) -> Any:
         return wrong
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(text=TEXTS.filter(lambda text: text[0] in '{["'))
 def test_the_growing_value_agrees_with_jiter_and_never_changes_its_type(text: str) -> None:
     parser = PartialJson()

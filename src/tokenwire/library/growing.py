@@ -20,6 +20,7 @@ second value may be seen late.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence, Set
 from collections.abc import Set as AbstractSet
 from types import NoneType, UnionType
@@ -43,7 +44,9 @@ class Growth:
     def __init__(self, type_: Any) -> None:
         self._root: Any = None
         self._open_string = True
-        self._kept: dict[int, tuple[Any, Any]] = {}  # by id of the JSON container: itself, and what was built of it
+        # By id of the JSON container: itself, and what was built of it.
+        self._kept: dict[int, tuple[Any, Any]] = {}  # lists and dicts, which are filled in place
+        self._whole: dict[int, tuple[Any, Any]] = {}  # whatever is made anew until it is finished
         self._builds: dict[Any, Build] = {}
         self._build = self._builder(type_)
 
@@ -52,6 +55,7 @@ class Growth:
         self._open_string = open_string
         if value is not self._root:
             self._kept.clear()
+            self._whole.clear()
             self._root = value
         return self._build(value, True)
 
@@ -110,9 +114,6 @@ class Growth:
             nonlocal builds
             if type(value) is not dict:
                 return None
-            kept = self._kept.get(id(value))
-            if kept is not None:
-                return kept[1]
             if builds is None:
                 builds = {key: (field.name, self._builder(field.type)) for key, field in model.fields.items()}
             last = next(reversed(value), None) if open_ else None
@@ -121,12 +122,22 @@ class Growth:
                 if key in builds:
                     name, member = builds[key]
                     known[name] = member(item, key == last)
-            made = model.make(known)
-            if not open_:
-                self._kept[id(value)] = value, made
-            return made
+            return model.make(known)
 
-        return build
+        return self._once(build)
+
+    def _once(self, build: Build) -> Build:
+        """*build*, asked only once for a container that is finished."""
+
+        def once(value: Any, open_: bool) -> Any:
+            if open_ or type(value) not in (dict, list):
+                return build(value, open_)
+            whole = self._whole.get(id(value))
+            if whole is None:
+                whole = self._whole[id(value)] = value, build(value, False)
+            return whole[1]
+
+        return once
 
     def _root_model(self, type_: Any) -> Build:
         inner = self._builder(type_.model_fields["root"].annotation)
@@ -163,12 +174,12 @@ class Growth:
             except TypeError:  # of members that cannot be in a set
                 return None
 
-        return build
+        return self._once(build)
 
     def _tuple(self, arguments: tuple[Any, ...]) -> Build:
         if (len(arguments) == 2 and arguments[1] is Ellipsis) or not arguments:
             listed = self._list(self._builder(arguments[0]) if arguments else _anything)
-            return lambda value, open_: None if type(value) is not list else tuple(listed(value, open_))
+            return self._once(lambda value, open_: None if type(value) is not list else tuple(listed(value, open_)))
         members = [self._builder(argument) for argument in arguments]
 
         def build(value: Any, open_: bool) -> Any:
@@ -294,12 +305,22 @@ def _converted(type_: Any) -> Build:
         literal = _literal(tuple(member.value for member in members.values()))
         return lambda value, open_: None if literal(value, open_) is None else type_(value)
 
+    convert = _converter(type_)
+
     def build(value: Any, open_: bool) -> Any:
         if open_ and isinstance(value, str):
             return None
         try:
-            return msgspec.convert(value, type_, strict=True)
-        except (msgspec.MsgspecError, TypeError):
+            return convert(value)
+        except (ValueError, TypeError):
             return None
 
     return build
+
+
+def _converter(type_: Any) -> Callable[[Any], Any]:
+    """msgspec's, or pydantic's for types that msgspec does not know (whoever uses these has imported it)."""
+    if isinstance(msgspec.inspect.type_info(type_), msgspec.inspect.CustomType) and "pydantic" in sys.modules:
+        adapter = sys.modules["pydantic"].TypeAdapter(type_)
+        return lambda value: adapter.validate_python(value)
+    return lambda value: msgspec.convert(value, type_, strict=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenwire.wire.json_events import path_of
+
 if TYPE_CHECKING:
-    from tokenwire.wire.json_events import Path
+    from tokenwire.wire.json_events import Chain
     from tokenwire.wire.json_node import Broken, Node
 
 # What a check is to the one that depends on it.
@@ -22,10 +24,10 @@ NEEDED: Final = 9  # it matters if a name is there: dependentSchemas
 class Violated(Exception):
     """The value cannot become valid any more."""
 
-    def __init__(self, path: Path, broken: Broken) -> None:
-        self.path = path
+    def __init__(self, chain: Chain, broken: Broken) -> None:
+        self.chain = chain
         self.broken = broken
-        super().__init__(path, broken)
+        super().__init__(chain, broken)
 
 
 class Check:
@@ -35,7 +37,7 @@ class Check:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.death: tuple[Path, Broken] | None = None  # where and of what
+        self.death: tuple[Chain, Broken] | None = None  # where and of what
         self.links: list[tuple[Check | None, int]] = []  # who depends on it, and how; None is the root's
         self.subs: list[tuple[int, Check, str]] = []  # checks of the same value: role, check, name (dependentSchemas)
         self.left = [0, len(node.any_of), len(node.one_of)]  # branches that live, by role
@@ -47,23 +49,23 @@ class Check:
     def sub(self, role: int) -> Check | None:
         return next((check for its, check, _ in self.subs if its == role), None)
 
-    def die(self, path: Path, broken: Broken) -> None:
-        """The value at *path* breaks this schema. Goes on to all that depend on it, as far as their roles carry it.
+    def die(self, chain: Chain, broken: Broken) -> None:
+        """The value at *chain* breaks this schema. Goes on to all that depend on it, as far as their roles carry it.
 
         Raises:
             Violated: it reached the root.
         """
-        left: list[tuple[Check, Path, Broken]] = [(self, path, broken)]
+        left: list[tuple[Check, Chain, Broken]] = [(self, chain, broken)]
         while left:
-            check, path, broken = left.pop()
+            check, chain, broken = left.pop()
             if check.death is not None:
                 continue
-            check.death = path, broken
+            check.death = chain, broken
             for parent, role in check.links:
                 if parent is None:
-                    raise Violated(path, broken)
+                    raise Violated(chain, broken)
                 if role == MUST:
-                    left.append((parent, path, broken))
+                    left.append((parent, chain, broken))
                 elif role in (ANY, ONE):
                     parent.left[role] -= 1
                     if not parent.left[role]:
@@ -73,21 +75,21 @@ class Check:
                     if taken is not None:
                         left.append((parent, *taken))
 
-    def _branch_dead(self) -> tuple[Path, Broken] | None:
+    def _branch_dead(self) -> tuple[Chain, Broken] | None:
         """Why no way through if/then/else is left, if none is."""
         dead = [None if check is None else check.death for check in map(self.sub, (IF, THEN, ELSE))]
         condition, then, otherwise = dead
         return otherwise if condition or then else None
 
-    def _all_dead(self, role: int) -> tuple[Path, Broken]:
+    def _all_dead(self, role: int) -> tuple[Chain, Broken]:
         """Why the last branch of an anyOf or oneOf died: of the branch that went farthest, or of all if none did."""
         deaths = [check.death for its, check, _ in self.subs if its == role and check.death is not None]
-        farthest = max(deaths, key=lambda death: len(death[0]))
-        if len({len(path) for path, _ in deaths}) > 1:
+        farthest = max(deaths, key=lambda death: len(path_of(death[0])))
+        if any(chain is not deaths[0][0] for chain, _ in deaths):
             return farthest
         expected = dict.fromkeys(broken.expected for _, broken in deaths)
         if len(expected) == 1:
             return farthest
         word = "anyOf" if role == ANY else "oneOf"
-        path, last = deaths[-1]
-        return path, last._replace(keyword=word, expected=" or ".join(expected))
+        chain, last = deaths[-1]
+        return chain, last._replace(keyword=word, expected=" or ".join(expected))

@@ -19,8 +19,27 @@ def pointer_of(path: Path) -> str:
     )
 
 
+Chain: TypeAlias = tuple[Any, ...]
+"""A path as the parser holds it: ``()``, or (the chain of the container, name or position). One step is one small
+tuple, however deep it is, and what is below a container shares the container's."""
+
+
+def path_of(chain: Chain) -> Path:
+    """The path that *chain* is."""
+    steps: list[str | int] = []
+    while chain:
+        chain, step = chain
+        steps.append(step)
+    return tuple(reversed(steps))
+
+
 class _At(msgspec.Struct, frozen=True, gc=False):
-    path: Path
+    chain: Chain
+
+    @property
+    def path(self) -> Path:
+        """Names and positions from the root to the value. Made when asked for."""
+        return path_of(self.chain)
 
     @property
     def pointer(self) -> str:

@@ -70,7 +70,7 @@ class Grammar(Reading):
     def _literal(self, text: str, position: int) -> int:
         word, value = self._word
         if text.startswith(word, position):
-            self._at = position
+            self._at = position + len(word) - 1
             self._scalar(value)
             return position + len(word)
         come = text[position : position + len(word)]
@@ -88,7 +88,7 @@ class Grammar(Reading):
         found = json_scan.number_run(text, position)
         if found is not None and found.end() < len(text) and text[found.end()] not in ".eE":
             self._parts = [found.group()]
-            self._number_done(text, position)
+            self._number_done(text, found.end())
             return found.end()
         self._parts = []
         self._row = json_scan.START

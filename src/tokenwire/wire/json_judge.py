@@ -19,7 +19,7 @@ from tokenwire.wire.json_node import ALWAYS, Broken, Kind, Node, canonical, show
 from tokenwire.wire.json_verdict import verdict
 
 if TYPE_CHECKING:
-    from tokenwire.wire.json_events import Path
+    from tokenwire.wire.json_events import Chain
 
 _FEW = 8  # names that a sentence lists
 
@@ -27,11 +27,11 @@ _FEW = 8  # names that a sentence lists
 class Place:
     """An open value: what it is, and the checks on it."""
 
-    __slots__ = ("checks", "children", "kind", "length", "longest", "names", "readers", "slot", "text", "wants")
+    __slots__ = ("chain", "checks", "children", "kind", "length", "longest", "names", "readers", "text", "wants")
 
-    def __init__(self, kind: Kind, slot: str | int) -> None:
+    def __init__(self, kind: Kind, chain: Chain) -> None:
         self.kind = kind
-        self.slot = slot  # its own name or position
+        self.chain = chain
         self.checks: dict[Node, Check] = {}
         self.readers: tuple[Check, ...] = ()  # those that look at a string while it comes
         self.longest = 0  # what they may want to compare
@@ -48,31 +48,32 @@ class Place:
 class Judge:
     """Told of one value in the order of its text. Each call may raise `Violated`; nothing may be called after that."""
 
-    __slots__ = ("_places", "_root", "_slot")
+    __slots__ = ("_places", "_root", "_slot", "into")
 
     def __init__(self, root: Node) -> None:
         self._root = root
         self._places: list[Place] = []
         self._slot: str | int = 0
+        self.into = 0  # characters of the last piece of a string that were right
 
     @property
-    def path(self) -> Path:
-        """Of the value that is open."""
-        return tuple(place.slot for place in self._places[1:])
+    def chain(self) -> Chain:
+        """Where the value is that is open."""
+        return self._places[-1].chain
 
     def start(self, kind: Kind) -> None:
         """The first character of a value came."""
         outer = self._places[-1] if self._places else None
         if outer is None:
-            place = Place(kind, "")
+            place = Place(kind, ())
             want(place, self._root, None, MUST)
         elif outer.kind == "array":
-            place = Place(kind, outer.children)
+            place = Place(kind, (outer.chain, outer.children))
             outer.children += 1
             for check in outer.alive():
                 self._item(check, place)
         else:
-            place = Place(kind, self._slot)
+            place = Place(kind, (outer.chain, self._slot))
             for node, check, role in outer.wants:
                 sub = want(place, node, check, role)
                 if role == LOOSE:
@@ -89,10 +90,9 @@ class Judge:
     def _item(self, check: Check, place: Place) -> None:
         """An item of the check's array begins in *place*: what it is judged by."""
         node = check.node
-        index = place.slot
-        assert isinstance(index, int)
+        index = place.chain[1]
         if node.max_items is not None and index >= node.max_items:
-            check.die(self.path, Broken("maxItems", f"at most {node.max_items} items", "one more"))
+            check.die(self.chain, Broken("maxItems", f"at most {node.max_items} items", "one more"))
         if index < len(node.prefix):
             want(place, node.prefix[index], check, MUST)
         elif node.items is not None:
@@ -106,11 +106,11 @@ class Judge:
         """What the kind of a value says."""
         node = check.node
         if node.never:
-            check.die(self.path, Broken("false schema", "nothing at this place", kind))
+            check.die(self.chain, Broken("false schema", "nothing at this place", kind))
         elif node.kinds is not None and kind not in node.kinds:
-            check.die(self.path, Broken("type", " or ".join(node.type), kind))
+            check.die(self.chain, Broken("type", " or ".join(node.type), kind))
         elif node.members is not None and kind not in node.member_kinds:
-            check.die(self.path, Broken(node.members_keyword, node.shown_members, kind))
+            check.die(self.chain, Broken(node.members_keyword, node.shown_members, kind))
 
     def key(self, name: str) -> None:
         """A name is whole."""
@@ -133,15 +133,15 @@ class Judge:
                 allowed = list(map(shown, node.properties))
                 names = ", ".join(allowed[:_FEW]) + ", …" * (len(allowed) > _FEW)
                 expected = f"no names but {names}" if allowed else "no names"
-                check.die(self.path, Broken("additionalProperties", expected, shown(name)))
+                check.die(self.chain, Broken("additionalProperties", expected, shown(name)))
             elif each is not ALWAYS:
                 place.wants.append((each, check, MUST))
         if node.max_properties is not None and len(place.names) > node.max_properties:
-            check.die(self.path, Broken("maxProperties", f"at most {node.max_properties} names", "one more"))
+            check.die(self.chain, Broken("maxProperties", f"at most {node.max_properties} names", "one more"))
         if node.property_names is not None:
             wrong = _wrong_text(node.property_names, name)
             if wrong is not None:
-                check.die(self.path, Broken("propertyNames", f"names that are {wrong.expected}", wrong.found))
+                check.die(self.chain, Broken("propertyNames", f"names that are {wrong.expected}", wrong.found))
         for role, sub, needs in check.subs:
             if role == NEEDED and needs == name:
                 sub.links.append((check, MUST))
@@ -153,16 +153,21 @@ class Judge:
         place = self._places[-1]
         if not place.readers:
             return
+        before, text = place.length, place.text
         place.length += len(piece)
-        if len(place.text) <= place.longest:
+        if len(text) <= place.longest:
             place.text += piece[: place.longest + 1]
         for check in place.readers:
             node = check.node
             if node.max_length is not None and place.length > node.max_length:
-                check.die(self.path, Broken("maxLength", f"at most {node.max_length} characters", "a longer string"))
-            if node.members is not None and not any(each.startswith(place.text) for each in node.strings):
-                found = f"a string that begins with {shown(place.text)}"
-                check.die(self.path, Broken(node.members_keyword, node.shown_members, found))
+                self.into = max(self.into, int(node.max_length) - before)
+                check.die(self.chain, Broken("maxLength", f"at most {node.max_length} characters", "a longer string"))
+            if node.members is not None and not _begins_one(place.text, node):
+                right = next(n for n in range(len(piece)) if not _begins_one(text + piece[: n + 1], node))
+                self.into = max(self.into, right)
+                found = f"a string that begins with {shown(text + piece[: right + 1])}"
+                check.die(self.chain, Broken(node.members_keyword, node.shown_members, found))
+        self.into = 0
 
     def end(self, value: Any) -> None:
         """The value that began last is whole."""
@@ -175,7 +180,7 @@ class Judge:
         for check in place.alive():
             for parent, role in check.links:
                 if role == CONTAINS and parent is not None:
-                    self._contained(parent, place.slot)
+                    self._contained(parent, place.chain[1])
         outer = self._places[-1]
         if outer.kind == "array":
             for check in outer.alive():
@@ -186,12 +191,12 @@ class Judge:
         check.matched.add(index)
         most = check.node.max_contains
         if most is not None and len(check.matched) > most:
-            check.die(self.path, Broken("maxContains", f"at most {most} items of its kind", "one more"))
+            check.die(self.chain, Broken("maxContains", f"at most {most} items of its kind", "one more"))
 
     def _unique(self, check: Check, value: Any) -> None:
         key = canonical(value)
         if key in check.seen:
-            check.die(self.path, Broken("uniqueItems", "items that differ", f"{shown(value)} twice"))
+            check.die(self.chain, Broken("uniqueItems", "items that differ", f"{shown(value)} twice"))
         check.seen.add(key)
 
     def _finish(self, check: Check, value: Any) -> None:
@@ -205,7 +210,7 @@ class Judge:
             return
         broken = verdict(check, value)
         if broken is not None:
-            check.die(self.path, broken)
+            check.die(self.chain, broken)
         elif check.node.if_ is not None:
             condition = check.sub(IF)
             taken = check.sub(THEN if condition is not None and condition.death is None else ELSE)
@@ -228,6 +233,10 @@ def want(place: Place, node: Node, parent: Check | None, role: int) -> Check:
             check.subs = [(its, want(place, each, check, its), name) for its, each, name in wanted]
     check.links.append((parent, role))
     return check
+
+
+def _begins_one(text: str, node: Node) -> bool:
+    return any(each.startswith(text) for each in node.strings)
 
 
 def _wrong_text(node: Node, text: str) -> Broken | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenwire.errors import InvalidJson, SchemaViolation
 from tokenwire.wire import json_scan
-from tokenwire.wire.json_events import Completed, Growing, Path, PathEvent, Started
+from tokenwire.wire.json_events import Chain, Completed, Growing, PathEvent, Started
 
 if TYPE_CHECKING:
     from tokenwire.wire.json_judge import Judge
@@ -19,8 +19,8 @@ class Reading:
     """The state of a parser; the steps that change it are those of `Grammar`."""
 
     __slots__ = (
-        "_at", "_container", "_events", "_failure", "_half", "_held", "_here", "_judge", "_line", "_line_start",
-        "_max_depth", "_offset", "_parts", "_path", "_root", "_row", "_slot", "_stack", "_state", "_word",
+        "_at", "_chain", "_container", "_events", "_failure", "_half", "_held", "_here", "_judge", "_line",
+        "_line_start", "_max_depth", "_offset", "_parts", "_root", "_row", "_slot", "_stack", "_state", "_word",
     )  # fmt: skip
 
     def __init__(self, judge: Judge | None, max_depth: int) -> None:
@@ -29,13 +29,13 @@ class Reading:
         self._failure: InvalidJson | SchemaViolation | None = None
         self._state = VALUE
         self._events: list[PathEvent] = []
-        # Where we are. The root stands in a list of its own, which has no path.
+        # Where we are. The root stands in a list of its own, which is no place.
         self._root: list[Any] = []
         self._container: Any = self._root
-        self._path: Path | None = None  # the container's
+        self._chain: Chain | None = None  # the container's
         self._slot: Any = 0  # the name or position in the container of the value at hand
-        self._here: Path = ()  # the path of the string at hand
-        self._stack: list[tuple[Any, Path | None]] = []
+        self._here: Chain = ()  # where the string at hand is
+        self._stack: list[tuple[Any, Chain | None]] = []
         # What is unfinished.
         self._parts: list[str] = []  # of a string, those that are not in its container yet; of a number, all
         self._half = ""  # a high surrogate that the string ended in so far
@@ -48,7 +48,7 @@ class Reading:
         self._line_start = 0
         self._at = 0
 
-    def _begin(self, kind: Growing, empty: Any, position: int) -> Path:
+    def _begin(self, kind: Growing, empty: Any, position: int) -> Chain:
         """Put a value that will grow into its container, and say so."""
         if self._judge is not None:
             self._at = position
@@ -59,17 +59,17 @@ class Reading:
             container.append(empty)
         else:
             container[self._slot] = empty
-        path = () if self._path is None else (*self._path, self._slot)
-        self._events.append(Started(path, kind))
-        return path
+        chain = () if self._chain is None else (self._chain, self._slot)
+        self._events.append(Started(chain, kind))
+        return chain
 
     def _open(self, kind: Growing, empty: Any, text: str, position: int) -> None:
         if len(self._stack) >= self._max_depth:
             raise self._wrong(text, position, f"nested deeper than {self._max_depth} levels", blame=False)
-        path = self._begin(kind, empty, position)
-        self._stack.append((self._container, self._path))
+        chain = self._begin(kind, empty, position)
+        self._stack.append((self._container, self._chain))
         self._container = empty
-        self._path = path
+        self._chain = chain
 
     def _scalar(self, value: Any) -> None:
         """A number or a literal is over."""
@@ -81,7 +81,7 @@ class Reading:
             container.append(value)
         else:
             container[self._slot] = value
-        self._events.append(Completed(() if self._path is None else (*self._path, self._slot), value))
+        self._events.append(Completed(() if self._chain is None else (self._chain, self._slot), value))
         self._state = NEXT if self._stack else OVER
 
     def _close_container(self, position: int) -> int:
@@ -89,9 +89,9 @@ class Reading:
         if self._judge is not None:
             self._at = position
             self._judge.end(value)
-        assert self._path is not None
-        self._events.append(Completed(self._path, value))
-        self._container, self._path = self._stack.pop()
+        assert self._chain is not None
+        self._events.append(Completed(self._chain, value))
+        self._container, self._chain = self._stack.pop()
         self._state = NEXT if self._stack else OVER
         return position + 1
 

@@ -50,6 +50,17 @@ def mended(text: str) -> tuple[str, str]:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
 
 
+_unit = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTALL).match
+
+
+def after(text: str, position: int, count: int) -> int:
+    """Where the text is *count* characters of a string's value after *position*, which is in its body."""
+    for _ in range(count):
+        found = _unit(text, position)
+        position = len(text) if found is None else found.end()
+    return position
+
+
 # The grammar of a number, by character. A state is the row of what may follow; the names say what was read last.
 Row = dict[str, Any]
 START: Final[Row] = {}

@@ -26,7 +26,7 @@ from typing import Any
 
 from tokenwire.errors import InvalidSchema, SchemaViolation
 from tokenwire.wire.json_check import Violated
-from tokenwire.wire.json_events import pointer_of
+from tokenwire.wire.json_events import path_of, pointer_of
 from tokenwire.wire.json_judge import Judge
 from tokenwire.wire.json_node import KINDS
 from tokenwire.wire.json_schema_reader import Reader
@@ -64,7 +64,7 @@ class JsonSchema:
         try:
             _walk(self.judge(), value)
         except Violated as violated:
-            path, broken = violated.path, violated.broken
+            path, broken = path_of(violated.chain), violated.broken
             raise SchemaViolation(path, pointer_of(path), *broken) from None
 
 

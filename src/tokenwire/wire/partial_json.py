@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.errors import IncompleteJson, LocalProtocolError, SchemaViolation
 from tokenwire.wire.json_check import Violated
-from tokenwire.wire.json_events import Path, PathEvent, pointer_of
+from tokenwire.wire.json_events import Chain, PathEvent, path_of, pointer_of
 from tokenwire.wire.json_grammar import STEPS, Grammar
 from tokenwire.wire.json_reading import NUMBER, OVER, STRING
-from tokenwire.wire.json_scan import may_end
+from tokenwire.wire.json_scan import after, may_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tokenwire.wire.json_schema import JsonSchema
 
 # Twice what serde_json allows, a quarter of where the standard library's encoder and repr() give up; models write a
-# dozen. Each level costs its events a longer path.
+# dozen.
 MAX_DEPTH: Final = 256
 # As much as an upstream's stream may hold in memory. Twice the bound is twice what a model can make us hold.
 MAX_SIZE: Final = 16 * 1024 * 1024
@@ -125,7 +125,7 @@ class PartialJson(Grammar):
             except Violated as violated:
                 raise self._violation("", violated) from None
         if self._state != OVER:
-            where = pointer_of(self._inside())
+            where = pointer_of(path_of(self._inside()))
             problem = f"the text ended inside {where or 'the value'}" if self._root else "the text ended before a value"
             line, column = self._line, self.offset - self._line_start + 1
             self._failure = IncompleteJson(problem, offset=self.offset, line=line, column=column)
@@ -154,21 +154,22 @@ class PartialJson(Grammar):
         if not self._stack:
             return value
         twin = self._container.copy()
-        path = self._path
+        chain = self._chain
         for container, outer in reversed(self._stack[1:]):
-            assert path is not None
+            assert chain is not None
             copied = container.copy()
-            copied[path[-1]] = twin
-            twin, path = copied, outer
+            copied[chain[1]] = twin
+            twin, chain = copied, outer
         return twin
 
-    def _inside(self) -> Path:
-        """The path of what is open."""
-        return self._here if self._state == STRING else self._path or ()
+    def _inside(self) -> Chain:
+        """What is open."""
+        return self._here if self._state == STRING else self._chain or ()
 
     def _violation(self, text: str, violated: Violated) -> SchemaViolation:
-        offset, line, column = self._place(text, self._at)
-        path, broken = violated.path, violated.broken
+        into = 0 if self._judge is None else self._judge.into
+        offset, line, column = self._place(text, after(text, self._at, into))
+        path, broken = path_of(violated.chain), violated.broken
         self._failure = SchemaViolation(
             path, pointer_of(path), broken.keyword, broken.expected, broken.found,
             offset=offset, line=line, column=column,
