@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench import cancel, capacity, fanout, memory, partial, relays, report, streams, translate
+from bench import cancel, capacity, fanout, library, memory, partial, relays, report, streams, translate
 from bench.session import Session
 from bench.toolchain import MissingProgramError, build
 
@@ -32,6 +32,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "translate": translate.run,
     "capacity": capacity.run,
     "partial": partial.run,
+    "library": library.run,
 }
 _DEFAULT_RELAYS = ("direct", "nginx", "tokenwire", "tokenwire-ids", "tutorial")
 

@@ -1,0 +1,91 @@
+"""What reading costs: in proportion to the answer, and one copy of its text."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tokenwire import dialects
+from tokenwire.engine.clock import LoopClock
+from tokenwire.engine.hub import Hub
+from tokenwire.engine.states import Policy
+from tokenwire.engine.stream import Stream as EngineStream
+from tokenwire.library.answer import Answer
+from tokenwire.library.output import Output
+from tokenwire.library.streams import Stream
+from tokenwire.library.turn import DirectTurn
+from tokenwire.testing import chat_frames as chat
+from tokenwire.testing.sinks import ScriptedSource
+
+SHORT, LONG = 10_000, 100_000
+BATCH = [chat.text(f"w{n:02} ") for n in range(50)]
+
+
+class Provider:
+    """A node whose provider writes *tokens* tokens of four characters, fifty at a time."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self.hub = Hub(LoopClock())
+        self.writing: asyncio.Task[None] | None = None
+
+    async def open(self, model: str, begin: Callable[..., Any]) -> EngineStream:
+        stream = self.hub.open(owner="o", dialect=dialects.get("openai.chat"), model="m", policy=Policy(linger=0))
+        stream.connecting(ScriptedSource())
+        stream.begin()
+        self.writing = asyncio.get_running_loop().create_task(self._write(stream))
+        return stream
+
+    async def _write(self, stream: EngineStream) -> None:
+        for n in range(self.tokens // len(BATCH)):
+            stream.append(BATCH, n)
+            await asyncio.sleep(0)
+        stream.append([chat.finish(), chat.DONE], 1)
+        stream.finish()
+
+
+def read(tokens: int) -> tuple[float, int, Answer[Any]]:
+    """CPU seconds of reading an answer of *tokens*, the most memory that took, and the answer."""
+
+    async def main() -> tuple[float, int, Answer[Any]]:
+        provider = Provider(tokens)
+        output: Output[Any] = Output(None)
+        answer: Answer[Any] = Answer("m", [], output)
+        turn = DirectTurn(provider, b"{}", "m", "openai.chat", [], 0.0)  # type: ignore[arg-type]
+        size = 0
+        begun = time.process_time()
+        async for piece in Stream(answer, lambda: turn, output).text_stream:
+            size += len(piece)
+        spent = time.process_time() - begun
+        peak = tracemalloc.get_traced_memory()[1] if tracemalloc.is_tracing() else 0
+        provider.hub.close()
+        assert size == 4 * tokens
+        return spent, peak, answer
+
+    return asyncio.run(main())
+
+
+@pytest.mark.alone
+def test_ten_times_the_tokens_cost_ten_times_as_much() -> None:
+    read(1_000)
+    # Whatever else the machine does only adds: one good measurement proves it.
+    assert any(read(LONG)[0] < 1.1 * 10 * min(read(SHORT)[0] for _ in range(4)) for _ in range(5))
+
+
+def test_a_long_answer_is_held_once() -> None:
+    tracemalloc.start()
+    try:
+        _, before, _ = read(SHORT)
+        tracemalloc.reset_peak()
+        _, peak, answer = read(5 * SHORT)
+    finally:
+        tracemalloc.stop()
+    text = 4 * 4 * SHORT
+    times = 2 * 8 * 4 * SHORT  # the arrival of each event, in the log and in the answer's timing
+    assert peak - before < 1.13 * times + 1.5 * text, "arrays grow an eighth ahead; a second copy were twice the text"
+    assert len(answer.text) == 4 * 5 * SHORT
