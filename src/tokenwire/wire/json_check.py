@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenwire.wire.json_events import path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tokenwire.wire.json_events import Chain
     from tokenwire.wire.json_node import Broken, Node
 
@@ -19,6 +21,11 @@ NOT: Final = 6  # at the end it has to be dead
 CONTAINS: Final = 7  # the items that live to their end are counted
 LOOSE: Final = 8  # it matters if nothing else has judged the same member: unevaluated…
 NEEDED: Final = 9  # it matters if a name is there: dependentSchemas
+
+
+_NONE_LEFT: Final = [0, 0, 0]
+_NO_MEMBERS: Final[dict[Any, Any]] = {}
+_NO_ITEMS: Final[set[Any]] = set()
 
 
 class Violated(Exception):
@@ -39,12 +46,15 @@ class Check:
         self.node = node
         self.death: tuple[Chain, Broken] | None = None  # where and of what
         self.links: list[tuple[Check | None, int]] = []  # who depends on it, and how; None is the root's
-        self.subs: list[tuple[int, Check, str]] = []  # checks of the same value: role, check, name (dependentSchemas)
-        self.left = [0, len(node.any_of), len(node.one_of)]  # branches that live, by role
-        self.loose: dict[str | int, Check] = {}  # of members that perhaps nothing else judges
-        self.matched: set[int] = set()  # items that `contains` wants
-        self.seen: set[Any] = set()  # items, for uniqueItems
+        self.subs: Sequence[
+            tuple[int, Check, str]
+        ] = ()  # checks of the same value: role, check, name (dependentSchemas)
         self.done = False
+        # There is a check for each value and schema, so what few schemas need is made for those only.
+        self.left = [0, len(node.any_of), len(node.one_of)] if node.in_place else _NONE_LEFT  # living branches, by role
+        self.loose: dict[str | int, Check] = {} if node.unevaluated else _NO_MEMBERS  # perhaps judged by nothing else
+        self.matched: set[int] = set() if node.contains is not None else _NO_ITEMS  # items that `contains` wants
+        self.seen: set[Any] = set() if node.unique else _NO_ITEMS  # items, for uniqueItems
 
     def sub(self, role: int) -> Check | None:
         return next((check for its, check, _ in self.subs if its == role), None)

@@ -177,10 +177,14 @@ class Judge:
         self._places.pop()
         if not self._places:
             return
-        for check in place.alive():
-            for parent, role in check.links:
-                if role == CONTAINS and parent is not None:
-                    self._contained(parent, place.chain[1])
+        for check in place.checks.values():
+            if check.death is None:
+                for parent, role in check.links:
+                    if role == CONTAINS and parent is not None:
+                        self._contained(parent, place.chain[1])
+            # Their circles would be work for the garbage collector, for each value.
+            check.links = []
+            check.subs = ()
         outer = self._places[-1]
         if outer.kind == "array":
             for check in outer.alive():

@@ -88,6 +88,10 @@ class Node:
         self.else_: Node | None = None
         self.in_place: tuple[Node, ...] = ()  # every schema that judges the same value
 
+    @property
+    def unevaluated(self) -> bool:
+        return self.unevaluated_items is not None or self.unevaluated_properties is not None
+
     def of_name(self, name: str) -> list[Node]:
         """The schemas that ``properties``, ``patternProperties`` and ``additionalProperties`` have for a name."""
         found = [self.properties[name]] if name in self.properties else []
