@@ -245,6 +245,18 @@ def test_the_hook_decides_before_a_tool_runs(answer: Any, content: str) -> None:
     assert (asked[0].id, asked[0].name, asked[0].arguments, asked[0].tool.name) == ("c1", "f", {"n": 5}, "f")
 
 
+def test_a_question_that_is_withdrawn_is_a_refusal() -> None:
+    def f() -> None: ...
+
+    async def approve(request: CallRequest) -> bool:
+        question = asyncio.get_running_loop().create_future()
+        question.cancel()
+        return bool(await question)
+
+    refused = "Error: the user did not allow this call: the question was withdrawn"
+    assert told(f, approve=approve) == (refused, True)
+
+
 def test_waiting_to_be_allowed_is_not_the_tools_time_and_takes_no_place() -> None:
     async def main() -> Any:
         decided = asyncio.get_running_loop().create_future()

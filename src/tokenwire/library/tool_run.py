@@ -93,7 +93,12 @@ class Runner:
     async def _allowed(self, request: CallRequest) -> None:
         assert self._approve is not None
         answer = self._approve(request)
-        said = await answer if inspect.isawaitable(answer) else answer
+        try:
+            said = await answer if inspect.isawaitable(answer) else answer
+        except asyncio.CancelledError:
+            if _cancelled():
+                raise
+            said = "the question was withdrawn"  # whoever was to decide is gone
         if said is not True:
             raise ToolError(f"{REFUSED}: {said}" if isinstance(said, str) and said else REFUSED)
 
@@ -118,12 +123,17 @@ async def _result(tool: Tool, values: dict[str, Any], context: ToolContext, limi
         raise ToolError(_told(error)) from error
     except asyncio.CancelledError as error:
         context.cancelled.set()
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _cancelled():
             raise
         raise ToolError(_told(error)) from error  # nobody cancelled us: the tool lost something of its own
     except (Exception, SystemExit) as error:  # sys.exit() in a tool must not end a server
         raise ToolError(_told(error)) from error
+
+
+def _cancelled() -> bool:
+    """Whether it is we who are cancelled, not what we wait for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def text_of(value: Any) -> str:
