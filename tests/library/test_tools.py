@@ -179,9 +179,9 @@ def test_context_partials_methods_and_positional_parameters() -> None:
             """Buys."""
             return f"{count * self.price} {context.id} {context.name}"
 
-        def look(self, first: int, /, second: int = 5, *, third: int = 7) -> tuple[int, int, int]:
+        def look(self, first: int = 0, zeroth: int = 1, /, second: int = 5, *, third: int = 7) -> tuple[int, int, int]:
             """Looks."""
-            return first, second, third
+            return first + zeroth, second, third
 
         async def __call__(self, n: int) -> int:
             """Calls."""
@@ -193,15 +193,17 @@ def test_context_partials_methods_and_positional_parameters() -> None:
     assert bought.start(bought.read('{"count":2}'), context) == "6 id buy"
     assert bought.parameters["properties"].keys() == {"count"}
     assert Shop.order.unbound
+    assert Shop(4).order.start({"count": 2}, context) == "8 id buy"
+    assert bought.parameters is Shop.order.parameters
     with pytest.raises(BadTool, match=r"give object\.method"):
         tools_of([Shop.order])
 
     look = Tool(functools.partial(shop.look, third=9), name="peek")
     assert look.description == "Looks."
-    assert look.parameters["properties"].keys() == {"first", "second"}
-    assert look.start(look.read('{"second":2,"first":1}'), context) == (1, 2, 9)
-    assert look.start(look.read('{"first":1}'), context) == (1, 5, 9)
-    assert Tool(functools.partial(shop.look, 1)).parameters["properties"].keys() == {"second", "third"}
+    assert look.parameters["properties"].keys() == {"first", "zeroth", "second"}
+    assert look.start(look.read('{"second":2,"first":1}'), context) == (2, 2, 9)
+    assert look.start(look.read('{"zeroth":5}'), context) == (5, 5, 9)
+    assert Tool(functools.partial(shop.look, 1)).parameters["properties"].keys() == {"zeroth", "second", "third"}
 
     called = Tool(shop)
     assert (called.name, called.description, called.is_async) == ("Shop", "Calls.", True)
@@ -250,6 +252,14 @@ def test_two_tools_of_one_name_are_an_error_and_plain_functions_are_taken() -> N
 
     assert list(tools_of([weather, clock])) == ["weather", "clock"]
     assert repr(tools_of([clock])["clock"]) == "Tool('clock')"
+    assert tools_of([clock])["clock"] is tools_of([clock])["clock"]  # made once
+    assert list(tools_of([functools.partial(clock)])) == ["clock"]
+
+    @functools.wraps(clock)
+    def wrapped() -> str:
+        return clock() + "!"
+
+    assert tools_of([wrapped])["clock"]() == "12:00!"
     assert tools_of([clock])["clock"].definition()["function"] == {
         "name": "clock",
         "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
