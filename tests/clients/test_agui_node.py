@@ -26,6 +26,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
 )
 from tokenwire.dialects.prompt.vocabulary import Call, Refused, Said, Thought
 
@@ -120,6 +121,26 @@ def test_what_was_answered_comes_back_on_the_next_turn(ask: Ask) -> None:
     assert (call.arguments, call.signature, call.dialect) == ('{"a":1}', "s2", "gemini")
     assert isinstance(declined, Refused)
     assert [tool.name for tool in prompt.tools] == ["f"]
+
+
+def test_results_of_tools_that_ran_here_are_messages_and_come_back_as_turns(ask: Ask) -> None:
+    deltas: list[Delta] = [
+        *DELTAS[3:6], ToolCallStarted("t2", "g", block=4), ToolCallEnded(block=4),
+        ToolResult("t2", "g", "no", True, block=4), ToolResult("t1", "f", "5", block=2), TextDelta("Five.", block=5),
+    ]  # fmt: skip
+    bodies = {"/agui": body_of(DIALECT, deltas), "/late": joined(DIALECT, deltas, len(deltas) - 1)}
+    with serving({path: streamed(DIALECT, body) for path, body in bodies.items()}) as server:
+        seen, late = ask(server.url, [{"path": path} for path in bodies])
+        ask(server.url, [{"path": "/agui", "messages": seen["messages"]}])
+    assert (seen["error"], [end["type"] for end in seen["ends"]]) == (None, ["RUN_FINISHED"])
+    assert late["messages"] == seen["messages"]
+    told = [(message["role"], message.get("toolCallId"), message.get("content")) for message in seen["messages"]]
+    assert told == [
+        ("assistant", None, None), ("tool", "t2", "no"), ("tool", "t1", "5"), ("assistant", None, "Five."),
+    ]  # fmt: skip
+    assert json.loads(DIALECT.fold_response(fold_of(deltas), "st_1", 1.0, "m"))["messages"][1]["content"] == "no"
+    request = parse_request(json.dumps(server.asked[-1][2]).encode())
+    assert [turn.role for turn in dialects.prompts("agui").read(request).turns] == ["assistant", "tool", "assistant"]
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "completed"])

@@ -23,6 +23,7 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
 )
 from tokenwire.dialects.prompt.vocabulary import Call, Result, Said, Thought
 from tokenwire.dialects.ui_messages.again import told_again
@@ -111,6 +112,32 @@ def test_proofs_and_broken_calls_come_back_on_the_next_turn(chat: Chat, version:
     (result,) = answered.parts
     assert isinstance(result, Result)
     assert result.error
+
+
+def test_results_of_tools_that_ran_here_are_shown_in_steps_and_come_back_as_turns(chat: Chat, version: int) -> None:
+    deltas: list[Delta] = [
+        TextDelta("Let me see."), ToolCallStarted("t1", "f", block=1), ToolCallDelta('{"a":1}', block=1),
+        ToolCallEnded(block=1), ToolCallStarted("t2", "g", block=2), ToolCallEnded(block=2),
+        ToolResult("t2", "g", "no", True, block=2), ToolResult("t1", "f", '{"b":[2]}', block=1),
+        TextDelta("Two.", block=3), Finished("stop"),
+    ]  # fmt: skip
+    seen, _ = chat("send", answer_of(version, *deltas), text="hi")
+    parts = seen["messages"][1]["parts"]
+    assert [(part["type"], part.get("state")) for part in parts] == [
+        ("step-start", None), ("text", "done"), ("tool-f", "output-available"), ("tool-g", "output-error"),
+        ("step-start", None), ("text", "done"),
+    ]  # fmt: skip
+    assert (parts[2]["output"], parts[3]["errorText"], seen["error"]) == ({"b": [2]}, "no", None)
+    dialect = VERSIONS[version]
+    for at in (8, 9):
+        late, _ = chat("resume", streamed(dialect, joined(dialect, deltas, at)), messages=[USER])
+        assert [part.get("output") for part in late["messages"][1]["parts"]] == [part.get("output") for part in parts]
+    _, server = chat("send", answer_of(version, TextDelta("ok")), messages=seen["messages"])
+    turns = dialects.prompts("ui-messages").read(parse_request(json.dumps(server.asked[0][2]).encode())).turns
+    assert [turn.role for turn in turns] == ["user", "assistant", "tool", "assistant"]
+    assert [(part.call_id, part.error) for part in turns[2].parts if isinstance(part, Result)] == [
+        ("t1", False), ("t2", True),
+    ]  # fmt: skip
 
 
 def test_an_answer_after_results_goes_on_with_their_message(chat: Chat, version: int) -> None:

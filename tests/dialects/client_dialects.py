@@ -117,7 +117,11 @@ def said(fold: Transcript, lost: Callable[[Any], Any] = lambda reason: reason) -
         "runs": runs,
         "signatures of calls": sorted((text, maker) for _, text, maker in proofs if text),
         "calls": calls,
-        "results": [call.result for call in choice.tool_calls.values()],
+        "results": [
+            (call.id, call.result.content, call.result.error)
+            for call in choice.tool_calls.values()
+            if call.result is not None
+        ],
         "citations": [citation.data for citation in choice.citations],
         "reason": None if failed or choice.reason is None else lost(choice.reason),
         "usage": None if usage is None else (usage.input, usage.output, usage.cached_input, usage.reasoning),

@@ -18,6 +18,7 @@ from tokenwire.dialects.deltas import (
     Opaque,
     ReasoningDelta,
     ReasoningSignature,
+    RefusalDelta,
     Started,
     TextDelta,
     ToolCallDelta,
@@ -303,6 +304,15 @@ def test_thoughts_go_back_with_their_proofs_so_that_their_makers_take_them() -> 
     assert message["reasoning_content"] == "One.Two."
     assert message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "g"}}
     assert "reasoning_details" not in loop.messages[-1]
+    for member in ("reasoning", None):
+        _, loop, _ = played([ReasoningDelta("Hm."), *saying("ok")], thoughts=member)
+        plain = {"role": "assistant", "content": "ok"}
+        assert loop.messages[-1] == plain | ({} if member is None else {member: "Hm."})
+
+
+def test_a_refusal_goes_back_as_one() -> None:
+    _, loop, _ = played([RefusalDelta("No."), Finished("refusal")])
+    assert loop.messages[-1] == {"role": "assistant", "content": "", "refusal": "No."}
 
 
 def test_messages_of_several_turns_leave_out_what_nobody_answered() -> None:

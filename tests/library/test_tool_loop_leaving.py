@@ -186,3 +186,32 @@ def test_cancelled_in_the_middle_of_a_tool_nobody_waits_for_its_thread() -> None
 
     run(main)
     assert told.wait(5)
+
+
+def test_cancelled_while_somebody_is_asked_the_question_is_withdrawn() -> None:
+    seen: list[str] = []
+
+    def never() -> None:
+        seen.append("ran")
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def approve(request: CallRequest) -> bool:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("withdrawn")
+            return True
+
+        model = Model(calling(call("c", "never", "{}")))
+        task = asyncio.ensure_future(collect(ToolLoop(model, ASKED, [never], approve=approve)))
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert model.clean
+
+    run(main)
+    assert seen == ["withdrawn"]

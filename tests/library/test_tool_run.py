@@ -165,6 +165,32 @@ def test_a_thread_over_its_time_is_told_and_left_alone() -> None:
     assert left.wait(5)  # its loop is closed by now: that is nobody's trouble
 
 
+def test_a_thread_that_outlives_its_loop_is_nobodys_trouble() -> None:
+    go, threads = threading.Event(), []
+
+    def slow() -> None:
+        threads.append(threading.current_thread())
+        go.wait(5)
+
+    assert told(slow, timeout=0.01)[1]
+    go.set()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_exceptions_that_nobody_meant_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def tool(n: int) -> None:
+        raise ToolError("meant") if n else ValueError("not meant")
+
+    caplog.set_level("INFO", "tokenwire.library")
+    assert (told(tool, '{"n":1}')[1], caplog.records) == (True, [])
+    assert told(tool, '{"n":0}')[1]
+    (record,) = caplog.records
+    assert record.exc_info
+    assert record.exc_info[0] is ValueError
+
+
 def test_no_limit_and_a_limit_that_is_not_reached() -> None:
     async def quick() -> str:
         await asyncio.sleep(0)
@@ -243,6 +269,18 @@ def test_the_hook_decides_before_a_tool_runs(answer: Any, content: str) -> None:
         assert told(f, '{"n":5}', approve=approve)[0] == content
     assert ran == ([5, 5] if answer is True else [])
     assert (asked[0].id, asked[0].name, asked[0].arguments, asked[0].tool.name) == ("c1", "f", {"n": 5}, "f")
+
+
+def test_a_question_that_is_withdrawn_is_a_refusal() -> None:
+    def f() -> None: ...
+
+    async def approve(request: CallRequest) -> bool:
+        question = asyncio.get_running_loop().create_future()
+        question.cancel()
+        return bool(await question)
+
+    refused = "Error: the user did not allow this call: the question was withdrawn"
+    assert told(f, approve=approve) == (refused, True)
 
 
 def test_waiting_to_be_allowed_is_not_the_tools_time_and_takes_no_place() -> None:

@@ -128,6 +128,7 @@ def test_types_of_all_kinds_have_a_schema_and_become_values() -> None:
         ('{"city":"Os', "not valid JSON"),
         ('{"city":NaN}', "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
+        ('{"city":"a","days":1.5}', "days: Input should be a valid integer"),
         ('"Oslo"', "one JSON object"),
         ("", "city: Field required"),
         ('{"city":5}', "city: Input should be a valid string"),
@@ -145,8 +146,15 @@ def test_arguments_that_do_not_fit_are_told_in_words(arguments: str, why: str) -
 def test_a_struct_that_does_not_fit_is_told_and_many_faults_are_cut_short() -> None:
     def many(who: Person, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> None: ...
 
-    with pytest.raises(BadArguments, match=r"who: .*name.*; and 1 more$"):
+    with pytest.raises(BadArguments, match=r": who: Object missing required field `name`; .*; and 1 more$"):
         Tool(many).read('{"who":{}}')
+
+
+def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
+    def f(n: int, more: dict[str, list[int]], x: float) -> None: ...
+
+    given = '{"n":5.0,"more":{"a":[1.0,2]},"x":1.5}'
+    assert Tool(f).read(given) == {"n": 5, "more": {"a": [1, 2]}, "x": 1.5}
 
 
 def test_only_what_the_model_named_is_given_so_that_defaults_are_the_functions_own() -> None:
@@ -171,9 +179,9 @@ def test_context_partials_methods_and_positional_parameters() -> None:
             """Buys."""
             return f"{count * self.price} {context.id} {context.name}"
 
-        def look(self, first: int, /, second: int = 5, *, third: int = 7) -> tuple[int, int, int]:
+        def look(self, first: int = 0, zeroth: int = 1, /, second: int = 5, *, third: int = 7) -> tuple[int, int, int]:
             """Looks."""
-            return first, second, third
+            return first + zeroth, second, third
 
         async def __call__(self, n: int) -> int:
             """Calls."""
@@ -185,15 +193,17 @@ def test_context_partials_methods_and_positional_parameters() -> None:
     assert bought.start(bought.read('{"count":2}'), context) == "6 id buy"
     assert bought.parameters["properties"].keys() == {"count"}
     assert Shop.order.unbound
+    assert Shop(4).order.start({"count": 2}, context) == "8 id buy"
+    assert bought.parameters is Shop.order.parameters
     with pytest.raises(BadTool, match=r"give object\.method"):
         tools_of([Shop.order])
 
     look = Tool(functools.partial(shop.look, third=9), name="peek")
     assert look.description == "Looks."
-    assert look.parameters["properties"].keys() == {"first", "second"}
-    assert look.start(look.read('{"second":2,"first":1}'), context) == (1, 2, 9)
-    assert look.start(look.read('{"first":1}'), context) == (1, 5, 9)
-    assert Tool(functools.partial(shop.look, 1)).parameters["properties"].keys() == {"second", "third"}
+    assert look.parameters["properties"].keys() == {"first", "zeroth", "second"}
+    assert look.start(look.read('{"second":2,"first":1}'), context) == (2, 2, 9)
+    assert look.start(look.read('{"zeroth":5}'), context) == (5, 5, 9)
+    assert Tool(functools.partial(shop.look, 1)).parameters["properties"].keys() == {"zeroth", "second", "third"}
 
     called = Tool(shop)
     assert (called.name, called.description, called.is_async) == ("Shop", "Calls.", True)
@@ -205,7 +215,7 @@ def _no_hint(x): ...  # type: ignore[no-untyped-def]
 def _star(*x: int) -> None: ...
 def _stars(**x: int) -> None: ...
 def _unknown(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
-def _no_schema(x: threading_lock) -> None: ...
+def _no_schema(x: int, y: threading_lock) -> None: ...
 def _field(x: int = Field(5)) -> None: ...
 def _generator(x: int) -> Any:
     yield x
@@ -223,7 +233,7 @@ class threading_lock:  # noqa: N801
     ("function", "options", "why"),
     [
         (_no_hint, {}, "'x' has no annotation"), (_star, {}, "name them all"), (_stars, {}, "name them all"),
-        (_unknown, {}, "Nowhere"), (_no_schema, {}, "no JSON Schema"), (_field, {}, "into Annotated"),
+        (_unknown, {}, "Nowhere"), (_no_schema, {}, "'y' has no JSON Schema"), (_field, {}, "into Annotated"),
         (_generator, {}, "return a list"), (_generates, {}, "return a list"), (Place, {}, "a class is no tool"),
         (lambda: 5, {}, "give it one"), (weather, {}, "a tool already"), (5, {}, "cannot be called"),
         (weather.function, {"name": "a b"}, "letters, digits"), (weather.function, {"name": "x" * 65}, "64"),
@@ -242,6 +252,14 @@ def test_two_tools_of_one_name_are_an_error_and_plain_functions_are_taken() -> N
 
     assert list(tools_of([weather, clock])) == ["weather", "clock"]
     assert repr(tools_of([clock])["clock"]) == "Tool('clock')"
+    assert tools_of([clock])["clock"] is tools_of([clock])["clock"]  # made once
+    assert list(tools_of([functools.partial(clock)])) == ["clock"]
+
+    @functools.wraps(clock)
+    def wrapped() -> str:
+        return clock() + "!"
+
+    assert tools_of([wrapped])["clock"]() == "12:00!"
     assert tools_of([clock])["clock"].definition()["function"] == {
         "name": "clock",
         "parameters": {"type": "object", "properties": {}, "additionalProperties": False},

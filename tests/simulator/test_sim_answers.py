@@ -57,6 +57,27 @@ def test_without_parallel_calls_there_is_one() -> None:
     assert [(tool.name, subject) for tool, subject in plan] == [("get_weather", "Oslo")]
 
 
+def test_one_after_another_each_call_has_a_turn_of_its_own() -> None:
+    prompt = "the weather in Oslo, Lima and Tokyo, one after another"
+    for results, called in [((), "Oslo"), ((("get_weather", "5"),), "Lima"), ((("get_weather", "5"),) * 2, "Tokyo")]:
+        for parallel in (True, False):
+            (choice,) = answer(Ask(prompt=prompt, tools=TOOLS, results=results, parallel=parallel))
+            (call,) = choice.calls
+            assert json.loads("".join(call.sent))["city"] == called
+    (choice,) = answer(Ask(prompt=prompt, tools=TOOLS, results=(("get_weather", "5"),) * 3))
+    assert (choice.calls, choice.finish) == ([], "stop")
+
+
+def test_garbled_arguments_are_no_json_until_somebody_has_said_so() -> None:
+    prompt = "the weather in Oslo, with garbled arguments"
+    (choice,) = answer(Ask(prompt=prompt, tools=TOOLS))
+    (call,) = choice.calls
+    with pytest.raises(json.JSONDecodeError):
+        json.loads("".join(call.sent))
+    assert json.loads("".join(call.pieces))["city"] == "Oslo"
+    assert not answer(Ask(prompt=prompt, tools=TOOLS, results=(("get_weather", "Error"),)))[0].calls
+
+
 def test_calls_are_bounded() -> None:
     many = "weather in " + " and ".join(f"City{n} x" for n in range(20))
     assert len(plan_calls(many, TOOLS, must=False, parallel=True)) == MOST_CALLS

@@ -31,7 +31,8 @@ LoopUpdate: TypeAlias = Delta | Notice | Reset | Dropped | Resumed
 class Turn(Protocol):
     """One turn of a model: an asynchronous iterator of its updates (deltas, and what happens to the connection).
 
-    ``close`` stops it at once, whatever it is doing; iterating ends then, also in another task. Idempotent.
+    One that ends cleanly says so, by ``Finished`` or by ``Done``; anything else counts as cut. ``close`` stops it at
+    once, whatever it is doing; iterating ends then, also in another task. Idempotent.
     """
 
     def __aiter__(self) -> AsyncIterator[Any]: ...
@@ -57,6 +58,7 @@ class ToolLoop:
         approve: asked before each call runs; see ``Runner``.
         timeout: seconds that one call may take; waiting to be allowed does not count.
         parallel: calls that run at the same time, at most.
+        thoughts: see ``assistant_message``.
 
     Iterating raises:
         AnswerFailed: a turn failed or was cut; no tool of it ran.
@@ -84,6 +86,7 @@ class ToolLoop:
         approve: Approve | None = None,
         timeout: float = 60.0,
         parallel: int = 8,
+        thoughts: str | None = "reasoning_content",
     ) -> None:
         if max_turns < 1 or parallel < 1 or not timeout > 0:
             raise LocalProtocolError("max_turns, parallel and timeout must be more than 0")
@@ -92,6 +95,7 @@ class ToolLoop:
         self.turns = 0
         self.usage: Usage | None = None
         self._ask = ask
+        self._thoughts = thoughts
         self._max_turns = max_turns
         self._runner = Runner(self.tools, approve=approve, timeout=timeout, parallel=parallel)
         self._ids: set[str] = set()
@@ -172,7 +176,7 @@ class ToolLoop:
             if len(results) < len(calls):
                 return  # closed
             answered = [call.result or results[call.id] for call in fold.transcript.choice().tool_calls.values()]
-            self.messages += [fold.message(calls=True), *map(tool_message, answered)]
+            self.messages += [fold.message(calls=True, thoughts=self._thoughts), *map(tool_message, answered)]
             base = fold.next
 
     def _end(self, fold: TurnFold, calls: Sequence[ToolCall]) -> None:
@@ -180,7 +184,8 @@ class ToolLoop:
         if calls:
             raise TooManyTurns(self.turns, [call.name for call in calls], self.messages)
         found = fold.transcript.choice().tool_calls.values()
-        message = fold.message(calls=not self.tools or all(call.result is not None for call in found))
+        calling = not self.tools or all(call.result is not None for call in found)
+        message = fold.message(calls=calling, thoughts=self._thoughts)
         if says_something(message):
             self.messages.append(message)
             self.messages += [tool_message(call.result) for call in found if call.result is not None]

@@ -26,13 +26,19 @@ _GOOGLE: Final = "gemini"
 
 
 def assistant_message(
-    transcript: Transcript, *, calls: bool = True, redacted: Sequence[tuple[int, str]] = ()
+    transcript: Transcript,
+    *,
+    calls: bool = True,
+    thoughts: str | None = "reasoning_content",
+    redacted: Sequence[tuple[int, str]] = (),
 ) -> dict[str, Any]:
     """What the model said in one turn, the first choice of it.
 
     Args:
         transcript: of that turn alone; ``messages_of`` takes apart what holds several.
         calls: with the calls of tools that are whole. Each of them needs a ``tool_message`` after this one.
+        thoughts: the member for thoughts as plain text; None leaves them out. Servers differ: DeepSeek's and Moonshot's
+            insist on this one between calls and their results, Groq's takes ``reasoning`` and refuses others.
         redacted: thoughts of Anthropic's that nobody may read (a transcript does not keep them): how many segments were
             before each, and its data.
     """
@@ -41,8 +47,8 @@ def assistant_message(
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
     if refusal := choice.refusal:
         message["refusal"] = refusal
-    if reasoning := choice.reasoning:
-        message["reasoning_content"] = reasoning
+    if thoughts is not None and (reasoning := choice.reasoning):
+        message[thoughts] = reasoning
     if details := list(_details(choice, segments, redacted)):
         message["reasoning_details"] = [{**detail, "index": index} for index, detail in enumerate(details)]
     whole = [call for call in choice.tool_calls.values() if call.ended] if calls else []

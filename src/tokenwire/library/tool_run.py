@@ -1,13 +1,15 @@
 """One call of a tool, from its arguments to what the model is told.
 
 Whatever goes wrong with a call is told to the model, in words and without a traceback, for it may do better: an unknown
-name, arguments that do not fit, a refusal, an exception, a time limit. Only the program's own hook may raise.
+name, arguments that do not fit, a refusal, an exception, a time limit. Only the program's own hook may raise. What a
+tool did not mean to raise is logged as well, with its traceback, at level ``INFO``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -20,6 +22,8 @@ from tokenwire.dialects.deltas import ToolResult
 from tokenwire.errors import ToolError
 from tokenwire.library.tool_thread import in_thread
 from tokenwire.library.tools import Tool, ToolContext
+
+log = logging.getLogger(__name__)
 
 #: What the model is told of a call that somebody did not allow.
 REFUSED: Final = "the user did not allow this call"
@@ -93,7 +97,12 @@ class Runner:
     async def _allowed(self, request: CallRequest) -> None:
         assert self._approve is not None
         answer = self._approve(request)
-        said = await answer if inspect.isawaitable(answer) else answer
+        try:
+            said = await answer if inspect.isawaitable(answer) else answer
+        except asyncio.CancelledError:
+            if _cancelled():
+                raise
+            said = "the question was withdrawn"  # whoever was to decide is gone
         if said is not True:
             raise ToolError(f"{REFUSED}: {said}" if isinstance(said, str) and said else REFUSED)
 
@@ -118,12 +127,18 @@ async def _result(tool: Tool, values: dict[str, Any], context: ToolContext, limi
         raise ToolError(_told(error)) from error
     except asyncio.CancelledError as error:
         context.cancelled.set()
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _cancelled():
             raise
         raise ToolError(_told(error)) from error  # nobody cancelled us: the tool lost something of its own
     except (Exception, SystemExit) as error:  # sys.exit() in a tool must not end a server
+        log.info("tool %s failed, and the model is told so", tool.name, exc_info=error)
         raise ToolError(_told(error)) from error
+
+
+def _cancelled() -> bool:
+    """Whether it is we who are cancelled, not what we wait for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def text_of(value: Any) -> str:

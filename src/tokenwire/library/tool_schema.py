@@ -1,8 +1,8 @@
 """The parameters of a function as a JSON Schema, and a model's arguments as values for it.
 
 pydantic makes both from the annotations, so that what the schema promises is what is checked. Arguments are checked
-strictly, as JSON: ``"5"`` is no integer, but a text may be a date and a number an enum's value. msgspec's structs,
-which pydantic does not know, are checked by msgspec.
+strictly, as JSON: ``"5"`` is no integer, but ``5.0`` is, a text may be a date, and a number an enum's value. msgspec's
+structs, which pydantic does not know, are checked by msgspec.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Parameters:
                 _field(tool, name, annotation, default, described.get(name)),
             )
         try:
-            self._model: type[BaseModel] = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **fields)
-            schema = self._model.model_json_schema(by_alias=True, schema_generator=_Schema)
-        except (PydanticUserError, TypeError, ValueError, NotImplementedError) as error:
+            self._model, schema = _model(fields)
+        except _NO_SCHEMA as error:
+            name = next((name for field, name in self._names.items() if not _has_schema(fields[field])), "?")
             reason = str(error).partition("\n")[0]
-            raise BadTool(tool, f"a parameter's type has no JSON Schema: {reason}") from error
+            raise BadTool(tool, f"the type of the parameter {name!r} has no JSON Schema: {reason}") from error
         schema.pop("title", None)
         schema.setdefault("properties", {})
         self.schema: dict[str, Any] = _with_structs(schema, structs)
@@ -94,10 +94,45 @@ class Parameters:
         if not isinstance(given, dict):
             raise BadArguments("the arguments must be one JSON object")
         try:
-            read = self._model.model_validate_json(arguments or "{}", strict=True)
+            read = self._checked(arguments or "{}", given)
         except ValidationError as error:
             raise BadArguments(f"the arguments do not fit: {'; '.join(_told(error))}") from None
         return {self._names[field]: getattr(read, field) for field in read.model_fields_set}
+
+    def _checked(self, arguments: str, given: dict[str, Any]) -> BaseModel:
+        try:
+            return self._model.model_validate_json(arguments, strict=True)
+        except ValidationError as error:
+            if not any(problem["type"] == "int_type" for problem in error.errors(include_url=False)):
+                raise
+        # JSON Schema's integers may have a fraction of 0 (2020-12, section 4.2.3), and some models write them so.
+        return self._model.model_validate_json(msgspec.json.encode(_whole(given)), strict=True)
+
+
+def _model(fields: dict[str, Any]) -> tuple[type[BaseModel], dict[str, Any]]:
+    model: type[BaseModel] = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **fields)
+    return model, model.model_json_schema(by_alias=True, schema_generator=_Schema)
+
+
+#: What pydantic raises for a type that it cannot check or describe.
+_NO_SCHEMA: Final = (PydanticUserError, TypeError, ValueError, NotImplementedError)
+
+
+def _has_schema(field: Any) -> bool:
+    try:
+        _model({"p": field})
+    except _NO_SCHEMA:
+        return False
+    return True
+
+
+def _whole(value: Any) -> Any:
+    """*value* with every number that is whole as an integer."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Schema(GenerateJsonSchema):
@@ -183,8 +218,8 @@ def _filled(value: Any, places: Mapping[str, dict[str, Any]]) -> Any:
 def _told(error: ValidationError) -> Iterator[str]:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     for problem in problems[:_MOST_TOLD]:
-        where = ".".join(map(str, problem["loc"]))
-        yield f"{where}: {problem['msg']}"
+        where = ".".join(str(step) for step in problem["loc"] if not str(step).startswith("function-"))
+        yield f"{where}: {problem['msg'].removeprefix('Value error, ')}"
     if len(problems) > _MOST_TOLD:
         yield f"and {len(problems) - _MOST_TOLD} more"
 

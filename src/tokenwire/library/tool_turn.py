@@ -170,9 +170,9 @@ class TurnFold:
             raise AnswerFailed("incomplete_tool_call", message, retryable=True)
         return [call for call in choice.tool_calls.values() if call.result is None]
 
-    def message(self, *, calls: bool) -> dict[str, Any]:
+    def message(self, *, calls: bool, thoughts: str | None) -> dict[str, Any]:
         """What it said, for the next turn."""
-        return assistant_message(self.transcript, calls=calls, redacted=self.redacted)
+        return assistant_message(self.transcript, calls=calls, thoughts=thoughts, redacted=self.redacted)
 
 
 def total(before: Usage | None, now: Usage | None) -> Usage | None:

@@ -15,6 +15,7 @@ its annotations and defaults. Parameters may be whatever pydantic has a JSON Sch
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import re
@@ -32,6 +33,9 @@ from tokenwire.library.tool_schema import Parameters, can_be_strict
 
 #: What every vendor takes for the name of a function.
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+#: Where a plain function keeps the tool that was made of it.
+_KEPT: Final = "__tokenwire_tool__"
 
 
 class ToolContext:
@@ -92,12 +96,11 @@ class Tool:
         if timeout is not None and not timeout > 0:
             raise BadTool(self.name, f"its time limit must be more than 0 s, not {timeout!r}")
         self.timeout = timeout
-        self._given = {"name": name, "description": description, "timeout": timeout, "strict": strict}
         self._check_kind(plain)
         said, described = _docs(function, plain)
         self.description = said if description is None else description
         self._contexts: list[str] = []
-        self._positional: list[str] = []
+        self._positional: dict[str, Any] = {}  # name -> default
         #: Made of a function that still wants its ``self``.
         self.unbound = False
         self._read = Parameters(self.name, self._parameters(plain), described)
@@ -132,7 +135,7 @@ class Tool:
                 self.unbound = True
                 continue
             if parameter.kind is parameter.POSITIONAL_ONLY:
-                self._positional.append(name)
+                self._positional[name] = parameter.default
             if annotation is ToolContext:
                 self._contexts.append(name)
             else:
@@ -160,11 +163,7 @@ class Tool:
     def start(self, values: dict[str, Any], context: ToolContext) -> Any:
         """Call the function with what ``read`` gave, in this thread: its result, or a coroutine if ``is_async``."""
         named = values | dict.fromkeys(self._contexts, context)
-        first: list[Any] = []
-        for name in self._positional:
-            if name not in named:  # it has a default, and whatever stands behind it has one, too
-                break
-            first.append(named.pop(name))
+        first = [named.pop(name, default) for name, default in self._positional.items()]
         return self.function(*first, **named)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -174,7 +173,9 @@ class Tool:
         """A decorated method of an object is a tool with that object."""
         if instance is None or not self.unbound:
             return self
-        return Tool(self.function.__get__(instance, owner), **self._given)  # type: ignore[arg-type]
+        twin = copy.copy(self)  # the schema is the same
+        twin.function, twin.unbound = self.function.__get__(instance, owner), False
+        return twin
 
     def __repr__(self) -> str:
         return f"Tool({self.name!r})"
@@ -198,13 +199,24 @@ def tools_of(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
     """The tools by name; plain functions become some. Raises ``BadTool``, also for two of one name."""
     found: dict[str, Tool] = {}
     for each in tools:
-        made = each if isinstance(each, Tool) else Tool(each)
+        made = each if isinstance(each, Tool) else _tool_of(each)
         if made.unbound:
             raise BadTool(made.name, "this method has no object yet: give object.method")
         if made.name in found:
             raise BadTool(made.name, "two tools have this name; give one another: tool(name=…)")
         found[made.name] = made
     return found
+
+
+def _tool_of(function: Callable[..., Any]) -> Tool:
+    """Made once for a plain function, and kept with it: that takes milliseconds, and a server gets the same functions
+    with each request."""
+    if not isinstance(function, types.FunctionType):
+        return Tool(function)
+    kept = function.__dict__.get(_KEPT)
+    if not isinstance(kept, Tool) or kept.function is not function:  # wrappers take over what is kept with a function
+        kept = function.__dict__[_KEPT] = Tool(function)
+    return kept
 
 
 def _plain(function: Any) -> Any:

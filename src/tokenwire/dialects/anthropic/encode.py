@@ -58,6 +58,9 @@ _THINKING: Final = {"type": "thinking", "thinking": "", "signature": ""}
 
 _LAST: Final = 1 << 40  # the number of a text that comes after all others
 
+#: What no event tells. A tuple: a union would be made anew for each token.
+_UNTOLD: Final = (Failed, ToolResult)
+
 _json = msgspec.json.encode
 
 
@@ -117,7 +120,7 @@ class Encoder:
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
             return []
-        if isinstance(delta, Failed | ToolResult) or delta.choice:
+        if isinstance(delta, _UNTOLD) or delta.choice:
             return []
         if isinstance(delta, TextDelta) and self._begun and not self._cited:
             said = f'{{"type":"text_delta","text":{_json(delta.text).decode()}}}'

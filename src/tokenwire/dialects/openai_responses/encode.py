@@ -45,6 +45,9 @@ _INCOMPLETE: Final[dict[FinishReason, str]] = {
     "length": "max_output_tokens", "context_window": "max_output_tokens", "content_filter": "content_filter",
 }  # fmt: skip
 
+#: What no event tells. A tuple: a union would be made anew for each token.
+_UNTOLD: Final = (Failed, Opaque, ToolResult)
+
 #: Deltas that are one event each, besides those that begin and end items, however many of them there are.
 _COUNTED: Final = (
     TextDelta, ReasoningDelta, RefusalDelta, ReasoningSignature, ToolCallStarted, ToolCallDelta,
@@ -83,7 +86,7 @@ class Encoder:
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
             return []
-        if isinstance(delta, Failed | Opaque | ToolResult) or delta.choice:
+        if isinstance(delta, _UNTOLD) or delta.choice:
             return []
         frames = [] if self._begun else self._begin()
         writer = self._writer
@@ -199,11 +202,7 @@ def _entries(content: list[Any]) -> list[Any]:
 
 def _in_place(choice: Choice, fold: Transcript) -> Iterator[Delta]:
     """The deltas of the first choice, each text with its sources and log-probabilities behind it."""
-    deltas = [
-        delta
-        for delta in fold.deltas()
-        if not isinstance(delta, Usage | Failed | Opaque | ToolResult) and not delta.choice
-    ]
+    deltas = [delta for delta in fold.deltas() if not isinstance(delta, (Usage, *_UNTOLD)) and not delta.choice]
     texts = [delta for delta in deltas if isinstance(delta, TextDelta)]
     first = {delta.block: delta for delta in reversed(texts)}
     sources: dict[int, list[Citation]] = {}

@@ -28,21 +28,12 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
-from tokenwire.dialects.pieces import Pieces, Text
+from tokenwire.dialects.pieces import Pieces
 from tokenwire.dialects.signatures import wrap
 from tokenwire.dialects.transcript import merge_usage
+from tokenwire.dialects.ui_messages.calls import Call
 from tokenwire.dialects.ui_messages.sources import source_fields
-from tokenwire.dialects.ui_messages.words import (
-    NAME,
-    NOT_JSON,
-    OTHER,
-    OURS,
-    WORDS,
-    error_fields,
-    input_of,
-    output_of,
-    usage_fields,
-)
+from tokenwire.dialects.ui_messages.words import NAME, OTHER, OURS, WORDS, error_fields, usage_fields
 from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -54,26 +45,6 @@ _TYPES: Final = {"text": "text", "refusal": "text", "reasoning": "reasoning"}
 _INPUT: Final = '{"type":"tool-input-'
 
 _json = msgspec.json.encode
-
-
-class _Call:
-    """A call; ``json`` is None once its arguments are whole. ``answered``: its result is told."""
-
-    __slots__ = ("answered", "id", "json", "name")
-
-    def __init__(self, id: str, name: str) -> None:
-        self.id = id
-        self.name = name
-        self.json: Text | None = Text()
-        self.answered = False
-
-    def copy(self) -> _Call:
-        if self.answered and self.json is None:
-            return self  # changes no more
-        twin = _Call(self.id, self.name)
-        twin.json = None if self.json is None else self.json.copy()
-        twin.answered = self.answered
-        return twin
 
 
 class Encoder:
@@ -111,7 +82,7 @@ class Encoder:
         self._head = ""  # its deltas, up to their text
         self._id = ""
         self._parts = 0
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, Call] = {}
         self._answered = False  # the newest news are results: whatever the model says next is a new step
         self._sources: Pieces[Citation] = Pieces()
         self._usage: Usage | None = None
@@ -134,7 +105,7 @@ class Encoder:
         if isinstance(delta, ReasoningDelta):
             return self._say("reasoning", delta.block, delta.text)
         if isinstance(delta, ToolCallDelta):
-            return self._arguments(self._call(delta.block), delta.json)
+            return [_part(part) for part in self._call(delta.block).add(delta.json)]
         return self._rarely(delta)
 
     def prefix(self, fold: Transcript) -> list[Frame]:
@@ -237,11 +208,11 @@ class Encoder:
 
     def _rarely(self, delta: Delta) -> list[Frame]:
         if isinstance(delta, ToolCallStarted):
-            self._calls[delta.block] = _Call(delta.id, delta.name)
+            self._calls[delta.block] = Call(delta.id, delta.name)
             start = {"type": "tool-input-start", "toolCallId": delta.id, "toolName": delta.name}
             return [*self._next(), *self._close(), _part(start)]
         if isinstance(delta, ToolCallEnded):
-            return self._whole(self._call(delta.block))
+            return [_part(part) for part in self._call(delta.block).end(self._version)]
         if isinstance(delta, RefusalDelta):  # there is no place for it but the text: better read than lost
             return self._say("refusal", delta.block, delta.text)
         if isinstance(delta, ReasoningSignature):
@@ -256,42 +227,17 @@ class Encoder:
             return self._begin()
         return []
 
-    def _call(self, block: int) -> _Call:
+    def _call(self, block: int) -> Call:
         call = self._calls.get(block)
         if call is None:
             raise LocalProtocolError(f"no tool call in block {block}: ToolCallStarted is missing")
         return call
 
-    def _arguments(self, call: _Call, json: str) -> list[Frame]:
-        if not json or call.json is None:
-            return []
-        call.json.append(json)
-        return [_part({"type": "tool-input-delta", "toolCallId": call.id, "inputTextDelta": json})]
-
-    def _whole(self, call: _Call) -> list[Frame]:
-        """``tool-input-available`` makes the client run the tool: only for arguments that can be read."""
-        if call.json is None:
-            return []
-        arguments, call.json = str(call.json), None
-        input_ = input_of(arguments)
-        named = {"toolCallId": call.id, "toolName": call.name}
-        if input_ is not None:
-            return [_part({"type": "tool-input-available", **named, "input": msgspec.Raw(input_.encode())})]
-        if self._version > 5:
-            return [_part({"type": "tool-input-error", **named, "input": arguments, "errorText": NOT_JSON})]
-        # Version 5.0 has no such part, but takes the result of a call whose input never came.
-        return [_part({"type": "tool-output-error", "toolCallId": call.id, "errorText": NOT_JSON})]
-
-    def _result(self, call: _Call, delta: ToolResult) -> list[Frame]:
-        """What the tool gave; its call is settled by that, even if nobody could read its arguments."""
+    def _result(self, call: Call, delta: ToolResult) -> list[Frame]:
         if call.answered:
             return []
-        call.answered = self._answered = True
-        frames = self._close()
-        if delta.error:
-            return [*frames, _part({"type": "tool-output-error", "toolCallId": call.id, "errorText": delta.content})]
-        output = msgspec.Raw(output_of(delta.content).encode())
-        return [*frames, _part({"type": "tool-output-available", "toolCallId": call.id, "output": output})]
+        self._answered = True
+        return [*self._close(), _part(call.result(delta))]
 
     def _signature(self, delta: ReasoningSignature) -> list[Frame]:
         """With the end of what it proves; of a call, in the message's metadata (it may come when the call is told
