@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
+from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.deltas import Usage
 from tokenwire.engine import spoken
 from tokenwire.engine.framing import parse
@@ -276,8 +277,16 @@ def test_entries_in_envelopes_are_not_decoded(
     for n in range(10):
         stream.append([chat.text(f"w{n}")] * 110, clock.now_ns())
     decoded: list[bytes] = []
-    monkeypatch.setattr(spoken, "parse", lambda frame, dialect: decoded.append(frame) or parse(frame, dialect))
+    monkeypatch.setattr(spoken, "parse", _noting(decoded))
     reading = spoken.Spoken()
     text = "".join(map(said, reading.read(stream, 256)))
     assert text == "".join(f"w{n}" * 110 for n in range(10))
     assert len(decoded) < 40
+
+
+def _noting(decoded: list[bytes]) -> Callable[[bytes, Dialect], Any]:
+    def noting(frame: bytes, dialect: Dialect) -> Any:
+        decoded.append(frame)
+        return parse(frame, dialect)
+
+    return noting
