@@ -16,6 +16,7 @@ from msgspec import structs
 from tokenwire import dialects
 from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from tokenwire.engine.framing import parse
+from tokenwire.measure.usage import said
 from tokenwire.wire.json_spans import Kind
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tokenwire.engine.record import Record
     from tokenwire.wire.envelope_template import Template
 
+_TEXTS: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _string = msgspec.json.Decoder(str).decode
 #: What stands in the holes of a probe: words that no provider writes, digits, spaces.
 _PROBES: Final = {Kind.STRING: "tokenwire-probe-%d", Kind.INTEGER: "7%d", Kind.SPACES: ""}
@@ -119,16 +121,16 @@ class Spoken:
             return place
         first = template.fill(iter(parts))
         before = decoder.copy() if place is None else decoder
-        said = [delta for event in parse(first, dialect) for delta in decoder.feed(event)]
+        opening = [delta for event in parse(first, dialect) for delta in decoder.feed(event)]
         if place is None:
             place = self._places[template] = self._probe(stream, template)
             if place is None:
                 self._decoder = before
                 return None
         else:  # the same words may belong to another block now
-            delta = next((delta for delta in said if type(delta) is type(place.delta)), place.delta)
+            delta = next((delta for delta in opening if type(delta) is type(place.delta)), place.delta)
             place = self._places[template] = place._replace(delta=delta)
-        deltas += said
+        deltas += opening
         self.spent += 1
         return place
 
@@ -138,13 +140,7 @@ class Spoken:
         frame = template.fill(iter([probe.encode() for probe in probes]))
         decoder = self._decoder.copy()
         deltas = [delta for event in parse(frame, stream.dialect) for delta in decoder.feed(event)]
-        if len(deltas) != 1:
+        if len(deltas) != 1 or not isinstance(deltas[0], _TEXTS):
             return None
-        (delta,) = deltas
-        if isinstance(delta, ToolCallDelta):
-            said = delta.json
-        elif isinstance(delta, TextDelta | ReasoningDelta | RefusalDelta):
-            said = delta.text
-        else:
-            return None
-        return Place(probes.index(said), delta) if said in probes else None
+        text = said(deltas[0])
+        return Place(probes.index(text), deltas[0]) if text and text in probes else None
