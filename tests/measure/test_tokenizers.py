@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -115,6 +117,16 @@ def test_a_tokenizer_that_fails_leaves_the_estimate(thread: Worker, caplog: pyte
     assert count.tokens == pytest.approx(110 / 4.4)
     assert "counting tokens failed" in caplog.text
     assert caplog.text.count("no network") == 1
+
+
+def test_a_program_ends_though_a_vocabulary_never_comes() -> None:
+    program = (
+        "import threading; from tokenwire.measure.worker import Worker\n"
+        "worker = Worker(); go = threading.Event(); worker.submit(lambda: go.set() or threading.Event().wait())\n"
+        "go.wait(); worker.close(); print('over')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
+    assert ended.stdout == b"over\n"
 
 
 def test_the_worker_is_bounded_and_ends(monkeypatch: pytest.MonkeyPatch, thread: Worker) -> None:

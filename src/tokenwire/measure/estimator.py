@@ -67,7 +67,7 @@ class Rule:
         gain = [sum(map(mul, row, share)) for row in rows]
         self._answers += 1
         noise = (_NOISE * (1 + _FIRST / self._answers)) ** 2 + (_EXTRA / tokens) ** 2
-        variance = sum(map(mul, gain, share)) + noise
+        variance = max(0.0, sum(map(mul, gain, share))) + noise
         error = 1 - sum(map(mul, self.weights, share))
         most = min(_SURPRISE * sqrt(variance), _LARGEST)
         surprised = abs(error) > most

@@ -59,7 +59,8 @@ class Meter:
             elif self._job is None:
                 self._job = worker.submit(count_prompt, body, count)
             elif self._job.done():
-                self._input, self._body = None if self._job.cancelled() else self._job.result(), None
+                failed = self._job.cancelled() or self._job.exception() is not None
+                self._input, self._body = None if failed else self._job.result(), None
         return self._input
 
     def priced(self, usage: Usage, when: float) -> Usage:
