@@ -119,6 +119,12 @@ def test_check_of_an_upstream_whose_models_are_configured(tokenwire: Command, co
     assert "ok, 1 models configured" in ended.out
 
 
+def test_check_shows_ones_own_prices(tokenwire: Command, config: Command) -> None:
+    ended = tokenwire("check", "--config", config('[prices."local/llama-*"]\ninput = 0.25\noutput = 2\n'))
+    (line,) = [line for line in ended.out.splitlines() if "local/llama-*" in line]
+    assert re.findall(r"[0-9.]+", line) == ["0.25", "2", "0.25", "0.25"]
+
+
 def test_check_of_an_upstream_that_is_not_there(tokenwire: Command, config: Command) -> None:
     with refusing_port() as port:
         ended = tokenwire("check", "--config", config(f'[upstreams.one]\nbase_url = "http://127.0.0.1:{port}/v1"\n'))

@@ -109,3 +109,22 @@ def test_a_fold_looks_like_its_stream() -> None:
     assert answer.text == TEXT
     assert answer.transcript.started is not None
     assert answer.transcript.started.model == "up/m"
+
+
+def test_estimates_are_news_and_no_count_has_them() -> None:
+    """They may come anywhere, as often as they like, and nothing is missing without them."""
+    estimate = Event("usage", '{"input":14,"output":3,"estimated":true}', "1-2")
+    fed = whole()
+    for at in (1, len(fed) // 2, len(fed) - 1):
+        answer = Answer()
+        for event in [*fed[:at], estimate, estimate, *fed[at:]]:
+            answer.feed(event)
+        assert answer.done is not None
+        assert (answer.done.verified, answer.done.mismatch) == (True, None)
+        assert answer.usage is not None
+        assert not answer.usage.estimated, "the provider's figure replaces ours"
+    counted = Answer()
+    for event in [*fed[:-1], Event("usage", '{"input":14,"output":3}', "1-2"), fed[-1]]:
+        counted.feed(event)
+    assert counted.done is not None
+    assert counted.done.verified is False, "the provider's own is an event like others"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
+from tokenwire.dialects.base import Dialect
 from tokenwire.engine import spoken
 from tokenwire.engine.framing import parse
 from tokenwire.engine.hub import Hub
@@ -135,7 +136,7 @@ def test_it_is_done_in_portions_and_of_a_crowd_the_newest_do(
     monkeypatch: pytest.MonkeyPatch, clock: ManualClock, hub: Hub, streaming: Streaming
 ) -> None:
     decoded: list[bytes] = []
-    monkeypatch.setattr(spoken, "parse", lambda frame, dialect: decoded.append(frame) or parse(frame, dialect))
+    monkeypatch.setattr(spoken, "parse", _noting(decoded))
     line = b'{"model":"m","message":{"role":"assistant","content":"abcd "},"n":[%d]}\n'  # no two are in one envelope
     last = b'{"model":"m","done":true,"done_reason":"stop","prompt_eval_count":1,"eval_count":400}\n'
     for _ in range(MOST_WAITING + 4):
@@ -151,3 +152,11 @@ def test_it_is_done_in_portions_and_of_a_crowd_the_newest_do(
             break
     assert len(lessons(hub)) == MOST_WAITING
     assert most <= 2 * PORTION
+
+
+def _noting(decoded: list[bytes]) -> Callable[[bytes, Dialect], Any]:
+    def noting(frame: bytes, dialect: Dialect) -> Any:
+        decoded.append(frame)
+        return parse(frame, dialect)
+
+    return noting

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
+from tokenwire.dialects.base import Dialect
 from tokenwire.dialects.deltas import Usage
 from tokenwire.engine import spoken
 from tokenwire.engine.framing import parse
@@ -269,6 +270,41 @@ def _joined(deltas: list[Any]) -> list[tuple[Any, ...]]:
     return out
 
 
+ODD = [
+    [chat.chunk({"content": f"a{n}", "reasoning_content": "b"}) for n in range(200)],
+    [chat.chunk({}, choices=[], obfuscation="x" * n) for n in range(200)],
+]
+
+
+@pytest.mark.parametrize("frames", ODD, ids=["two texts", "none"])
+def test_what_an_envelope_does_not_tell_is_decoded(
+    streaming: Streaming, clock: ManualClock, frames: list[bytes]
+) -> None:
+    stream = streaming()
+    for at in range(0, len(frames), 20):
+        stream.append(frames[at : at + 20], clock.now_ns())
+    reading = spoken.Spoken()
+    got: list[Any] = []
+    while reading.seq < reading.end(stream):
+        got += reading.read(stream, 64)
+    decoder = CHAT.decoder()
+    expected = [delta for frame in frames for event in parse(frame, CHAT) for delta in decoder.feed(event)]
+    assert got == expected
+    assert reading.spent == len(frames)
+
+
+def test_what_was_trimmed_is_taken_to_be_like_the_rest(
+    clock: ManualClock, hub: Hub, streaming: Streaming, sink: Sinks
+) -> None:
+    stream = metered(streaming())
+    for _ in range(30):
+        stream.append([chat.text(WORD)] * 110, clock.now_ns())
+    assert stream.trim(stream.log.size // 2)
+    tally = hub.live.watch(stream)
+    tally.look(stream)
+    assert tally.tokens(stream) == pytest.approx(3000, rel=0.01)
+
+
 def test_entries_in_envelopes_are_not_decoded(
     monkeypatch: pytest.MonkeyPatch, streaming: Streaming, clock: ManualClock
 ) -> None:
@@ -276,8 +312,16 @@ def test_entries_in_envelopes_are_not_decoded(
     for n in range(10):
         stream.append([chat.text(f"w{n}")] * 110, clock.now_ns())
     decoded: list[bytes] = []
-    monkeypatch.setattr(spoken, "parse", lambda frame, dialect: decoded.append(frame) or parse(frame, dialect))
+    monkeypatch.setattr(spoken, "parse", _noting(decoded))
     reading = spoken.Spoken()
     text = "".join(map(said, reading.read(stream, 256)))
     assert text == "".join(f"w{n}" * 110 for n in range(10))
     assert len(decoded) < 40
+
+
+def _noting(decoded: list[bytes]) -> Callable[[bytes, Dialect], Any]:
+    def noting(frame: bytes, dialect: Dialect) -> Any:
+        decoded.append(frame)
+        return parse(frame, dialect)
+
+    return noting

@@ -13,8 +13,9 @@ import trustme
 
 from tokenwire.errors import ConfigError
 from tokenwire.gateway.directory import Directory
-from tokenwire.gateway.settings import Settings, from_environment, from_mapping
+from tokenwire.gateway.settings import Settings, from_environment, from_mapping, tokenizers_of
 from tokenwire.gateway.settings_check import check
+from tokenwire.measure.prices import Price
 from tokenwire.upstream.pool import Pool
 from tokenwire.upstream.proxy import Proxy
 from tokenwire.upstream.tls import Tls
@@ -152,3 +153,34 @@ def test_so_is_one_of_the_environment_if_it_concerns_anybody() -> None:
     )
     assert settings(environ, proxy="none").upstreams["up"].origin()[0].proxy is None
     assert settings(environ, base_url="http://127.0.0.1:1").upstreams["up"].proxy is None
+
+
+# ---------------------------------------------------------------------- what is counted, and what it costs
+
+
+def test_the_documented_prices_are_the_ones_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cost.md").read_text("utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    shown = [from_mapping(tomllib.loads(block), {}) for block in blocks]
+    assert shown[1].prices["gpt-4o"] == Price(input=2.5, output=10, cached_input=1.25, cache_write=2.5)
+    assert shown[0].upstreams["openai"].tokenizer == "tiktoken:o200k_base"
+    assert list(tokenizers_of(shown[0])) == ["openai"]
+
+
+@pytest.mark.parametrize(("prices", "words"), [
+    ({"m": {"inptu": 1, "output": 1}}, "prices.m.inptu: unknown key; did you mean 'input'?"),
+    ({"m": {"input": 1}}, "prices.m: Object missing required field output"),
+    ({"m": {"input": -1, "output": 1}}, "prices.m.input: must be 0 or more"),
+    ({"m": {"input": 1, "output": float("inf")}}, "prices.m.output: must be finite"),
+    ({"m": {"input": "1", "output": 1}}, "prices.m.input: Expected float, got str"),
+    ({"input": 1}, "prices.input: Expected object, got int"),
+    ({"": {"input": 1, "output": 1}}, "say whose price it is"),
+])  # fmt: skip
+def test_prices_that_are_none(prices: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        from_mapping({"prices": prices}, {})
+
+
+def test_a_tokenizer_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"upstreams\.up\.tokenizer: tiktoken has no encoding 'x'"):
+        settings(tokenizer="tiktoken:x")

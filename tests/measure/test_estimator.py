@@ -149,7 +149,7 @@ def test_a_first_answer_that_is_odd_is_forgotten_too() -> None:
     estimator.learn("m", text, 2 * provider(text))
     for name in ENGLISH:
         estimator.learn("m", TEXTS[name], provider(TEXTS[name]))
-    assert error(estimator, text) < 0.08
+    assert error(estimator, text) < 0.05
 
 
 def test_a_model_that_changes_is_followed() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tokenwire.dialects.deltas import Usage
 from tokenwire.measure import prices
-from tokenwire.measure.prices import Seller, cost_usd, load, seller
+from tokenwire.measure.prices import Price, Seller, cost_usd, load, own_price, seller
 
 #: Prices change; those of the past do not.
 THEN = 1_750_000_000.0  # June 2025
@@ -129,3 +129,48 @@ assert cost_usd(seller("openai", "http://127.0.0.1:1/v1", "openai.chat"), "gpt-4
 assert "genai_prices" in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, env=os.environ, timeout=60)
+
+
+# ---------------------------------------------------------------------- one's own
+
+OWN = (
+    ("*", Price(input=1, output=1)),
+    ("gpt-4*", Price(input=2, output=2)),
+    ("openai/*", Price(input=3, output=3)),
+    ("gpt-4o", Price(input=4, output=8, cached_input=1, cache_write=5)),
+    ("local/gpt-4o", Price(input=0, output=0)),
+    ("meta/llama-?", Price(input=6, output=6)),
+)
+
+
+@pytest.mark.parametrize(("upstream", "model", "found"), [
+    ("openai", "gpt-4o", 4),
+    ("local", "gpt-4o", 0),
+    ("openai", "gpt-4.1", 3),
+    ("other", "gpt-4.1", 2),
+    ("other", "meta/llama-3", 6),
+    ("meta", "llama-3", 6),
+    ("other", "llama-33", 1),
+])  # fmt: skip
+def test_the_nearest_of_ones_own_prices_holds(upstream: str, model: str, found: float) -> None:
+    price = own_price(seller(upstream, "http://127.0.0.1:1/v1", "openai.chat", OWN), model)
+    assert price is not None
+    assert price.input == found
+
+
+def test_ones_own_price_comes_before_the_table() -> None:
+    mine = seller("openai", "https://api.openai.com/v1", "openai.chat", OWN[3:5])
+    counts = {"input": 1000, "output": 100, "cached_input": 300, "cache_write": 200}
+    assert cost("gpt-4o", mine, **counts) == pytest.approx((500 * 4 + 300 * 1 + 200 * 5 + 100 * 8) / 1e6)
+    assert cost("gpt-4o", mine, input=1000, output=100, cached_input=999, cache_write=2) == pytest.approx(4.8e-3)
+    assert cost("gpt-4o-mini", mine, input=1000, output=100) == pytest.approx(1000 * 0.15e-6 + 100 * 0.6e-6)
+    local = seller("local", "http://127.0.0.1:8000/v1", "openai.chat", OWN[3:5])
+    assert cost("gpt-4o", local, input=1000, output=100) == 0.0, "free, and known to be"
+    assert cost("other", local, input=1000, output=100) is None
+    plain = seller("local", "http://127.0.0.1:8000/v1", "openai.chat", OWN[:1])
+    assert cost("any", plain, input=100, output=0, cached_input=50, cache_write=20) == pytest.approx(1e-4)
+
+
+def test_openrouters_own_figure_comes_first() -> None:
+    router = seller("openrouter", "https://openrouter.ai/api/v1", "openai.chat", OWN)
+    assert cost("gpt-4o", router, input=1, output=1, raw={"cost": 0.5}) == 0.5

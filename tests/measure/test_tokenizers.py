@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,6 +119,16 @@ def test_a_tokenizer_that_fails_leaves_the_estimate(thread: Worker, caplog: pyte
     assert caplog.text.count("no network") == 1
 
 
+def test_a_program_ends_though_a_vocabulary_never_comes() -> None:
+    program = (
+        "import threading; from tokenwire.measure.worker import Worker\n"
+        "worker = Worker(); go = threading.Event(); worker.submit(lambda: go.set() or threading.Event().wait())\n"
+        "go.wait(); worker.close(); print('over')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
+    assert ended.stdout == b"over\n"
+
+
 def test_the_worker_is_bounded_and_ends(monkeypatch: pytest.MonkeyPatch, thread: Worker) -> None:
     monkeypatch.setattr(worker, "MOST_WAITING", 2)
     go_on = threading.Event()
@@ -148,7 +161,7 @@ def test_a_job_that_was_dropped_leaves_the_estimate(thread: Worker) -> None:
 
 def test_tiktokens_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(tokenizers, "_encoding", lambda name: asked.append(name) or ENCODING)
+    monkeypatch.setattr(tokenizers, "_encoding", _noting(asked))
     count = tokenizer("tiktoken:o200k_base")
     assert asked == [], "its vocabulary is loaded in the thread"
     assert count("a b <|endoftext|>") == len(ENCODING.encode_ordinary("a b <|endoftext|>"))
@@ -157,7 +170,7 @@ def test_tiktokens_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_vocabulary_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr(tiktoken, "get_encoding", lambda name: loaded.append(name) or ENCODING)
+    monkeypatch.setattr(tiktoken, "get_encoding", _noting(loaded))
     tokenizers._encoding.cache_clear()
     assert [tokenizer("tiktoken:cl100k_base")("a b") for _ in range(3)] == [2] * 3
     assert loaded == ["cl100k_base"]
@@ -185,3 +198,11 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigError, match=r"pip install 'tokenwire\[tokenizer\]'"):
         tokenizer("tiktoken:o200k_base")
+
+
+def _noting(names: list[str]) -> Callable[[str], Any]:
+    def load(name: str) -> Any:
+        names.append(name)
+        return ENCODING
+
+    return load

@@ -79,7 +79,7 @@ class Transcript:
         elif isinstance(delta, Failed):
             self.failed = self.failed or delta
         else:
-            self.events += not is_estimate(delta)
+            self.events += 1
             self._content(delta)
 
     def _content(self, delta: Delta) -> None:
@@ -99,6 +99,7 @@ class Transcript:
             self._at(delta.choice).call(delta.block).ended = True
         elif isinstance(delta, Usage):
             self.usage = merge_usage(self.usage, delta)
+            self.events -= delta.estimated
         elif isinstance(delta, Logprobs):
             self._at(delta.choice).add_logprobs(delta)
         elif isinstance(delta, RefusalDelta):

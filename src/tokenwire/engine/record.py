@@ -171,6 +171,7 @@ class Record:
                 finished = terminal.state == "completed"
                 usage = meter.settle(terminal.usage, self._tokens, self.created, finished=finished)
                 terminal = structs.replace(terminal, usage=usage)
+            self.tally = None
             self._settled = terminal
         return self._settled
 

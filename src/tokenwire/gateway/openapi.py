@@ -59,6 +59,7 @@ def _asking(
             _KEY,
             _ON_DISCONNECT,
             _header("X-Tokenwire-Ids", "1: events have ids, to resume from"),
+            _header("X-Tokenwire-Usage", "live: the usage while it grows, in comments"),
             _header("X-Tokenwire-Dialect", "answer in this dialect instead"),
         ],
         body=f"as {vendor}'s API takes it",

@@ -19,10 +19,10 @@ _OTHERS: Final = bytes(byte for byte in _ASCII if byte not in _LETTERS + _DIGITS
 #: All that begins no character of several bytes.
 _NO_LEADS: Final = _ASCII + bytes(range(0x80, 0xC0))
 
-# Four kinds of ASCII; the words of ASCII letters, and which of them are long; the runs of signs; the scripts.
+# Four kinds of ASCII; its words, the long ones among them, and the letters of those; runs of signs; the scripts.
 WORDS: Final = 4
-RUNS: Final = 6
-_SCRIPTS: Final = 7
+RUNS: Final = 7
+_SCRIPTS: Final = 8
 _BY_LEAD: Final = (
     (range(0xC2, 0xCE), 2.5),  # Latin with accents, and a few signs
     (range(0xCE, 0xD0), 2.5),  # Greek
@@ -42,8 +42,8 @@ _INDIC: Final = _SCRIPTS + 5
 _THAI: Final = _SCRIPTS + len(_BY_LEAD)
 
 #: Tokens of one of each, by the static rule (``measure.tokens``), which knows nothing of words and runs.
-RULE: Final = (1 / 4.4, 1 / 2.5, 1 / 2.0, 1 / 4.4, 0.0, 0.0, 0.0, *(1 / each for _, each in _BY_LEAD), 1 / 1.2)
-_APART: Final = (0, 0, 0, 0, 0.5, 0.4, 0.3) + (0,) * (len(_BY_LEAD) + 1)
+RULE: Final = (1 / 4.4, 1 / 2.5, 1 / 2.0, 1 / 4.4, 0.0, 0.0, 0.0, 0.0, *(1 / each for _, each in _BY_LEAD), 1 / 1.2)
+_APART: Final = (0, 0, 0, 0, 0.5, 0.4, 0.1, 0.3) + (0,) * (len(_BY_LEAD) + 1)
 #: How far from that a vocabulary may well be, one standard deviation: half, and of words and runs what is usual.
 DOUBT: Final = tuple(doubt or weight / 2 for weight, doubt in zip(RULE, _APART, strict=True))
 SIZE: Final = len(RULE)
@@ -58,7 +58,6 @@ _NUMBERED: Final = bytes(
     next((number for number, (leads, _) in enumerate(_BY_LEAD) if byte in leads), 0xFF) for byte in range(256)
 )
 _NONE: Final = (0,) * (SIZE - _SCRIPTS)
-_is_long = _WHOLE.__lt__
 
 
 def profile(text: str) -> list[int]:
@@ -69,7 +68,9 @@ def profile(text: str) -> list[int]:
     counts = [size - len(data.translate(None, kind)) for kind in (_LETTERS, _DIGITS, _OTHERS, _BLANKS)]
     words = data.translate(_ONLY_LETTERS).split()
     counts.append(len(words))
-    counts.append(sum(map(_is_long, map(len, words))))
+    long = [word for word in words if len(word) > _WHOLE]
+    counts.append(len(long))
+    counts.append(len(b"".join(long)))
     counts.append(len(data.translate(_ONLY_SIGNS).split()))
     if len(text) == size:
         return counts

@@ -25,8 +25,8 @@ Counter: TypeAlias = Callable[[str], float]
 
 #: Tokens. Of a few words the estimate is too rough to doubt a provider's count.
 _SLACK: Final = 8
-#: A request that is read at once while tokens come (0.3 ms); a larger one is in a thread.
-SMALL: Final = 64 * 1024
+#: A request that is read at once while tokens come (0.2 ms); a larger one is in a thread.
+SMALL: Final = 16 * 1024
 #: Tokens: an answer's usual length.
 _FAR: Final = 1000
 
@@ -59,7 +59,8 @@ class Meter:
             elif self._job is None:
                 self._job = worker.submit(count_prompt, body, count)
             elif self._job.done():
-                self._input, self._body = None if self._job.cancelled() else self._job.result(), None
+                failed = self._job.cancelled() or self._job.exception() is not None
+                self._input, self._body = None if failed else self._job.result(), None
         return self._input
 
     def priced(self, usage: Usage, when: float) -> Usage:

@@ -121,24 +121,7 @@ class Packed:
 
     def groups(self, start: int, stop: int) -> Iterator[Group]:
         """The frames from *start* up to, not including, *stop*, those of one envelope that stand together as one."""
-        numbers = self._numbers[start:stop]
-        before = self._numbers[:start]
-        skipped = sum(before.count(at) * len(template.kinds) for at, template in enumerate(self._templates))
-        holes = self._holes.split(b"\n")[skipped:]
-        plain = self._plain[before.count(PLAIN) :]
-        while numbers:
-            number = numbers[0]
-            rest = numbers.lstrip(numbers[:1])
-            count = len(numbers) - len(rest)
-            numbers = rest
-            if number == PLAIN:
-                yield Group(None, count, plain[:count])
-                plain = plain[count:]
-            else:
-                template = self._templates[number]
-                taken = count * len(template.kinds)
-                yield Group(template, count, holes[:taken])
-                holes = holes[taken:]
+        return grouped(self._templates, self._numbers, self._holes.split(b"\n"), self._plain, start, stop)
 
     def slice(self, start: int, stop: int) -> list[bytes]:
         """The frames from *start* up to, not including, *stop*, by the rules of a list's slice."""
@@ -159,6 +142,34 @@ class Parts(NamedTuple):
     numbers: bytes
     holes: list[bytes]
     plain: tuple[bytes, ...]
+
+
+def grouped(
+    templates: Sequence[Template],
+    numbers: bytes,
+    holes: Sequence[bytes],
+    plain: Sequence[bytes],
+    start: int,
+    stop: int,
+) -> Iterator[Group]:
+    """Frames taken apart (as in ``Parts``) from *start* up to, not including, *stop*: those of one template that stand
+    together as one."""
+    before, numbers = numbers[:start], numbers[start:stop]
+    hole = sum(before.count(at) * len(template.kinds) for at, template in enumerate(templates)) if start else 0
+    whole = before.count(PLAIN)
+    while numbers:
+        number = numbers[0]
+        rest = numbers.lstrip(numbers[:1])
+        size = len(numbers) - len(rest)
+        numbers = rest
+        if number == PLAIN:
+            yield Group(None, size, plain[whole : whole + size])
+            whole += size
+        else:
+            template = templates[number]
+            taken = size * len(template.kinds)
+            yield Group(template, size, holes[hole : hole + taken])
+            hole += taken
 
 
 class Codec:

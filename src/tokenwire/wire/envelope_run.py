@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tokenwire.wire.envelope import PLAIN, Group, Packed
+from tokenwire.wire.envelope import PLAIN, Packed, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tokenwire.wire.envelope import Codec
+    from tokenwire.wire.envelope import Codec, Group
 
 # Of a run in which more than every so-many-th frame came whole, all frames are looked at again.
 _FEW: Final = 8
+# So few frames are sooner decoded than taken apart.
+_LONE: Final = 3
 
 
 class OpenRun:
@@ -60,12 +62,17 @@ class OpenRun:
         return self._packed(codec).slice(start, stop)
 
     def groups(self, codec: Codec | None, start: int, stop: int) -> Iterator[Group]:
-        """The same frames, those of one envelope that stand together as one."""
-        if not self.holes:
-            frames = self.plain[start:stop]
-            return iter([Group(None, len(frames), frames)] if frames else [])
-        assert codec is not None  # who learned the templates
-        return self._packed(codec).groups(start, stop)
+        """The same frames, those of one envelope that stand together as one; also those that came whole, where a few
+        of them are easily taken apart."""
+        templates = () if codec is None else codec.templates
+        for group in grouped(templates, bytes(self.numbers), self.holes, self.plain, start, stop):
+            parts = None
+            if codec is not None and group.template is None and group.size > _LONE:
+                parts = codec.run_apart(group.parts)
+            if parts is None:
+                yield group
+            else:
+                yield from grouped(templates, *parts, 0, group.size)
 
     def seal(self, codec: Codec) -> Packed:
         """All frames, packed; the run is empty afterwards."""

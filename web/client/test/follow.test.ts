@@ -57,6 +57,18 @@ describe("following", () => {
     expect(world.listeners).toBe(0);
   });
 
+  test("news have the newest id, and are no repetition of its event", async () => {
+    const world = new FakeWorld();
+    const estimate = frame("usage", { output: 1, estimated: true }, "1-2");
+    const first = [PRIME + STARTED, text("Hel", 2), estimate, frame("notice", { code: "queued" }, "1-2")];
+    const again = [frame("usage", { output: 1 }, "1-2"), text("lo", 3), frame("usage", { estimated: true }, "1-3"), await done("Hello", 3, 4)];
+    const { answer, events, error } = await run(world, [{ chunks: first }, { chunks: again }]);
+    expect(error).toBeNull();
+    expect(events.map(({ kind }) => kind)).toEqual(["started", "text", "usage", "notice", "text", "usage", "done"]);
+    expect(answer).toMatchObject({ text: "Hello", events: 3, cursor: "1-4" });
+    expect(await answer.verify(answer.done!, world.platform)).toBe("verified");
+  });
+
   test("through a cut, with the last id, dropping what it has", async () => {
     const world = new FakeWorld();
     const { answer, situations } = await run(world, [

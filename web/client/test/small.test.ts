@@ -60,6 +60,17 @@ test("an answer folds, is saved, and goes on", () => {
   expect(answer.calls).toMatchObject([{ name: "f", ended: false }, { name: "g", arguments: "{}", ended: true, result: "42" }]);
 });
 
+test("an estimate is news: no count has it, and the provider's figure replaces it", () => {
+  const answer = new Answer();
+  const take = (data: object): void => answer.take({ kind: "usage", data, id: "1-1", at: 0 } as unknown as Read);
+  take({ input: 14, output: 3, cost_usd: 0.5, estimated: true });
+  take({ input: 14, output: 5, estimated: true });
+  expect(answer).toMatchObject({ events: 0, usage: { input: 14, output: 5, cost_usd: 0.5, estimated: true } });
+  take({ output: 7 });
+  expect(answer.events).toBe(1);
+  expect(answer.usage).toEqual({ input: 14, output: 7, cost_usd: 0.5 });
+});
+
 test("without SHA-256 nothing is vouched for, but the count is", async () => {
   const answer = new Answer();
   const done = { state: "completed", events: 0, text_sha256: "" } as const;

@@ -26,7 +26,7 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of, reason_of
-from tokenwire.dialects.transcript import is_estimate, merge_usage
+from tokenwire.dialects.transcript import merge_usage
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta, Terminal
@@ -86,7 +86,7 @@ class Encoder:
             self._ends.setdefault(delta.choice, delta)
         elif not isinstance(delta, Started | Failed):
             frames.append(self._rarely(delta))
-        self._events += len(frames) - is_estimate(delta)
+        self._events += len(frames)
         return frames
 
     def prefix(self, fold: Transcript) -> list[Frame]:
@@ -151,6 +151,7 @@ class Encoder:
             return self._event("tool_result", said, delta.choice, delta.block)
         if isinstance(delta, Usage):
             self._usage = merge_usage(self._usage, delta)
+            self._events -= delta.estimated
             return self._event("usage", usage_fields(delta))
         if isinstance(delta, RefusalDelta):
             return self._event("refusal", {"t": delta.text}, delta.choice, delta.block)
