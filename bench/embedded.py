@@ -1,6 +1,6 @@
 """tokenwire within somebody's FastAPI app, under uvicorn with our protocol class: what embedding costs.
 
-    python -m bench.embedded 8787 tokenwire.toml
+python -m bench.embedded 8787 tokenwire.toml
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     uvicorn.run(
         app_for(sys.argv[2]),
         port=int(sys.argv[1]),
-        http="tokenwire.fastapi:HttpProtocol",  # type: ignore[arg-type]  # an import string does
+        http="tokenwire.fastapi:HttpProtocol",
         loop="uvloop",
         access_log=False,
         log_level="warning",

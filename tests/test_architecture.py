@@ -36,7 +36,7 @@ LAYERS = {
 }
 
 #: Leaves of their own: what each may import beside itself. Only what users start may import the simulator, and only
-#: tests import ``testing``, whose fakes serve the engine. The test benches for the floors above it are named one by one.
+#: tests import ``testing``, whose fakes serve the engine. Test benches for the floors above it are named one by one.
 _TESTING = {"errors", "wire", "dialects", "measure", "engine"}
 LEAVES = {
     "simulator": {"errors", "wire", "dialects"},

@@ -57,7 +57,12 @@ def test_nginx_is_told_its_ports_and_its_directory(tmp_path: Path) -> None:
 
 
 def test_who_can_reach_a_provider_by_tls_is_told_its_name_and_whom_to_trust(tmp_path: Path) -> None:
-    assert {relay.name for relay in KNOWN.values() if relay.tls} == {"nginx", "tokenwire", "tokenwire-ids", "tokenwire-embedded"}
+    assert {relay.name for relay in KNOWN.values() if relay.tls} == {
+        "nginx",
+        "tokenwire",
+        "tokenwire-ids",
+        "tokenwire-embedded",
+    }
     tls = ("provider.test", tmp_path / "ca.pem")
     KNOWN["nginx"].prepare(port=4000, upstream=5000, directory=tmp_path, tls=tls)
     text = (tmp_path / "nginx.conf").read_text()

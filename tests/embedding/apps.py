@@ -77,7 +77,7 @@ async def serving(app: Any, *, http: str = OURS, relay: Relay | None = None) -> 
     """*app* under uvicorn, with *relay* running (by default that of ``app.state``). Leaving it cuts what still runs."""
     relay = relay or app.state.relay
     config = uvicorn.Config(
-        app, http=http, lifespan="off", access_log=False, log_level="warning", ws="websockets-sansio"  # type: ignore[arg-type]
+        app, http=http, lifespan="off", access_log=False, log_level="warning", ws="websockets-sansio"
     )  # fmt: skip
     config.load()
     state = ServerState()

@@ -71,7 +71,11 @@ def contract(request: pytest.FixtureRequest) -> Iterator[Contract]:
             run_in("uvloop", main)
 
         here = Path(__file__).parent
-        with refusing_port() as upstream_port, refusing_port() as port, process(name, port, upstream_port, here, "apps"):
+        with (
+            refusing_port() as upstream_port,
+            refusing_port() as port,
+            process(name, port, upstream_port, here, "apps"),
+        ):
             yield outside
         return
 
