@@ -38,7 +38,7 @@ if __name__ == "__main__":
     uvicorn.run(
         app_for(sys.argv[2]),
         port=int(sys.argv[1]),
-        http="tokenwire.fastapi:HttpProtocol",  # an import string does
+        http="tokenwire.fastapi:HttpProtocol",
         loop="uvloop",
         access_log=False,
         log_level="warning",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta
     from tokenwire.fastapi.blocks import Blocks
 
+#: What LangGraph streams beside messages.
+_OTHER_MODES: Final = frozenset({"values", "updates", "custom", "checkpoints", "tasks", "debug"})
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "STOP": "stop", "tool_calls": "tool_use",
     "tool_use": "tool_use", "function_call": "tool_use", "length": "length", "max_tokens": "length",
@@ -34,7 +36,10 @@ def message_of(item: object) -> Any:
         *before, last = item
         if before and all(isinstance(each, str | tuple) for each in before):  # (namespace, mode, payload)
             mode = next((each for each in before if isinstance(each, str)), "messages")
-            return message_of(last) if mode == "messages" else None
+            if mode in _OTHER_MODES:
+                return None
+            if mode == "messages":
+                return message_of(last)
         if len(item) == 2 and _is_message(item[0]) and isinstance(last, Mapping):
             return item[0]
     if isinstance(item, Mapping):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.timers import Wheel
+from tokenwire.fastapi.accepting import Beside, beside
 from tokenwire.fastapi.express import EXTENSION, Express
 from tokenwire.gateway.edge import EdgeProtocol
 from tokenwire.gateway.edge_limits import EdgeLimits
@@ -19,10 +20,24 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
+_SHARED: Final = "tokenwire_shared"
 _WEBSOCKET: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 
-#: One wheel of timers for the connections of a server.
-_wheels: WeakKeyDictionary[ServerState, Wheel] = WeakKeyDictionary()
+
+class _Shared:
+    """What the connections of one server have in common.
+
+    Attributes:
+        acceptor: takes connections beside the server, once there was one; None where none does.
+        looked: it has been looked for.
+    """
+
+    __slots__ = ("acceptor", "looked", "wheel")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.wheel = Wheel(LoopClock(loop))
+        self.acceptor: Beside | None = None
+        self.looked = False
 
 
 class HttpProtocol(EdgeProtocol):
@@ -33,7 +48,7 @@ class HttpProtocol(EdgeProtocol):
     either event loop; ``loop="uvloop"`` is what the figures of the documentation were measured with.
     """
 
-    __slots__ = ()
+    __slots__ = ("_shared",)
 
     def __init__(
         self,
@@ -42,10 +57,24 @@ class HttpProtocol(EdgeProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        wheel = _wheels.get(server_state)
-        if wheel is None:
-            wheel = _wheels[server_state] = Wheel(LoopClock(_loop))
-        super().__init__(config, server_state, app_state, _loop, limits=EdgeLimits(), wheel=wheel)
+        shared = vars(server_state).get(_SHARED)  # there it lives as long as the server, and no longer
+        if shared is None:
+            shared = vars(server_state)[_SHARED] = _Shared(_loop)
+        self._shared: _Shared = shared
+        super().__init__(config, server_state, app_state, _loop, limits=EdgeLimits(), wheel=shared.wheel)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        shared = self._shared
+        if not shared.looked:
+            shared.looked = True
+            make = partial(type(self), self.config, self.server_state, self.app_state, self.loop)
+            shared.acceptor = beside(transport, make)
+
+    def shutdown(self) -> None:
+        if self._shared.acceptor is not None:  # the server accepts no more
+            self._shared.acceptor.close()
+        super().shutdown()
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade() and self._should_upgrade():  # the connection becomes a WebSocket's
