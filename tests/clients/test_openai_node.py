@@ -144,7 +144,7 @@ def test_eventsource_parser_reads_what_was_sent(
     assert "".join(text_of(event["data"]) for event in vendor[:-1]) == request["messages"][0]["content"]
 
     # A slow one, so that heartbeats are among the bytes; native, so that every event has a name and an id.
-    request = chat("sim/instant", tokens=3, interval_ms=300)
+    request = chat("sim/instant", tokens=3, interval_ms=700)
     started = fetch(f"{relay.url}/v1/streams", {"dialect": "openai.chat", "request": request})
     native = events_at(relay.url + started["events"])
     assert native["comments"]

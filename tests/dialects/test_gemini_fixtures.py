@@ -252,7 +252,6 @@ def test_readers_of_gemini_get_everybodys_answer(
             assert [(each["token"], each["logprob"]) for each in told.content or ()] == wanted
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("case", FOREIGN)
 @pytest.mark.parametrize("dialect", [DIALECT, ARRAY], ids=["sse", "array"])
 def test_whoever_joins_everybodys_answer_late_has_it_too(

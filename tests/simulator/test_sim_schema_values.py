@@ -209,7 +209,6 @@ SCHEMAS: list[Any] = [
 ]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: str(schema)[:60])
 def test_a_value_satisfies_its_schema(schema: Any) -> None:
     for seed in range(12):
@@ -269,7 +268,6 @@ def test_every_format_gives_a_string() -> None:
         assert isinstance(value_for({"type": "string", "format": fmt}, 1), str)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "schema",
     [
