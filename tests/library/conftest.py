@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 import pytest
 
 import tokenwire
-from tokenwire.gateway.settings import RetrySettings
 from tokenwire.simulator import Simulator, serve
 from tokenwire.testing.relay import serving, settings_for
 from tokenwire.testing.rig import run_in
