@@ -45,9 +45,7 @@ def asked() -> Asked:
                 async with tokenwire.Node(settings(simulator)) as node:
                     if way == "direct":
                         return await main(partial(tokenwire.stream, node=node), simulator, node)
-                    async with serving(
-                        settings_for(f"{simulator.url}/v1", {"retry": RetrySettings(attempts=1)})
-                    ) as relay:
+                    async with serving(settings_for(f"{simulator.url}/v1")) as relay:
                         url = f"http://127.0.0.1:{relay.port}"
                         return await main(partial(tokenwire.stream, node=node, relay=url), simulator, node)
             finally:

@@ -16,10 +16,9 @@ from tokenwire.testing.rig import run_in
 def test_a_dropped_connection_costs_nothing() -> None:
     async def main() -> None:
         simulator = await serve()
-        once = {"retry": RetrySettings(attempts=1)}
         async with (
             tokenwire.Node(settings(simulator)) as node,
-            serving(settings_for(f"{simulator.url}/v1", once)) as relay,
+            serving(settings_for(f"{simulator.url}/v1")) as relay,
         ):
             client = Client(f"http://127.0.0.1:{relay.port}", retry=Retry(first=0.001))
             wishes: dict[str, Any] = {"request": paced(60, 4, seed=2), "node": node}
