@@ -28,7 +28,7 @@ from tokenwire.dialects.deltas import (
     ToolResult,
     Usage,
 )
-from tokenwire.dialects.transcript import Transcript, merge_usage
+from tokenwire.dialects.transcript import Transcript
 from tokenwire.errors import AnswerFailed
 from tokenwire.library.tool_messages import assistant_message, is_object, redacted_of
 
@@ -92,7 +92,7 @@ class TurnFold:
             return update if self._first else None
         if kind is Usage:
             self.transcript.apply(update)
-            self.usage = _sum(self._before, self.transcript.usage)
+            self.usage = total(self._before, self.transcript.usage)
             return self.usage
         if kind is Done:
             self._state = update.state
@@ -175,12 +175,15 @@ class TurnFold:
         return assistant_message(self.transcript, calls=calls, thoughts=thoughts, redacted=self.redacted)
 
 
-def _sum(before: Usage | None, now: Usage | None) -> Usage | None:
-    """The counts of both. What only one of them knows is known in part, and better than nothing."""
+def total(before: Usage | None, now: Usage | None) -> Usage | None:
+    """The counts of both. What only one of them knows is known in part, and better than nothing. The providers' own
+    objects are ``{"turns": […]}``: one left alone would pass for that of the whole answer."""
     if before is None or now is None:
         return now or before
     both = {name: _plus(getattr(before, name), getattr(now, name)) for name in _COUNTS}
-    return merge_usage(Usage(**both), Usage(estimated=before.estimated or now.estimated))
+    told = [] if before.raw is None else before.raw.get("turns", [before.raw])
+    told = told if now.raw is None else [*told, now.raw]
+    return Usage(**both, raw={"turns": told} if told else None, estimated=before.estimated or now.estimated)
 
 
 _COUNTS: Final = ("input", "output", "cached_input", "cache_write", "reasoning", "cost_usd")
