@@ -92,7 +92,7 @@ class TurnFold:
             return update if self._first else None
         if kind is Usage:
             self.transcript.apply(update)
-            self.usage = total(self._before, self.transcript.usage)
+            self.usage = _sum(self._before, self.transcript.usage)
             return self.usage
         if kind is Done:
             self._state = update.state
@@ -175,12 +175,12 @@ class TurnFold:
         return assistant_message(self.transcript, calls=calls, thoughts=thoughts, redacted=self.redacted)
 
 
-def total(before: Usage | None, now: Usage | None) -> Usage | None:
-    """The counts of both. What only one of them knows is known in part, and better than nothing. The providers' own
-    objects are ``{"turns": […]}``: one left alone would pass for that of the whole answer."""
+def _sum(before: Usage | None, now: Usage | None) -> Usage | None:
+    """The counts of both. What only one of them knows is known in part, and better than nothing."""
     if before is None or now is None:
         return now or before
     both = {name: _plus(getattr(before, name), getattr(now, name)) for name in _COUNTS}
+    # The providers' own objects side by side: the first one alone would pass for that of the whole answer.
     told = [] if before.raw is None else before.raw.get("turns", [before.raw])
     told = told if now.raw is None else [*told, now.raw]
     return Usage(**both, raw={"turns": told} if told else None, estimated=before.estimated or now.estimated)
