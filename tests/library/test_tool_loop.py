@@ -274,7 +274,10 @@ def test_what_happens_to_the_connection_is_passed_on_and_a_reset_begins_the_turn
     assert [it.block for it in updates if isinstance(it, TextDelta)] == [1, 3, 5]
     assert [it.id for it in updates if isinstance(it, ToolCallStarted)] == ["c", "x", "x"]
     assert [message["content"] for message in loop.messages[3:]] == ["kept", "4", "end"]
-    assert loop.usage == Usage(7, 7, cost_usd=0.5)
+    assert loop.usage == Usage(7, 7, cost_usd=0.5, raw={"turns": [{"a": 1}]})
+    told = [[TextDelta("a"), Usage(1, raw={"n": n}), *calling(call("c", "double", '{"n":1}'))] for n in (1, 2)]
+    _, loop, _ = played(*told, saying("end", Usage(1, estimated=True)))
+    assert loop.usage == Usage(3, raw={"turns": [{"n": 1}, {"n": 2}]}, estimated=True)
 
 
 def test_thoughts_go_back_with_their_proofs_so_that_their_makers_take_them() -> None:

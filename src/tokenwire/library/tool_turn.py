@@ -28,7 +28,7 @@ from tokenwire.dialects.deltas import (
     ToolResult,
     Usage,
 )
-from tokenwire.dialects.transcript import Transcript, merge_usage
+from tokenwire.dialects.transcript import Transcript
 from tokenwire.errors import AnswerFailed
 from tokenwire.library.tool_messages import assistant_message, is_object, redacted_of
 
@@ -180,7 +180,10 @@ def total(before: Usage | None, now: Usage | None) -> Usage | None:
     if before is None or now is None:
         return now or before
     both = {name: _plus(getattr(before, name), getattr(now, name)) for name in _COUNTS}
-    return merge_usage(Usage(**both), Usage(estimated=before.estimated or now.estimated))
+    # The providers' own objects side by side: the first one alone would pass for that of the whole answer.
+    told = [] if before.raw is None else before.raw.get("turns", [before.raw])
+    told = told if now.raw is None else [*told, now.raw]
+    return Usage(**both, raw={"turns": told} if told else None, estimated=before.estimated or now.estimated)
 
 
 _COUNTS: Final = ("input", "output", "cached_input", "cache_write", "reasoning", "cost_usd")
