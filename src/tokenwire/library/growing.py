@@ -74,16 +74,13 @@ class Growth:
         return made
 
     def _make(self, type_: Any) -> Build:
+        bare = _bare(type_)
+        if bare is not type_:
+            return self._builder(bare)
         origin = get_origin(type_)
         arguments = get_args(type_)
-        if origin is Annotated:
-            return self._builder(arguments[0])
-        if isinstance(type_, NewType):
-            return self._builder(type_.__supertype__)
-        if hasattr(type_, "__value__"):  # `type X = …`
-            return self._builder(type_.__value__)
         if origin in (Union, UnionType):
-            return self._union(arguments)
+            return self._union(_alternatives(type_))
         plain = origin or type_
         if getattr(plain, "__pydantic_root_model__", False):
             return self._root_model(plain)
@@ -213,7 +210,7 @@ class Growth:
 
         return build
 
-    def _union(self, arguments: tuple[Any, ...]) -> Build:
+    def _union(self, arguments: list[Any]) -> Build:
         models = []
         others = []
         for argument in arguments:
@@ -234,15 +231,30 @@ class Growth:
         return build
 
 
+def _bare(type_: Any) -> Any:
+    """*type_* without what is only said about it."""
+    while True:
+        if get_origin(type_) is Annotated:
+            type_ = get_args(type_)[0]
+        elif isinstance(type_, NewType):
+            type_ = type_.__supertype__
+        elif isinstance(getattr(type_, "__type_params__", None), tuple) and hasattr(type_, "__value__"):
+            type_ = type_.__value__  # `type X = …`
+        else:
+            return type_
+
+
+def _alternatives(type_: Any) -> list[Any]:
+    """The members of a union, those of unions in it included."""
+    type_ = _bare(type_)
+    if get_origin(type_) not in (Union, UnionType):
+        return [type_]
+    return [each for argument in get_args(type_) for each in _alternatives(argument)]
+
+
 def kinds_of(type_: Any) -> frozenset[type]:
-    """The JSON types, as Python has them, that a value of *type_* can be written in; no model."""
+    """The JSON types, as Python has them, that a value of *type_* can be written in. Bare, no union and no model."""
     origin = get_origin(type_)
-    if origin is Annotated:
-        return kinds_of(get_args(type_)[0])
-    if isinstance(type_, NewType):
-        return kinds_of(type_.__supertype__)
-    if hasattr(type_, "__value__"):
-        return kinds_of(type_.__value__)
     plain = origin or type_
     if origin is Literal:
         return frozenset(map(type, get_args(type_)))

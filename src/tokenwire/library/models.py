@@ -67,14 +67,13 @@ def _none() -> None:
     return None
 
 
-@functools.lru_cache(maxsize=256)
 def model_of(type_: Any) -> Model | None:
     """*type_* as a model; None if it is none."""
-    plain = get_origin(type_) or type_
+    plain: Any = get_origin(type_) or type_
     if not isinstance(plain, type):
         return None
     if issubclass(plain, msgspec.Struct):
-        return _struct(type_, plain)
+        return _struct(type_)
     if is_typeddict(plain):
         return _typed_dict(plain)
     if dataclasses.is_dataclass(plain):
@@ -92,7 +91,9 @@ def _default(default: Any, factory: Any, absent: Any) -> Callable[[], Any]:
     return _none if default is absent else lambda: default
 
 
-def _struct(type_: Any, plain: type[msgspec.Struct]) -> Model:
+@functools.lru_cache(maxsize=256)
+def _struct(type_: Any) -> Model:
+    plain = get_origin(type_) or type_
     fields = {
         field.encode_name: ModelField(
             field.name, field.type, _default(field.default, field.default_factory, msgspec.NODEFAULT)
@@ -111,6 +112,7 @@ def _struct(type_: Any, plain: type[msgspec.Struct]) -> Model:
     return Model(fields, construct, tag)
 
 
+@functools.lru_cache(maxsize=256)
 def _dataclass(plain: Any) -> Model:
     hints = get_type_hints(plain, include_extras=True)
     fields = {
@@ -129,6 +131,7 @@ def _dataclass(plain: Any) -> Model:
     return Model(fields, construct, None)
 
 
+@functools.lru_cache(maxsize=256)
 def _typed_dict(plain: Any) -> Model:
     fields = {}
     for name, hint in get_type_hints(plain, include_extras=True).items():
@@ -139,6 +142,7 @@ def _typed_dict(plain: Any) -> Model:
     return Model(fields, dict, None)
 
 
+@functools.lru_cache(maxsize=256)
 def _pydantic(plain: Any) -> Model:
     fields = {}
     names: dict[str, str] = {}  # in Python -> as `model_construct` takes it
