@@ -75,12 +75,12 @@ def model_of(type_: Any) -> Model | None:
     if issubclass(plain, msgspec.Struct):
         return _struct(type_)
     if is_typeddict(plain):
-        return _typed_dict(plain)
+        return _typed_dict(type_)
     if dataclasses.is_dataclass(plain):
-        return _dataclass(plain)
+        return _dataclass(type_)
     pydantic = sys.modules.get("pydantic")  # whoever has a model of it has imported it
     if pydantic is not None and issubclass(plain, pydantic.BaseModel):
-        return _pydantic(plain)
+        return _pydantic(type_)
     return None
 
 
@@ -113,7 +113,8 @@ def _struct(type_: Any) -> Model:
 
 
 @functools.lru_cache(maxsize=256)
-def _dataclass(plain: Any) -> Model:
+def _dataclass(type_: Any) -> Model:
+    plain = get_origin(type_) or type_
     hints = get_type_hints(plain, include_extras=True)
     fields = {
         field.name: ModelField(
@@ -132,7 +133,8 @@ def _dataclass(plain: Any) -> Model:
 
 
 @functools.lru_cache(maxsize=256)
-def _typed_dict(plain: Any) -> Model:
+def _typed_dict(type_: Any) -> Model:
+    plain = get_origin(type_) or type_
     fields = {}
     for name, hint in get_type_hints(plain, include_extras=True).items():
         # Of postponed annotations `__required_keys__` knows nothing.
