@@ -107,6 +107,25 @@ def test_a_pattern_that_we_cannot_read_does_not_hide_the_error() -> None:
         TypedPartial(Word).final('{"text": "1"}')
 
 
+def test_types_that_cannot_be_hashed_are_known_all_the_same() -> None:
+    typed: TypedPartial[Any] = TypedPartial(Annotated[list[Annotated[int, ["a"]]], ["b"]])  # type: ignore[arg-type]
+    assert typed.final("[1]") == typed.growing([1]) == [1]
+
+
+def test_names_that_only_the_validator_knows_are_not_in_the_path() -> None:
+    class Even(pydantic.BaseModel):
+        n: Annotated[int, pydantic.AfterValidator(_even)] | str
+
+    with pytest.raises(SchemaViolation, match=r"^/n breaks 'value': expected Value error, odd, found 3$"):
+        TypedPartial(Even).final('{"n": 3}')
+
+
+def _even(n: int) -> int:
+    if n % 2:
+        raise ValueError("odd")
+    return n
+
+
 def test_a_type_that_nobody_knows_is_refused() -> None:
     class Opaque:
         pass
@@ -157,6 +176,36 @@ def test_a_strict_schema_of_a_pydantic_model_says_only_what_openai_takes() -> No
     assert schema["properties"]["name"] == {"title": "Name", "type": "string", "description": "in full"}
     assert schema["properties"]["born"]["format"] == "date"
     assert schema["required"] == ["name", "born", "friends"]
+
+
+def test_a_description_beside_a_reference_does_not_unfold_for_ever() -> None:
+    class Tree(pydantic.BaseModel):
+        left: Tree | None = pydantic.Field(None, description="smaller")
+        leaf: Annotated[Leaf, pydantic.Field(description="at the end")]
+        kind: A | B = pydantic.Field(discriminator="t")
+        mail: Annotated[str, pydantic.Field(json_schema_extra={"format": "idn-email"})]
+
+    schema = TypedPartial(Tree).strict_schema()
+    assert schema is not None
+    kind = schema["properties"]["kind"]
+    assert kind == {"anyOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}], "title": "Kind"}
+    leaf = schema["properties"]["leaf"]
+    assert leaf["description"] == "at the end"
+    assert leaf["properties"]["next"]["anyOf"][0] == {"$ref": "#/$defs/Leaf"}
+    assert schema["properties"]["mail"] == {"title": "Mail", "type": "string"}
+
+
+class Leaf(pydantic.BaseModel):
+    next: Leaf | None = pydantic.Field(description="after it")
+    again: Annotated[Leaf, pydantic.Field(description="once more")]
+
+
+class A(pydantic.BaseModel):
+    t: Literal["a"]
+
+
+class B(pydantic.BaseModel):
+    t: Literal["b"]
 
 
 @dataclasses.dataclass

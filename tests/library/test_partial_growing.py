@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, NewType, NotRequired, Typed
 import msgspec
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
 from tokenwire.library.partial import TypedPartial
 from tokenwire.wire.partial_json import PartialJson
@@ -204,6 +205,9 @@ BOTH: list[Any] = [
 ]
 
 
+Alias = TypeAliasType("Alias", Price | list[str])
+
+
 class Root(pydantic.RootModel[list[int]]):
     pass
 
@@ -247,6 +251,13 @@ class Root(pydantic.RootModel[list[int]]):
         (dict, '{"a": [1]}', [None, {}, {"a": []}, {"a": [1]}]),
         (list, "[1, {}]", [None, [], [1], [1, {}]]),
         (Both, '{"it": [1, {"a": "1"}], "or": "x", "url": "a://b"}', BOTH),
+        (
+            list[Annotated[Cat, pydantic.Tag("c")] | Dog | Alias],
+            '[{"name": "x"}, 1.5, ["a"]]',
+            [None, [], [None], [{"kind": None, "name": ""}], [{"kind": None, "name": "x"}]]
+            + [[{"kind": None, "name": "x"}, *more] for more in ([1.5], [1.5, []], [1.5, [""]], [1.5, ["a"]])],
+        ),
+        (list[dict[str, Any] | Literal["on"] | None], '["on", {}]', [None, [], [None], ["on"], ["on", {}]]),
         (Item, "[1]", [None]),
         (dict[str, int], "[1]", [None]),
         (list[bool], '{"a": 1}', [None]),

@@ -74,6 +74,7 @@ def streamed(schema: JsonSchema, text: str) -> SchemaViolation | None:
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(schema=SCHEMAS, values=st.lists(VALUES, min_size=1, max_size=4))
 @example(schema={"if": {"type": "object"}, "then": False, "else": {"not": {"const": 1}}}, values=[{}, 1, 2])
+@example(schema={"dependentSchemas": {"a": {"const": None}}}, values=["", "a"])
 @example(schema={"oneOf": [{"$ref": "#/$defs/leaf"}, {"$ref": "#it"}]}, values=["a"])
 @example(
     schema={"allOf": [{"prefixItems": [True]}], "contains": {"const": 1}, "unevaluatedItems": False},

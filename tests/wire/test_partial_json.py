@@ -144,6 +144,25 @@ def _within(ours: Any, theirs: Any) -> bool:
     return ours.startswith(theirs) or theirs.startswith(ours) if isinstance(ours, str) else bool(ours == theirs)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (['"\\ud83d', '\\ude00"'], "😀"),
+        (['"\\u', "d83", 'd\\ude00"'], "😀"),
+        (['"\ud83d', '\ude00"'], "😀"),
+        (['"\ud83d\\ude00"'], "😀"),
+        (['"\\ud83d"'], "\ufffd"),
+        (['"\\ud83d', "a", '\\ude00b"'], "\ufffda\ufffdb"),
+        (['["', '\\ud83d\\ud83d\\ude00"]'], ["\ufffd😀"]),
+        (['{"\ud83d', '":1}'], {"\ufffd": 1}),
+    ],
+)
+def test_halves_of_characters_are_joined_and_lone_ones_replaced(pieces: list[str], expected: object) -> None:
+    value, events = read(*pieces)
+    assert value == expected
+    assert not any("\ud800" <= char <= "\udfff" for event in events for char in getattr(event, "text", ""))
+
+
 def test_each_value_is_told_with_its_path() -> None:
     text = '{"items": [{"name": "Zoë", "n": 1.50}, null], "a/b~": true}'
     _, events = read(*(text[i : i + 4] for i in range(0, len(text), 4)))
@@ -164,6 +183,7 @@ def test_each_value_is_told_with_its_path() -> None:
     deltas = [event for event in events if isinstance(event, StringDelta)]
     assert "".join(event.text for event in deltas) == "Zoë"
     assert {event.path for event in deltas} == {("items", 0, "name")}
+    assert repr(deltas[0]) == "StringDelta('/items/0/name', text='Zoë')"
     assert [event.kind for event in events if isinstance(event, Started)] == ["object", "array", "object", "string"]
     assert [event.value for event in events if event.path == ("items", 0, "n") and isinstance(event, Completed)] == [
         1.5
@@ -215,7 +235,9 @@ def test_a_value_kept_from_before_stays_when_it_was_a_snapshot() -> None:
         ('[\n "a\nb"]', "line 2, column 4 (offset 5): a control character in a string has to be escaped, not '\\n'"),
         ('"\\x"', "expected one of \"\\/bfnrtu after \\, not 'x'"),
         ('"\\u12g4"', "(offset 5): expected four hexadecimal digits after \\u, not 'g'"),
-        ("[NaN]", "expected a value, not 'N'"),
+        ("[NaN]", "expected a value or ']', not 'N'"),
+        ("[ 1, ]", "expected a value, not ']'"),
+        ("[nul", "the text ended inside the value"),
         ("[nulL]", "column 5 (offset 4): expected 'l', not 'L'"),
         ("\ufeff1", "offset 0): expected a value, not '\\ufeff'"),
         ("{,", "expected a name in quotes or '}', not ','"),

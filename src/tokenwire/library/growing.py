@@ -20,22 +20,23 @@ second value may be seen late.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence, Set
-from collections.abc import Set as AbstractSet
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NewType, TypeAlias, TypeVar, Union, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-import msgspec
-
+from tokenwire.library.leaves import (
+    DICTS,
+    LISTS,
+    SCALARS,
+    SETS,
+    Build,
+    alternatives,
+    anything,
+    bare,
+    converted,
+    kinds_of,
+    literal,
+)
 from tokenwire.library.models import Model, model_of
-
-#: (the JSON value, whether it may still grow) -> what to show of it.
-Build: TypeAlias = Callable[[Any, bool], Any]
-
-_LISTS = (list, Sequence, MutableSequence)
-_SETS = (set, frozenset, Set, AbstractSet)
-_DICTS = (dict, Mapping, MutableMapping)
 
 
 class Growth:
@@ -74,37 +75,34 @@ class Growth:
         return made
 
     def _make(self, type_: Any) -> Build:
+        plain = bare(type_)
+        if plain is not type_:
+            return self._builder(plain)
         origin = get_origin(type_)
         arguments = get_args(type_)
-        if origin is Annotated:
-            return self._builder(arguments[0])
-        if isinstance(type_, NewType):
-            return self._builder(type_.__supertype__)
-        if hasattr(type_, "__value__"):  # `type X = …`
-            return self._builder(type_.__value__)
         if origin in (Union, UnionType):
-            return self._union(arguments)
+            return self._union(alternatives(type_))
         plain = origin or type_
         if getattr(plain, "__pydantic_root_model__", False):
             return self._root_model(plain)
         model = model_of(type_)
         if model is not None:
             return self._model(model)
-        if plain in _LISTS:
+        if plain in LISTS:
             return self._list(self._builder(arguments[0] if arguments else Any))
-        if plain in _SETS:
+        if plain in SETS:
             return self._set(
                 frozenset if plain is frozenset else set, self._builder(arguments[0] if arguments else Any)
             )
         if plain is tuple:
             return self._tuple(arguments)
-        if plain in _DICTS:
-            return self._dict(self._builder(arguments[1]) if len(arguments) == 2 else _anything)
+        if plain in DICTS:
+            return self._dict(self._builder(arguments[1]) if len(arguments) == 2 else anything)
         if plain in (Any, object) or isinstance(type_, TypeVar):
-            return _anything
-        if type_ in _SCALARS:
-            return _SCALARS[type_]
-        text = _literal(arguments) if origin is Literal else _converted(type_)
+            return anything
+        if type_ in SCALARS:
+            return SCALARS[type_]
+        text = literal(arguments) if origin is Literal else converted(type_)
         return lambda value, open_: text(value, open_ and self._open_string)
 
     def _model(self, model: Model) -> Build:
@@ -178,7 +176,7 @@ class Growth:
 
     def _tuple(self, arguments: tuple[Any, ...]) -> Build:
         if (len(arguments) == 2 and arguments[1] is Ellipsis) or not arguments:
-            listed = self._list(self._builder(arguments[0]) if arguments else _anything)
+            listed = self._list(self._builder(arguments[0]) if arguments else anything)
             return self._once(lambda value, open_: None if type(value) is not list else tuple(listed(value, open_)))
         members = [self._builder(argument) for argument in arguments]
 
@@ -213,7 +211,7 @@ class Growth:
 
         return build
 
-    def _union(self, arguments: tuple[Any, ...]) -> Build:
+    def _union(self, arguments: list[Any]) -> Build:
         models = []
         others = []
         for argument in arguments:
@@ -232,95 +230,3 @@ class Growth:
             return fitting[0](value, open_) if len(fitting) == 1 else None
 
         return build
-
-
-def kinds_of(type_: Any) -> frozenset[type]:
-    """The JSON types, as Python has them, that a value of *type_* can be written in; no model."""
-    origin = get_origin(type_)
-    if origin is Annotated:
-        return kinds_of(get_args(type_)[0])
-    if isinstance(type_, NewType):
-        return kinds_of(type_.__supertype__)
-    if hasattr(type_, "__value__"):
-        return kinds_of(type_.__value__)
-    plain = origin or type_
-    if origin is Literal:
-        return frozenset(map(type, get_args(type_)))
-    if plain in (*_LISTS, *_SETS, tuple):
-        return frozenset({list})
-    if plain in _DICTS:
-        return frozenset({dict})
-    if plain in (Any, object):
-        return frozenset({str, int, float, bool, NoneType, list, dict})
-    if plain is float:
-        return frozenset({int, float})
-    if plain in (None, NoneType):
-        return frozenset({NoneType})
-    if plain in (int, str, bool):
-        return frozenset({plain})
-    members = getattr(type_, "__members__", None)
-    if members is not None:  # an enum
-        return frozenset(type(member.value) for member in members.values())
-    return frozenset({str})
-
-
-def _anything(value: Any, open_: bool) -> Any:
-    return value
-
-
-def _float(value: Any, open_: bool) -> Any:
-    return float(value) if type(value) in (int, float) else None
-
-
-def _only(kind: type) -> Build:
-    return lambda value, open_: value if type(value) is kind else None
-
-
-_SCALARS: dict[Any, Build] = {
-    str: _only(str),
-    int: _only(int),
-    bool: _only(bool),
-    float: _float,
-    None: lambda value, open_: None,
-    NoneType: lambda value, open_: None,
-}
-
-
-def _literal(allowed: tuple[Any, ...]) -> Build:
-    def build(value: Any, open_: bool) -> Any:
-        if not any(type(each) is type(value) and each == value for each in allowed):
-            return None
-        if open_ and isinstance(value, str):  # perhaps the beginning of another
-            longer = [each for each in allowed if isinstance(each, str) and each.startswith(value)]
-            return value if len(longer) == 1 else None
-        return value
-
-    return build
-
-
-def _converted(type_: Any) -> Build:
-    """For types that are written as a text or a number: when it is whole."""
-    members = getattr(type_, "__members__", None)
-    if members is not None:
-        literal = _literal(tuple(member.value for member in members.values()))
-        return lambda value, open_: None if literal(value, open_) is None else type_(value)
-
-    convert = _converter(type_)
-
-    def build(value: Any, open_: bool) -> Any:
-        if open_ and isinstance(value, str):
-            return None
-        try:
-            return convert(value)
-        except (ValueError, TypeError):
-            return None
-
-    return build
-
-
-def _converter(type_: Any) -> Callable[[Any], Any]:
-    """msgspec's, or pydantic's for types that msgspec does not know (whoever uses these has imported it)."""
-    if isinstance(msgspec.inspect.type_info(type_), msgspec.inspect.CustomType) and "pydantic" in sys.modules:
-        adapter = sys.modules["pydantic"].TypeAdapter(type_)
-        return lambda value: adapter.validate_python(value)
-    return lambda value: msgspec.convert(value, type_, strict=True)

@@ -67,21 +67,20 @@ def _none() -> None:
     return None
 
 
-@functools.lru_cache(maxsize=256)
 def model_of(type_: Any) -> Model | None:
     """*type_* as a model; None if it is none."""
-    plain = get_origin(type_) or type_
+    plain: Any = get_origin(type_) or type_
     if not isinstance(plain, type):
         return None
     if issubclass(plain, msgspec.Struct):
-        return _struct(type_, plain)
+        return _struct(type_)
     if is_typeddict(plain):
-        return _typed_dict(plain)
+        return _typed_dict(type_)
     if dataclasses.is_dataclass(plain):
-        return _dataclass(plain)
+        return _dataclass(type_)
     pydantic = sys.modules.get("pydantic")  # whoever has a model of it has imported it
     if pydantic is not None and issubclass(plain, pydantic.BaseModel):
-        return _pydantic(plain)
+        return _pydantic(type_)
     return None
 
 
@@ -92,7 +91,9 @@ def _default(default: Any, factory: Any, absent: Any) -> Callable[[], Any]:
     return _none if default is absent else lambda: default
 
 
-def _struct(type_: Any, plain: type[msgspec.Struct]) -> Model:
+@functools.lru_cache(maxsize=256)
+def _struct(type_: Any) -> Model:
+    plain = get_origin(type_) or type_
     fields = {
         field.encode_name: ModelField(
             field.name, field.type, _default(field.default, field.default_factory, msgspec.NODEFAULT)
@@ -111,7 +112,9 @@ def _struct(type_: Any, plain: type[msgspec.Struct]) -> Model:
     return Model(fields, construct, tag)
 
 
-def _dataclass(plain: Any) -> Model:
+@functools.lru_cache(maxsize=256)
+def _dataclass(type_: Any) -> Model:
+    plain = get_origin(type_) or type_
     hints = get_type_hints(plain, include_extras=True)
     fields = {
         field.name: ModelField(
@@ -129,7 +132,9 @@ def _dataclass(plain: Any) -> Model:
     return Model(fields, construct, None)
 
 
-def _typed_dict(plain: Any) -> Model:
+@functools.lru_cache(maxsize=256)
+def _typed_dict(type_: Any) -> Model:
+    plain = get_origin(type_) or type_
     fields = {}
     for name, hint in get_type_hints(plain, include_extras=True).items():
         # Of postponed annotations `__required_keys__` knows nothing.
@@ -139,6 +144,7 @@ def _typed_dict(plain: Any) -> Model:
     return Model(fields, dict, None)
 
 
+@functools.lru_cache(maxsize=256)
 def _pydantic(plain: Any) -> Model:
     fields = {}
     names: dict[str, str] = {}  # in Python -> as `model_construct` takes it

@@ -46,6 +46,10 @@ class _At(msgspec.Struct, frozen=True, gc=False):
         """The path as a JSON Pointer (RFC 6901). Made when asked for."""
         return pointer_of(self.path)
 
+    def __repr__(self) -> str:
+        rest = (f", {name}={getattr(self, name)!r}" for name in self.__struct_fields__[1:])
+        return f"{type(self).__name__}({self.pointer!r}{''.join(rest)})"
+
 
 # Not tracked by the garbage collector: nothing that a parser puts into an event leads back to it, and there may be
 # several for each token of a model.

@@ -60,7 +60,7 @@ class Grammar(Reading):
             return self._literal(text, position)
         if char in _SPACE:
             return json_scan.space_run(text, position).end()  # type: ignore[union-attr]  # it always matches
-        raise self._wrong(text, position, "expected a value")
+        raise self._wrong(text, position, "expected a value" + " or ']'" * (self._state == FIRST_ITEM))
 
     def _judged(self, kind: str, position: int) -> None:
         if self._judge is not None:
@@ -194,8 +194,6 @@ class Grammar(Reading):
     def _first_item(self, text: str, position: int) -> int:
         if text[position] == "]":
             return self._close_container(position)
-        if text[position] not in _SPACE:
-            self._state = VALUE
         return self._value(text, position)
 
     def _first_name(self, text: str, position: int) -> int:

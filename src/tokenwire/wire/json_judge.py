@@ -158,6 +158,8 @@ class Judge:
         if len(text) <= place.longest:
             place.text += piece[: place.longest + 1]
         for check in place.readers:
+            if check.death is not None:
+                continue
             node = check.node
             if node.max_length is not None and place.length > node.max_length:
                 self.into = max(self.into, int(node.max_length) - before)
