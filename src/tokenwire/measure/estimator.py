@@ -18,7 +18,7 @@ from math import sqrt
 from operator import mul
 from typing import TYPE_CHECKING, Final
 
-from tokenwire.measure.characters import DOUBT, RULE, RUNS, SIGNS, SIZE, WORDS, profile
+from tokenwire.measure.characters import DOUBT, RULE, RUNS, SCRIPTS, SIGNS, SIZE, WORDS, profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +62,13 @@ class Rule:
             self._spread[at * SIZE + at] = doubt * doubt
 
     def beside(self, others: tuple[float, ...]) -> tuple[float, ...]:
-        """Its weights, and those of *others* where it has seen nothing."""
-        unseen = [self._spread[at * SIZE + at] > _UNSEEN * doubt * doubt for at, doubt in enumerate(DOUBT)]
-        return tuple([other if new else own for new, own, other in zip(unseen, self.weights, others, strict=True)])
+        """Its weights, and of the scripts that it has not seen those of *others*, where they are no fluke."""
+        weights = list(self.weights)
+        for at in range(SCRIPTS, SIZE):
+            unseen = self._spread[at * SIZE + at] > _UNSEEN * DOUBT[at] * DOUBT[at]
+            if unseen and 1 / ABSURD < others[at] / RULE[at] < ABSURD:
+                weights[at] = others[at]
+        return tuple(weights)
 
     def fit(self, counts: list[int], tokens: int) -> None:
         """Correct the weights by an answer of *counts* that was *tokens* long."""
@@ -206,7 +210,7 @@ class Estimator:
                 if len(self._rules) > self._most:
                     self._rules.popitem(last=False)
             if name == model:
-                rule.weights = rule.beside(begin)
+                rule.weights = begin
             self._rules.move_to_end(name)
             rule.fit(counts, tokens)
         return True
