@@ -194,6 +194,25 @@ def test_it_is_deterministic_and_each_model_has_its_own() -> None:
     assert one.counter("m")(text) == one.count("m", text)
 
 
+def test_a_model_that_is_new_begins_as_its_family_is() -> None:
+    estimator = Estimator()
+    text = TEXTS["japanese"]
+    for _ in range(3):
+        estimator.learn("up/a", text, provider(text))
+    assert estimator.weights("up/b") is not RULE
+    assert estimator.count("up/b", text) == pytest.approx(provider(text), rel=0.05)
+    assert estimator.weights("other/a") is RULE
+    for _ in range(8):
+        estimator.learn("up/b", text, 2 * provider(text))
+    assert estimator.count("up/b", text) == pytest.approx(2 * provider(text), rel=0.2)
+    assert estimator.count("up/a", text) == pytest.approx(provider(text), rel=0.05), "each is its own"
+    # What the one says only later, the other may know by then.
+    greek = TEXTS["greek"]
+    for _ in range(3):
+        estimator.learn("up/a", greek, provider(greek))
+    assert estimator.count("up/b", greek) == pytest.approx(provider(greek), rel=0.05)
+
+
 def test_the_models_used_last_are_remembered() -> None:
     estimator = Estimator(most_models=2)
     text = TEXTS["tide-pools"]

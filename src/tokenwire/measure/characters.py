@@ -22,7 +22,7 @@ _NO_LEADS: Final = _ASCII + bytes(range(0x80, 0xC0))
 # Four kinds of ASCII; its words, the long ones among them, and the letters of those; runs of signs; the scripts.
 WORDS: Final = 4
 RUNS: Final = 7
-_SCRIPTS: Final = 8
+SCRIPTS: Final = 8
 _BY_LEAD: Final = (
     (range(0xC2, 0xCE), 2.5),  # Latin with accents, and a few signs
     (range(0xCE, 0xD0), 2.5),  # Greek
@@ -38,8 +38,8 @@ _BY_LEAD: Final = (
     ((0xEE, 0xEF), 1.2),  # full-width forms
     (range(0xF0, 0xF8), 0.5),  # emoji
 )
-_INDIC: Final = _SCRIPTS + 5
-_THAI: Final = _SCRIPTS + len(_BY_LEAD)
+_INDIC: Final = SCRIPTS + 5
+_THAI: Final = SCRIPTS + len(_BY_LEAD)
 
 #: Tokens of one of each, by the static rule (``measure.tokens``), which knows nothing of words and runs.
 RULE: Final = (1 / 4.4, 1 / 2.5, 1 / 2.0, 1 / 4.4, 0.0, 0.0, 0.0, 0.0, *(1 / each for _, each in _BY_LEAD), 1 / 1.2)
@@ -57,7 +57,7 @@ _ONLY_SIGNS: Final = bytes(byte if chr(byte) in SIGNS else 0x20 for byte in rang
 _NUMBERED: Final = bytes(
     next((number for number, (leads, _) in enumerate(_BY_LEAD) if byte in leads), 0xFF) for byte in range(256)
 )
-_NONE: Final = (0,) * (SIZE - _SCRIPTS)
+_NONE: Final = (0,) * (SIZE - SCRIPTS)
 
 
 def profile(text: str) -> list[int]:
@@ -79,7 +79,7 @@ def profile(text: str) -> list[int]:
     while leads:  # a text has two or three scripts: quicker than to ask for each of them
         number = leads[:1]
         others = leads.replace(number, b"")
-        counts[_SCRIPTS + number[0]] = len(leads) - len(others)
+        counts[SCRIPTS + number[0]] = len(leads) - len(others)
         leads = others
     thai = data.count(b"\xe0\xb8") + data.count(b"\xe0\xb9")  # it shares its first byte with the Indic scripts
     counts[_INDIC] -= thai

@@ -18,12 +18,12 @@ from math import sqrt
 from operator import mul
 from typing import TYPE_CHECKING, Final
 
-from tokenwire.measure.characters import DOUBT, RULE, RUNS, SIGNS, SIZE, WORDS, profile
+from tokenwire.measure.characters import DOUBT, RULE, RUNS, SCRIPTS, SIGNS, SIZE, WORDS, profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Models remembered, the ones used last: 4 KiB each.
+#: Models and families remembered, the ones used last: 4 KiB each.
 MOST_MODELS: Final = 128
 #: Answers of fewer tokens teach nothing: what vendors add to each (an end mark, a role) weighs too much.
 LEAST_TOKENS: Final = 32
@@ -41,6 +41,8 @@ _LARGEST: Final = 0.5
 #: The spread grows by so much per answer, so that a model that changes is followed; and by so much after a surprise.
 _FORGET: Final = 1.02
 _SHAKEN: Final = 1.5
+#: A weight whose spread is still nearly what it was at first was never asked for.
+_UNSEEN: Final = 0.8
 #: No estimate is further from the static rule, whatever was learned.
 _TRUST: Final = 4.0
 #: Text that waits to be counted, in pieces: then it is. Bounds what a stream that nobody asks holds.
@@ -58,6 +60,15 @@ class Rule:
         self._spread = array("d", [0.0]) * (SIZE * SIZE)  # the covariance, row by row
         for at, doubt in enumerate(DOUBT):
             self._spread[at * SIZE + at] = doubt * doubt
+
+    def beside(self, others: tuple[float, ...]) -> tuple[float, ...]:
+        """Its weights, and of the scripts that it has not seen those of *others*, where they are no fluke."""
+        weights = list(self.weights)
+        for at in range(SCRIPTS, SIZE):
+            unseen = self._spread[at * SIZE + at] > _UNSEEN * DOUBT[at] * DOUBT[at]
+            if unseen and 1 / ABSURD < others[at] / RULE[at] < ABSURD:
+                weights[at] = others[at]
+        return tuple(weights)
 
     def fit(self, counts: list[int], tokens: int) -> None:
         """Correct the weights by an answer of *counts* that was *tokens* long."""
@@ -162,12 +173,15 @@ class Estimator:
         return Count(self.weights(model))
 
     def weights(self, model: str) -> tuple[float, ...]:
-        """The tokens of each of ``measure.characters``' counts; the static rule for a model that is not known."""
-        rule = self._rules.get(model)
-        if rule is None:
+        """The tokens of each of ``measure.characters``' counts. What a model has not said yet is known by the others of
+        its family (vendors have few vocabularies), else by the static rule."""
+        known = [self._rules[name] for name in (model, _family(model)) if name in self._rules]
+        for name in (model, _family(model)):
+            if name in self._rules:
+                self._rules.move_to_end(name)
+        if not known:
             return RULE
-        self._rules.move_to_end(model)
-        return rule.weights
+        return known[0].weights if len(known) == 1 else known[0].beside(known[1].weights)
 
     def counter(self, model: str) -> Callable[[str], float]:
         """The same as ``count``, by what is known now. May be called in another thread."""
@@ -188,15 +202,25 @@ class Estimator:
         counts = profile(text)
         if not 1 / ABSURD < tokens / max(weigh(RULE, counts), 1.0) < ABSURD:
             return False
-        rule = self._rules.get(model)
-        if rule is None:
-            rule = self._rules[model] = Rule()
-            if len(self._rules) > self._most:
-                self._rules.popitem(last=False)
-        self._rules.move_to_end(model)
-        rule.fit(counts, tokens)
+        begin = self.weights(model)
+        for name in filter(None, (_family(model), model)):
+            rule = self._rules.get(name)
+            if rule is None:
+                rule = self._rules[name] = Rule()
+                if len(self._rules) > self._most:
+                    self._rules.popitem(last=False)
+            if name == model:
+                rule.weights = begin
+            self._rules.move_to_end(name)
+            rule.fit(counts, tokens)
         return True
 
     def __len__(self) -> int:
-        """How many models are known."""
+        """How many models are known; a family counts as one more."""
         return len(self._rules)
+
+
+def _family(model: str) -> str:
+    """What its name begins with: ``openai/`` of ``openai/gpt-4o``; "" for a name without that."""
+    family, slash, _ = model.rpartition("/")
+    return family + slash
