@@ -44,16 +44,11 @@ def remind(person: str) -> str:
     return f"{person} was sent a mail"  # a plain function runs in a thread, and may block
 
 
-one_question_at_a_time = asyncio.Lock()
-
-
-async def approve(call: CallRequest) -> bool:
-    """Asked before each call runs; here by a person at the console."""
+def approve(call: CallRequest) -> bool:
+    """Asked before each call runs; here by a person at the console, about one call after the other."""
     if call.name != "remind":
         return True
-    async with one_question_at_a_time:  # calls of one turn are asked about at the same time
-        answer = await asyncio.to_thread(input, f"  ? may {call.name} run with {call.arguments}? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")
+    return input(f"  ? may {call.name} run with {call.arguments}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 async def main(model: str, questions: tuple[str, ...]) -> None:
