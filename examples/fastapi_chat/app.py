@@ -54,7 +54,7 @@ app = FastAPI(lifespan=relay.lifespan)
 app.include_router(relay.router)  # GET /streams/{id}/events to follow and resume, POST /streams/{id}/cancel to stop
 
 
-@app.post("/ask", response_model=None)
+@app.post("/ask")
 def ask(request: Request, question: Question) -> Response:
     said = [text for turn in turns(request) for text in (turn["prompt"], turn["answer"])] + [question.prompt]
     messages = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)]

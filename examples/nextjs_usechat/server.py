@@ -57,7 +57,7 @@ app.include_router(relay.router)  # GET /api/chat/{id}/stream to resume, POST /a
 app.add_middleware(CORSMiddleware, allow_origins=[PAGE], allow_methods=["*"], allow_headers=["*"])
 
 
-@app.post("/api/chat", response_model=None)
+@app.post("/api/chat")
 async def chat(request: Request, chat: Chat) -> Response:
     messages = [{"role": message.role, "content": message.text} for message in chat.messages if message.text]
     answer = tokenwire.stream(MODEL, messages=messages, tools=[get_weather])

@@ -68,7 +68,7 @@ def test_an_answer_goes_on_after_the_line_dropped_and_is_stored_once(ada: httpx.
         stream = response.headers["x-tokenwire-stream"]
         first = read(response, 20)
     headers = {"last-event-id": str(first[-1].id)}
-    with ada.stream("GET", f"/streams/{stream}/events", headers=headers) as response:
+    with ada.stream("GET", f"/streams/{stream}/events?after=", headers=headers) as response:
         rest = read(response)
     assert rest[-1].event == "done"
     assert stored(ada, 1) == [

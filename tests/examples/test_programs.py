@@ -92,7 +92,9 @@ def test_each_program_starts_as_its_reader_starts_it() -> None:
 def test_examples_are_short_and_all_in_the_index() -> None:
     index = (EXAMPLES / "README.md").read_text("utf-8")
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == set(re.findall(r"\]\((\w+)/", index))
+    links = re.findall(r"\]\(([^)#]+)", index)
+    assert [link for link in links if not (EXAMPLES / link).exists()] == []
+    assert folders == {link.partition("/")[0] for link in links} - {".."}
     for path in [*EXAMPLES.glob("*/*.py"), *EXAMPLES.glob("*/*/*.tsx")]:
         assert len(path.read_text("utf-8").splitlines()) < 100, path
     assert len(Path(EXAMPLES / "fastapi_chat/app.py").read_text("utf-8").splitlines()) < 80
