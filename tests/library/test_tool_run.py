@@ -239,9 +239,9 @@ def test_the_hook_decides_before_a_tool_runs(answer: Any, content: str) -> None:
         await asyncio.sleep(0)
         return answer
 
-    for approve in (lambda request: answer, later):
+    for approve in (lambda request: answer, later, lambda request: later(request)):
         assert told(f, '{"n":5}', approve=approve)[0] == content
-    assert ran == ([5, 5] if answer is True else [])
+    assert ran == ([5, 5, 5] if answer is True else [])
     assert (asked[0].id, asked[0].name, asked[0].arguments, asked[0].tool.name) == ("c1", "f", {"n": 5}, "f")
 
 
