@@ -94,6 +94,12 @@ class Runner:
             return await _result(tool, values, ToolContext(id, name), tool.timeout or self._timeout)
 
     async def _allowed(self, request: CallRequest) -> None:
+        said = await self._asked(request)
+        if said is not True:
+            raise ToolError(f"{REFUSED}: {said}" if isinstance(said, str) and said else REFUSED)
+
+    async def _asked(self, request: CallRequest) -> object:
+        """What the hook says."""
         approve = self._approve
         assert approve is not None
         said: Any
@@ -104,8 +110,7 @@ class Runner:
                 said = await in_thread(lambda: approve(request), "approve")
             if inspect.isawaitable(said):
                 said = await said
-        if said is not True:
-            raise ToolError(f"{REFUSED}: {said}" if isinstance(said, str) and said else REFUSED)
+        return said
 
 
 async def _result(tool: Tool, values: dict[str, Any], context: ToolContext, limit: float) -> str:
