@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tokenwire.dialects import deltas
     from tokenwire.library import (
         Answer,
+        CallRequest,
         Citation,
         Client,
         Delta,
@@ -47,10 +48,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Answer", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice", "Opaque",
-    "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream", "SyncStream",
-    "TextDelta", "Tool", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "ToolContext", "ToolResult", "Usage",
-    "__version__", "deltas", "errors", "stream", "tool",
+    "Answer", "CallRequest", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice",
+    "Opaque", "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream",
+    "SyncStream", "TextDelta", "Tool", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "ToolContext", "ToolResult",
+    "Usage", "__version__", "deltas", "errors", "stream", "tool",
 ]  # fmt: skip
 
 #: Modules that are handed out under a shorter name.

@@ -368,12 +368,16 @@ class RequestRefused(TokenwireError):
 
 
 class UnknownModel(RequestRefused):
-    """No configured upstream serves this model; ``candidates`` are near names."""
+    """No configured upstream serves this model; ``candidates`` are near names, ``variable`` is what the environment
+    lacks for a vendor that would."""
 
-    def __init__(self, model: str, candidates: Sequence[str]) -> None:
+    def __init__(self, model: str, candidates: Sequence[str], *, variable: str | None = None) -> None:
         self.model = model
         self.candidates = tuple(candidates)
+        self.variable = variable
         hint = f"; did you mean {', '.join(self.candidates)}?" if candidates else ""
+        if variable is not None:
+            hint = f": {variable} is not in the environment"
         super().__init__(404, "model_not_found", f"no upstream serves the model {model!r}{hint}", param="model")
 
 

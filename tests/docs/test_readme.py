@@ -18,6 +18,24 @@ def printed(ran: Callable[[str], Ran]) -> dict[str, str]:
     return {block.note: output for block, output in ran("README.md") if block.mark == "run"}
 
 
+def test_the_library_blocks_print_what_they_say(printed: dict[str, str]) -> None:
+    assert len(printed["three"].split()) > 100
+    figures = printed["figures"].removeprefix(printed["three"])
+    assert figures.startswith("\n234 tokens, None dollars, the first after ")
+    first, *_, last = printed["value"].splitlines()
+    assert "days=None" in first
+    assert re.search(r"days=\d+ sights=\['", last)
+    assert "4 degrees in Oslo" in printed["tools"]
+    assert "4 degrees in Rome" in printed["tools"]
+
+
+def test_the_app_block_answers_in_the_words_of_use_chat(printed: dict[str, str]) -> None:
+    *parts, end = [line.removeprefix("data: ") for line in printed["app"].splitlines() if line.startswith("data: ")]
+    assert end == "[DONE]"
+    said = [json.loads(part) for part in parts]
+    assert "".join(part["delta"] for part in said if part["type"] == "text-delta") == printed["three"]
+
+
 def test_the_sdk_block_prints_an_answer(printed: dict[str, str]) -> None:
     assert len(printed["sdk"].split()) > 20
 

@@ -9,7 +9,7 @@ import pytest
 from tests.library.conftest import paced, settings
 
 import tokenwire
-from tokenwire.errors import ConfigError, LocalProtocolError
+from tokenwire.errors import ConfigError, LocalProtocolError, UnknownModel
 from tokenwire.gateway.settings import Settings
 from tokenwire.library.node import node_of_loop, settings_of
 from tokenwire.simulator import serve
@@ -33,6 +33,25 @@ def test_settings_come_from_a_file_a_mapping_or_the_environment(
     assert settings_of(given) is given
     with pytest.raises(ConfigError, match="upstreams"):
         settings_of({"upstream": {}})
+
+
+def test_a_key_that_the_environment_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKENWIRE_CONFIG", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    async def main() -> None:
+        for model, told in (
+            ("openai/gpt-4o", r"'openai/gpt-4o': OPENAI_API_KEY is not in the environment"),
+            ("gpt-4o", "OPENAI_API_KEY"),
+            ("nobody/gpt-4o", r"'nobody/gpt-4o'$"),
+        ):
+            with pytest.raises(UnknownModel, match=told):
+                await tokenwire.stream(model, "hi").final()
+        async with tokenwire.Node({}) as node:  # the environment has no say there
+            with pytest.raises(UnknownModel, match=r"'openai/gpt-4o'$"):
+                await tokenwire.stream("openai/gpt-4o", "hi", node=node).final()
+
+    run_in("asyncio", main)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -265,9 +265,9 @@ def test_the_hook_decides_before_a_tool_runs(answer: Any, content: str) -> None:
         await asyncio.sleep(0)
         return answer
 
-    for approve in (lambda request: answer, later):
+    for approve in (lambda request: answer, later, lambda request: later(request)):
         assert told(f, '{"n":5}', approve=approve)[0] == content
-    assert ran == ([5, 5] if answer is True else [])
+    assert ran == ([5, 5, 5] if answer is True else [])
     assert (asked[0].id, asked[0].name, asked[0].arguments, asked[0].tool.name) == ("c1", "f", {"n": 5}, "f")
 
 
@@ -302,6 +302,39 @@ def test_waiting_to_be_allowed_is_not_the_tools_time_and_takes_no_place() -> Non
         return (await first).content, second.content
 
     assert run(main) == ("1", "2")
+
+
+def test_a_plain_hook_may_block_and_is_asked_about_one_call_at_a_time() -> None:
+    inside: list[int] = []
+    most: list[int] = []
+    free = threading.Event()
+
+    def approve(request: CallRequest) -> bool:
+        inside.append(threading.get_ident())
+        most.append(len(inside))
+        free.wait(5)
+        inside.pop()
+        return True
+
+    async def main() -> Any:
+        async def f(n: int) -> int:
+            return n
+
+        runner = Runner(tools_of([f]), approve=approve)
+        calls = [asyncio.ensure_future(runner.run(str(n), "f", f'{{"n":{n}}}')) for n in (1, 2)]
+        while not inside:
+            await asyncio.sleep(0)  # the loop goes on
+        assert inside[0] != threading.get_ident()
+        left = asyncio.ensure_future(runner.run("3", "f", '{"n":3}'))
+        await settle()
+        left.cancel()  # nobody waits for a person who does not answer
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        free.set()
+        return [(await call).content for call in calls]
+
+    assert run(main) == ["1", "2"]
+    assert most == [1, 1]
 
 
 def test_what_the_hook_raises_is_the_programs_own_trouble() -> None:

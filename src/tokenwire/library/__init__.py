@@ -23,11 +23,12 @@ from tokenwire.library.begin import stream
 from tokenwire.library.node import Node
 from tokenwire.library.streams import Stream
 from tokenwire.library.sync import SyncStream
+from tokenwire.library.tool_run import CallRequest
 from tokenwire.library.tools import Tool, ToolContext, tool
 
 __all__ = [
-    "Answer", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice", "Opaque",
-    "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream", "SyncStream",
-    "TextDelta", "Tool", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "ToolContext", "ToolResult", "Usage",
-    "stream", "tool",
+    "Answer", "CallRequest", "Citation", "Client", "Delta", "Dropped", "Finished", "Logprobs", "Node", "Notice",
+    "Opaque", "ReasoningDelta", "ReasoningSignature", "RefusalDelta", "Reset", "Resumed", "Started", "Stream",
+    "SyncStream", "TextDelta", "Tool", "ToolCallDelta", "ToolCallEnded", "ToolCallStarted", "ToolContext", "ToolResult",
+    "Usage", "stream", "tool",
 ]  # fmt: skip

@@ -134,7 +134,8 @@ def stream(
         on_disconnect: what becomes of the answer if this process is gone: ``cancel``, ``linger=SECONDS``, ``finish``;
             for a relay. Leaving the stream always cancels.
         max_turns: of the model, at most, where it calls tools; after them ``TooManyTurns`` is raised.
-        approve: asked before each call runs: True, or False or words of refusal, which the model is told.
+        approve: asked before each call runs: True, or False or words of refusal, which the model is told. A plain
+            function runs in a thread, for one call at a time, and may block; a coroutine for all at once.
         tool_timeout: seconds that a call may take.
 
     Raises, at once:

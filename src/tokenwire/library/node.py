@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenwire.client import Client
 from tokenwire.errors import LocalProtocolError, UnknownModel
 from tokenwire.gateway.core import Core
-from tokenwire.gateway.environment import SPOKEN
+from tokenwire.gateway.directory import PREFIXES
+from tokenwire.gateway.environment import KEYS, SPOKEN
 from tokenwire.gateway.settings import Settings, UpstreamSettings, from_environment, from_mapping, load
 from tokenwire.measure import prices
 
@@ -83,7 +84,12 @@ class Node:
             return begin(core)
         except UnknownModel:
             await core.directory.refresh()
-        return begin(core)
+        try:
+            return begin(core)
+        except UnknownModel as error:
+            if self._given is not None or os.environ.get(CONFIG_VARIABLE):
+                raise
+            raise UnknownModel(model, error.candidates, variable=key_of(model)) from None
 
     def client(self, url: str) -> Client:
         """The client of the relay at *url*."""
@@ -140,6 +146,14 @@ class Node:
         core.directory.add(
             SIMULATED, UpstreamSettings(base_url=url, dialect=SPOKEN[SIMULATED], api_key="simulated", proxy="none")
         )
+
+
+def key_of(model: str) -> str | None:
+    """The variable with the key of the vendor that has *model*, if the environment lacks it."""
+    for variable, (name, _, _) in KEYS.items():
+        if model.startswith((f"{name}/", *PREFIXES.get(name, ()))) and not os.environ.get(variable):
+            return variable
+    return None
 
 
 def settings_of(given: Settings | Mapping[str, Any] | Path | str | None) -> Settings:

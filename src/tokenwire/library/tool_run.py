@@ -46,6 +46,7 @@ class CallRequest(Struct, frozen=True):
 
 
 #: ``True`` lets a call run. ``False`` refuses it, and so does a text, which says why; an awaitable gives one of these.
+#: A plain function runs in a thread, and may block; one call at a time is asked about then.
 Approve: TypeAlias = Callable[[CallRequest], bool | str | Awaitable[bool | str]]
 
 
@@ -54,8 +55,9 @@ class Runner:
 
     Args:
         tools: by name.
-        approve: asked before each tool runs, for all calls of a turn at once. May take as long as it likes. What it
-            raises is the program's own trouble, and comes out of ``run``.
+        approve: asked before each tool runs: an async function for all calls of a turn at once, a plain one in a thread
+            and for one call after the other. May take as long as it likes. What it raises is the program's own
+            trouble, and comes out of ``run``.
         timeout: seconds that one call may take, not counting what came before it ran; ``math.inf``: no limit.
         parallel: tools that run at the same time, at most.
     """
@@ -72,6 +74,7 @@ class Runner:
         self._approve = approve
         self._timeout = timeout
         self._slots = asyncio.Semaphore(parallel)
+        self._asking = asyncio.Lock()
 
     async def run(self, id: str, name: str, arguments: str, *, choice: int = 0, block: int = 0) -> ToolResult:
         """Run one call whose arguments are whole, and tell what came of it.
@@ -95,16 +98,28 @@ class Runner:
             return await _result(tool, values, ToolContext(id, name), tool.timeout or self._timeout)
 
     async def _allowed(self, request: CallRequest) -> None:
-        assert self._approve is not None
-        answer = self._approve(request)
         try:
-            said = await answer if inspect.isawaitable(answer) else answer
+            said = await self._asked(request)
         except asyncio.CancelledError:
             if _cancelled():
                 raise
             said = "the question was withdrawn"  # whoever was to decide is gone
         if said is not True:
             raise ToolError(f"{REFUSED}: {said}" if isinstance(said, str) and said else REFUSED)
+
+    async def _asked(self, request: CallRequest) -> object:
+        """What the hook says."""
+        approve = self._approve
+        assert approve is not None
+        said: Any
+        if inspect.iscoroutinefunction(approve):
+            said = await approve(request)
+        else:
+            async with self._asking:  # two questions on one terminal would be no questions
+                said = await in_thread(lambda: approve(request), "approve")
+            if inspect.isawaitable(said):
+                said = await said
+        return said
 
 
 async def _result(tool: Tool, values: dict[str, Any], context: ToolContext, limit: float) -> str:
