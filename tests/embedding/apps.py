@@ -64,6 +64,9 @@ class Serving:
         return self._clients[-1]
 
     async def close(self) -> None:
+        shared = vars(self.state).get("tokenwire_shared")
+        if shared is not None and shared.acceptor is not None:
+            await until(lambda: not shared.acceptor.look())  # the server has closed its socket
         for client in self._clients:
             client.transport.abort()
             await client.gone()

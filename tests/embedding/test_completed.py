@@ -14,9 +14,10 @@ from tokenwire.dialects.deltas import Delta, ReasoningDelta, ToolCallDelta, Tool
 from tokenwire.fastapi import Completed, Relay
 from tokenwire.fastapi import relay as relay_module
 from tokenwire.gateway.settings import Settings
+from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.relay import settings_for, streamed
 from tokenwire.testing.rig import run_in, settle, until
-from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 
 def app_of(relay: Relay, source: Any, **arguments: Any) -> FastAPI:
@@ -156,7 +157,7 @@ def test_a_failure_upstream_and_a_log_without_its_beginning_are_told_too() -> No
     told: list[Completed] = []
 
     async def main() -> None:
-        async with ScriptedUpstream([*streamed("one", " two"), REQUEST, CLOSE]) as upstream:
+        async with ScriptedUpstream([*streamed("one", " two"), REQUEST, answer(b"{}", status=500)]) as upstream:
             relay = Relay(settings_for(upstream.base_url), on_complete=told.append)
             app = FastAPI()
 
@@ -169,7 +170,7 @@ def test_a_failure_upstream_and_a_log_without_its_beginning_are_told_too() -> No
                 client = await running.connect()
                 assert (await client.get("/ask?model=up/m").whole()).text == "one two"
                 await until(lambda: len(told) == 1)
-                assert (await client.get("/ask?model=up/m").whole()).status == 502
+                assert (await client.get("/ask?model=up/m").whole()).status == 500
                 await until(lambda: len(told) == 2)
                 assert told[1].state == "failed"
                 assert told[1].error is not None

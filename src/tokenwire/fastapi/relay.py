@@ -52,6 +52,9 @@ class Relay:
         app = FastAPI(lifespan=relay.lifespan)
         app.include_router(relay.router)
 
+    Streams live in the process that began them, and can be resumed there: one worker, or a proxy that sends a client to
+    the same one. While it runs, the relay lets Python's garbage collector run less often, if nobody else has set it.
+
     Args:
         config: a tokenwire.toml (its path, or its content as a mapping), or checked ``Settings``. None: the vendors
             whose keys are in the environment. Without a file ``sim/…`` models are answered by the simulator, in this
@@ -59,9 +62,9 @@ class Relay:
         principal: a function of the request, plain or async, that says who asks; a plain one runs in the event loop.
             What it returns owns the stream. None answers 401. Without it nobody can come back to a stream: there are
             no event ids, no ``Idempotency-Key``, no ``router``.
-        on_complete: told of each answer when it is over (`Completed`), in a task of its own: whether or not the client
-            is still there, once for each stream. What it raises is logged. At the end of the app it is waited for,
-            ``COMPLETION_SECONDS`` at most.
+        on_complete: told of each answer when it is over (`Completed`), once for each stream, whether or not the client
+            is still there; an async function in a task of its own, a plain one in a thread. What it raises is logged.
+            At the end of the app it is waited for, ``COMPLETION_SECONDS`` at most.
         on_disconnect: what becomes of an answer that nobody reads any more: ``cancel``, ``linger=SECONDS`` or
             ``finish``. By default it lingers where clients can come back (ids or an ``Idempotency-Key``), as long as
             the settings say, and is cancelled at once where they cannot.
@@ -85,6 +88,7 @@ class Relay:
         self._on_complete = on_complete
         self.on_disconnect = checked_linger(on_disconnect)
         self.express = express
+        self.answering = 0  # requests that their server waits for
         self._core: Core | None = None
         self._keys: Keys | None = None
         self._chats: Chats | None = None
@@ -126,10 +130,11 @@ class Relay:
         assert self._signals is not None
         if self._collector is not None:
             gc.set_threshold(*self._collector)
+            gc.unfreeze()
         self._signals.close()
         if kind is None:
             await core.wind_down()
-            await core.wait_while(core.busy, LAST_WORDS_SECONDS)
+            await core.wait_while(lambda: self.answering > 0, LAST_WORDS_SECONDS)
         await core.shutdown()
         for task in self._sources:
             task.cancel()
@@ -181,7 +186,7 @@ class Relay:
                 ``X-Tokenwire-Ids: 1`` asks for them; never without a principal.
             metadata: kept with the stream, and given to *on_complete*.
             members: further members of the request (``temperature=0``), in the words of the shape that *messages* or
-                *body* has.
+                *body* has. One that has the name of an argument (OpenAI's ``metadata``) can only stand in *body*.
 
         The header fields that the gateway knows work here too: ``X-Tokenwire-On-Disconnect``, ``-Ids``, ``-Session``,
         ``-Pacing``, ``-Dialect``, ``Idempotency-Key``, ``Last-Event-ID``; arguments of this call come first.
@@ -222,9 +227,9 @@ class Relay:
             metadata=metadata,
         )
         return RelayResponse(
+            self,
             lambda sink, send: beginning.answer(self, request, wanted, sink),
             dialect,
-            express=self.express,
             discard=None if source is None else lambda: discard(source),
         )
 

@@ -42,7 +42,7 @@ def routes(relay: Relay) -> APIRouter:
             follow_openly(stream, sink)
             await follow(relay.core, stream, request.scope, sink, send)
 
-        return RelayResponse(answer, "native", express=relay.express)
+        return RelayResponse(relay, answer, "native")
 
     @router.post("/streams/{stream_id}/cancel", summary="Stop a stream")
     async def cancel(request: Request, stream_id: str) -> Response:
@@ -62,7 +62,7 @@ def routes(relay: Relay) -> APIRouter:
             dialect = ui_chat.again(stream, ui_chat.version_of(request.scope))
             return respond.Following(stream, sink, dialect, ids=True, start="snapshot")
 
-        return RelayResponse(answer, "ui-messages", express=relay.express)
+        return RelayResponse(relay, answer, "ui-messages")
 
     async def stop(request: Request, chat_id: str) -> Response:
         try:
