@@ -73,6 +73,26 @@ def test_the_whole_answer_is_told_with_what_is_known_of_it() -> None:
     run_in("uvloop", main)
 
 
+def test_a_long_answer_is_folded_in_steps_and_what_a_plain_function_returns_is_awaited() -> None:
+    told: list[Completed] = []
+
+    async def long() -> AsyncIterator[str]:
+        for _ in range(1000):
+            yield "x"
+
+    async def later(completed: Completed) -> None:
+        told.append(completed)
+
+    async def main() -> None:
+        relay = Relay(Settings(), on_complete=lambda completed: later(completed))
+        async with serving(app_of(relay, long)) as running:
+            await (await running.connect()).get("/say").whole()
+            await until(lambda: told)
+        assert told[0].text == "x" * 1000
+
+    run_in("uvloop", main)
+
+
 @pytest.mark.parametrize("how", ["cancel", "finish"])
 def test_a_client_that_left_is_told_by_the_state(how: str) -> None:
     told: list[Completed] = []

@@ -372,6 +372,34 @@ def test_the_client_may_name_the_dialect_and_the_route_adds_what_it_likes_to_the
     run_in("uvloop", main)
 
 
+def test_the_routes_word_on_leaving_comes_before_the_clients_and_that_before_the_relays() -> None:
+    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
+        client = await running.connect()
+        leaving = {**USER, "x-tokenwire-on-disconnect": "linger=3"}
+        native = {"dialect": "openai.chat", "request": {"model": "up/m", "messages": [USER_SAYS]}}
+        asked: list[tuple[dict[str, Any], dict[str, str], float]] = [
+            ({"on_disconnect": "linger=2", "messages": [USER_SAYS]}, leaving, 2),
+            ({"messages": [USER_SAYS], "chat_id": "c7"}, leaving, 3),
+            ({"messages": [USER_SAYS]}, USER, 4),
+            ({"body": {**native, "on_disconnect": "linger=5", "metadata": {"a": 1}}}, leaving, 5),
+        ]
+        for arguments, fields, linger in asked:
+            told = await client.post("/ask", {"model": "up/m", **arguments}, fields).whole()
+            stream = relay.core.hub.get(told.fields["x-tokenwire-stream"], "ada")
+            assert stream.policy.linger == linger
+        assert stream.meta["metadata"] == {"a": 1}
+        bad = await client.post(
+            "/ask", {"model": "up/m", "messages": []}, {**USER, "x-tokenwire-on-disconnect": "?"}
+        ).whole()
+        assert bad.status == 400
+        app = __import__("tokenwire.fastapi").fastapi
+        assert "Relay" in dir(app)
+        with pytest.raises(AttributeError, match="no attribute 'Rely'"):
+            _ = app.Rely
+
+    run(main, streamed("one") * 4, on_disconnect="linger=4")
+
+
 def test_a_request_that_does_not_stream_is_answered_whole() -> None:
     body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"one"},"finish_reason":"stop"}]}'
 

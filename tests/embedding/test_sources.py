@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -292,8 +293,11 @@ def test_a_source_waits_while_a_reader_is_behind_and_the_log_is_full() -> None:
             held = made
             await settle(200)
             assert made <= held + 1 < 600
-            client.close()
-            await until(lambda: stream.terminal is not None)
+            client.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            client.resume()
+            await answer.whole()
+            assert answer.text.count("<") > held, "it went on, and came to the bound of any stream"
+            assert answer.data[-1]["error"]["code"] == "log_limit"
 
     run_in("uvloop", main)
 
@@ -377,3 +381,67 @@ def test_what_nothing_can_be_pulled_from_is_told_at_once(source: Any) -> None:
                 relay.respond(Request({"type": "http", "headers": [], "method": "GET"}), source=source)
 
     run_in("uvloop", main)
+
+
+class Closable:
+    """Iterates over something else, as streams of SDKs do, and has to be closed itself."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.closed = 0
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        yield "one"
+
+    def close(self) -> Any:
+        self.closed += 1
+        if self.how == "raises":
+            raise RuntimeError("it was closed already")
+        return asyncio.sleep(0) if self.how == "async" else None
+
+
+class Bare:
+    """An async iterator without any way to close it."""
+
+    def __init__(self) -> None:
+        self.left = 1
+
+    def __aiter__(self) -> Bare:
+        return self
+
+    async def __anext__(self) -> str:
+        if not self.left:
+            raise StopAsyncIteration
+        self.left -= 1
+        return "one"
+
+
+def test_what_a_source_is_made_of_is_closed_as_far_as_it_can_be(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        for how in ("sync", "async", "raises"):
+            source = Closable(how)
+            async with serving(app_of(lambda source=source: source)) as running:  # type: ignore[misc]
+                assert (await asked(running)).text == "one"
+            assert source.closed == 1
+        async with serving(app_of(Bare)) as running:
+            assert (await asked(running)).text == "one"
+
+    run_in("uvloop", main)
+    assert "it was closed already" in caplog.text
+
+
+def test_a_source_that_is_no_source_or_breaks_itself_off_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken() -> AsyncIterator[str]:
+        yield "one"
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        async with serving(app_of(broken)) as running:
+            answer = await asked(running)
+            assert answer.data[-1]["error"]["code"] == "source_failed"
+            assert "broken off" in answer.data[-1]["error"]["message"]
+        async with serving(app_of(lambda: lambda: 7)) as running:
+            assert (await asked(running)).status == 500
+
+    run_in("uvloop", main)
+    assert "not int" in caplog.text
