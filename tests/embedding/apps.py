@@ -95,7 +95,7 @@ async def serving(app: Any, *, http: str = OURS, relay: Relay | None = None) -> 
             yield running
         finally:
             server.close()
-            relay.core.cut()
+            relay.running.core.cut()
             await running.close()
 
 

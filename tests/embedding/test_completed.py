@@ -12,7 +12,7 @@ from tests.embedding.apps import USER, serving, user_of
 
 from tokenwire.dialects.deltas import Delta, ReasoningDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from tokenwire.fastapi import Completed, Relay
-from tokenwire.fastapi import relay as relay_module
+from tokenwire.fastapi import running as running_module
 from tokenwire.gateway.settings import Settings
 from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.relay import settings_for, streamed
@@ -146,7 +146,7 @@ def test_it_is_told_once_though_many_read_and_its_exceptions_reach_nobody(caplog
 def test_the_end_of_the_app_waits_for_what_is_being_stored_and_not_for_ever(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "COMPLETION_SECONDS", 0.05)
+    monkeypatch.setattr(running_module, "COMPLETION_SECONDS", 0.05)
     stored: list[str] = []
     go = asyncio.Event()
 
@@ -195,9 +195,9 @@ def test_a_failure_upstream_and_a_log_without_its_beginning_are_told_too() -> No
                 assert told[1].state == "failed"
                 assert told[1].error is not None
                 assert (told[1].text, told[1].messages) == ("", ())
-                [stream, _] = relay.core.hub.mine("")
+                [stream, _] = relay.running.core.hub.mine("")
                 stream.log.first = 2  # as if memory had been short
-                relay.tell_of(stream, told.append)
+                relay.running.tell_of(stream, told.append)
                 await until(lambda: len(told) == 3)
                 assert (told[2].trimmed, told[2].messages, told[2].state) == (True, (), "completed")
 

@@ -227,11 +227,11 @@ def test_a_client_that_leaves_closes_the_generator(http: str, tokens: int) -> No
             for number in range(tokens):
                 watched.say(f"<{number}>")
                 await answer.until(lambda answer, number=number: answer.text.endswith(f"<{number}>"))  # type: ignore[misc]
-            await until(lambda: watched.relay.core.hub.running())
+            await until(lambda: watched.relay.running.core.hub.running())
             await settle()
             client.close()
             await until(lambda: watched.closed)
-            await until(lambda: not watched.relay.core.hub.running())
+            await until(lambda: not watched.relay.running.core.hub.running())
 
     run_in("uvloop", main)
 
@@ -247,7 +247,7 @@ def test_a_reader_that_stands_still_is_held_by_the_transport_and_goes_on() -> No
             client.pause()
             pieces = [f"<{number}>" + "x" * 20_000 for number in range(400)]
             watched.say(*pieces, None)
-            [stream] = watched.relay.core.hub.running()
+            [stream] = watched.relay.running.core.hub.running()
             await until(lambda: stream.terminal is not None)
             assert stream.readers, "8 MB are more than the kernel takes"
             assert stream.readers[0].sink.unsent > 0

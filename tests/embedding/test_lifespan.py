@@ -62,7 +62,7 @@ def test_it_is_composed_with_the_apps_own_lifespan_and_leaves_the_collector_as_i
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         steps.append("begun")
         async with relay:
-            assert relay.settings == Settings()
+            assert relay.running.core.settings == Settings()
             yield
         steps.append("over")
 
@@ -110,12 +110,12 @@ def test_the_simulator_answers_where_nobody_has_a_key_and_only_then_is_started(m
         async with serving(app, relay=relay) as running:
             client = await running.connect()
             assert (await client.get("/ask?model=gpt-4o").whole()).status == 404
-            assert not relay.core.directory.upstreams
+            assert not relay.running.core.directory.upstreams
             first = client.get("/ask")
             second = (await running.connect()).get("/ask?model=sim/instant")
             assert (await second.whole()).text
             await first.until(lambda answer: answer.text)
-            assert list(relay.core.directory.upstreams) == ["sim"]
+            assert list(relay.running.core.directory.upstreams) == ["sim"]
 
     run_in("uvloop", main)
 
@@ -135,7 +135,7 @@ def test_a_principal_that_is_no_name_is_a_bug_of_the_apps(caplog: pytest.LogCapt
 def test_a_source_that_will_not_end_is_named_and_left(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenwire.fastapi.relay.LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr("tokenwire.fastapi.running.LAST_WORDS_SECONDS", 0.05)
     free = asyncio.Event()
 
     async def stubborn() -> AsyncIterator[str]:
@@ -176,7 +176,7 @@ def test_a_relay_that_drains_takes_no_new_streams() -> None:
 
     async def main() -> None:
         async with serving(app, relay=relay) as running:
-            relay.core.drain()
+            relay.running.core.drain()
             refused = await (await running.connect()).get("/say").whole()
             assert (refused.status, refused.json["error"]["code"]) == (503, "shutting_down")
             assert refused.fields["retry-after"]

@@ -244,7 +244,7 @@ def test_without_a_principal_there_are_no_ids_and_a_client_that_leaves_ends_the_
         told = client.post("/ask", {"model": "up/m", "messages": [USER_SAYS]}, {"idempotency-key": "k"})
         await told.until(lambda told: "text" in told.events)
         assert told.ids == []
-        [stream] = relay.core.hub.running()
+        [stream] = relay.running.core.hub.running()
         assert stream.policy.linger == 0
         client.close()
         await until(lambda: stream.terminal is not None)
@@ -285,7 +285,7 @@ def test_an_eventsource_that_comes_back_by_itself_begins_nothing() -> None:
         assert unnamed.status == 204
         long = await client.get(f"/chat?run={'r' * 300}", source).whole()
         assert long.status == 400
-        assert len(list(relay.core.hub.mine("ada"))) == 1
+        assert len(list(relay.running.core.hub.mine("ada"))) == 1
 
     run(main, streamed("one"))
 
@@ -301,7 +301,7 @@ def test_usechat_resumes_its_chat_under_one_message_and_stops_it() -> None:
             again = await (await running.connect()).get(path, USER).until(lambda told: b"one" in told.body)
             assert again.data[0] == first.data[0]
             assert "messageId" in again.data[0]
-        [stream] = relay.core.hub.running()
+        [stream] = relay.running.core.hub.running()
         assert stream.meta["session"] == "c1"
         assert (await other.get("/api/chat/c1/stream", {"x-user": "eve"}).whole()).status == 204
         assert (await other.post("/api/chat/c1/stop").whole()).status == 401
@@ -385,7 +385,7 @@ def test_the_routes_word_on_leaving_comes_before_the_clients_and_that_before_the
         ]
         for arguments, fields, linger in asked:
             told = await client.post("/ask", {"model": "up/m", **arguments}, fields).whole()
-            stream = relay.core.hub.get(told.fields["x-tokenwire-stream"], "ada")
+            stream = relay.running.core.hub.get(told.fields["x-tokenwire-stream"], "ada")
             assert stream.policy.linger == linger
         assert stream.meta["metadata"] == {"a": 1}
         bad = await client.post(

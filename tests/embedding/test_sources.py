@@ -264,8 +264,9 @@ def test_a_source_that_never_waits_lets_others_run_and_can_be_stopped() -> None:
             answer = client.get("/say?dialect=native", USER)
             await answer.until(lambda answer: len(answer.events) > 50)
             client.close()
-            await until(lambda: not relay.core.hub.running())
-        assert not relay._sources
+            kept = relay.running._sources
+            await until(lambda: not relay.running.core.hub.running())
+        assert not kept
 
     run_in("uvloop", main)
 
@@ -288,7 +289,7 @@ def test_a_source_waits_while_a_reader_is_behind_and_the_log_is_full() -> None:
             answer = client.get("/say", USER)
             await answer.until(lambda answer: answer.text)
             client.pause()
-            [stream] = relay.core.hub.running()
+            [stream] = relay.running.core.hub.running()
             await until(lambda: stream.paused)
             held = made
             await settle(200)
@@ -364,7 +365,7 @@ def test_a_source_has_a_last_moment() -> None:
         async with serving(app) as running:
             answer = (await running.connect()).get("/say", USER)
             await answer.until(lambda answer: answer.text)
-            [stream] = app.state.relay.core.hub.running()
+            [stream] = app.state.relay.running.core.hub.running()
             stream.source._late()
             await answer.whole()
             assert answer.data[-1]["error"]["code"] == "upstream_timeout"

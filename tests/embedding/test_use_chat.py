@@ -56,9 +56,9 @@ def test_usechat_shows_an_answer_and_its_rest_after_a_reload() -> None:
     async def main() -> None:
         async with serving(app, relay=relay) as running:
             sending = asyncio.create_task(use_chat(running.port, "send", 7, {"id": "c1", "text": "hi"}))
-            await until_slowly(lambda: relay.core.hub.running())
+            await until_slowly(lambda: relay.running.core.hub.running())
             resuming = asyncio.create_task(use_chat(running.port, "resume", 5, {"id": "c1"}))
-            [stream] = relay.core.hub.running()
+            [stream] = relay.running.core.hub.running()
             await until_slowly(lambda: len(stream.readers) == 2)
             go.set()
             for seen in (await sending, await resuming):

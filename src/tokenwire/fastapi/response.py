@@ -48,11 +48,12 @@ class RelayResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.raw_headers:
             send = self._with_headers(send)
-        self._relay.answering += 1
+        running = self._relay.running
+        running.answering += 1
         try:
             await self._respond(sink_for(scope, receive, express=self._relay.express), send)
         finally:
-            self._relay.answering -= 1
+            running.answering -= 1
         if self.background is not None:
             await self.background()
 
