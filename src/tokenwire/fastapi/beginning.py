@@ -71,7 +71,7 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     model = _model(relay, wanted)
     if wanted.source is None:
         await relay.running.prepare(model)
-    digest = _digest(request, asked)
+    digest = _digest(request, asked) if key else b""
     stream = relay.running.keys.find(owner, key, digest) if key else None
     if stream is None:
         stream = _begin(relay, scope, owner, wanted, model, lingering=key is not None)
