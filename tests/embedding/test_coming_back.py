@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from tests.embedding.apps import USER, USER_SAYS, Serving, run
 
 from tokenwire.fastapi import Relay
@@ -133,9 +132,5 @@ def test_the_routes_word_on_leaving_comes_before_the_clients_and_that_before_the
             "/ask", {"model": "up/m", "messages": []}, {**USER, "x-tokenwire-on-disconnect": "?"}
         ).whole()
         assert bad.status == 400
-        app = __import__("tokenwire.fastapi").fastapi
-        assert "Relay" in dir(app)
-        with pytest.raises(AttributeError, match="no attribute 'Rely'"):
-            _ = app.Rely
 
     run(main, streamed("one") * 4, on_disconnect="linger=4")

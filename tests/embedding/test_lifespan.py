@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.testclient import TestClient
 from tests.embedding.apps import serving
 
+import tokenwire.fastapi as package
 from tokenwire.errors import BadArgument, ConfigError, LocalProtocolError
 from tokenwire.fastapi import Relay
 from tokenwire.fastapi.config import settings_of
@@ -28,6 +30,24 @@ from tokenwire.testing.processes import wait_for
 from tokenwire.testing.rig import run_in, settle
 
 REQUEST = Request({"type": "http", "headers": [], "method": "POST", "path": "/"})
+
+
+def test_the_packages_example_runs_and_its_names_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    assert "Relay" in dir(package)
+    with pytest.raises(AttributeError, match="no attribute 'Rely'"):
+        _ = package.Rely
+    example = textwrap.dedent((package.__doc__ or "").partition("::\n")[2].partition("\n`Relay`")[0])
+    names: dict[str, Any] = {}
+    exec(example.replace("openai/gpt-4o", "sim/instant"), names)
+    app = names["app"]
+    paths = app.openapi()["paths"]
+    assert {"/api/chat", "/api/chat/{chat_id}/stream", "/streams/{stream_id}/events"} <= paths.keys()
+    message = {"id": "m", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+    with TestClient(app) as client:
+        answer = client.post("/api/chat", json={"id": "c", "messages": [message]}, headers={"x-user": "ada"})
+        assert '"type":"text-delta"' in answer.text
+        assert client.post("/api/chat", json={"messages": []}).status_code == 401
 
 
 def test_a_relay_that_does_not_run_says_what_is_missing() -> None:

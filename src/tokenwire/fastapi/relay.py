@@ -126,7 +126,7 @@ class Relay:
         Args:
             model: as in the settings (``openai/gpt-4o``, an alias); None: the body's, else the settings' default.
             messages: the conversation, in the dialect's own shape (what ``useChat`` sends) or in that of OpenAI's chat.
-            system: instructions that go before it.
+            system: instructions that go before it, and take the place of what a client has said there.
             dialect: what the client reads: ``native``, ``openai.chat``, ``openai.responses``, ``anthropic``,
                 ``gemini``, ``ollama``, ``ui-messages`` or ``agui``.
             source: an async generator (or a function that returns one, called once the request is accepted) that makes

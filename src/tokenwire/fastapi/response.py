@@ -60,9 +60,11 @@ class RelayResponse(Response):
     async def _respond(self, sink: ResponseSink, send: Send) -> None:
         try:
             responding = await self._answer(sink, send)
-        except RequestRefused as error:
+        except BaseException as error:
             if self._discard is not None:
                 self._discard()
+            if not isinstance(error, RequestRefused):
+                raise
             await send_refusal(send, error, dialects.get(self._dialect))
         else:
             if responding is not None:
