@@ -39,6 +39,11 @@ def test_a_repeated_request_attaches_to_the_answer_that_its_key_began() -> None:
         assert again.body == first.body
         rest = await client.post("/chat", body, {**key, "last-event-id": first.ids[1]}).whole()
         assert rest.text == " two"
+        lost = {**key, "idempotency-key": "new", "last-event-id": first.ids[1]}
+        assert (await client.post("/chat", body, lost).whole()).status == 404
+        odd = {**key, "idempotency-key": "odd", "x-tokenwire-dialect": "odd"}
+        assert (await client.post("/chat", body, odd).whole()).status == 400
+        assert len(list(relay.running.core.hub.mine("ada"))) == 1, "nothing was begun for those"
         other = await client.post("/chat", {**body, "temperature": 1}, key).whole()
         assert other.status == 422
         stranger = await client.post("/chat", body, {**key, "x-user": "eve"}).whole()

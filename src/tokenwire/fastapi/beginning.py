@@ -67,13 +67,17 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     after = _after(scope)
     if after is not None and key is None and scope["method"] == "GET":  # an EventSource that comes back by itself
         raise NotResumable(204, "no_key", "which stream that was is not known, and no other is begun")
+    # Whatever may be refused is looked at before anything is begun.
     ui_version = ui_chat.version_of(scope) if wanted.dialect == "ui-messages" else 0
+    dialects.get(header(scope, b"x-tokenwire-dialect") or wanted.dialect)
     model = _model(relay, wanted)
     if wanted.source is None:
         await relay.running.prepare(model)
     digest = _digest(request, asked) if key else b""
     stream = relay.running.keys.find(owner, key, digest) if key else None
     if stream is None:
+        if after is not None and key:
+            raise NotResumable(404, "stream_not_found", "the answer that this would go on with is not known here")
         stream = _begin(relay, scope, owner, wanted, model, lingering=key is not None)
         if key:
             relay.running.keys.put(owner, key, digest, stream)
