@@ -125,6 +125,7 @@ def test_variants_are_left_out_where_they_make_no_difference() -> None:
         "direct",
         "nginx",
         "tokenwire",
+        "tokenwire-embedded",
         "tutorial",
     ]
 

@@ -13,10 +13,11 @@ from fastapi import FastAPI, Request, Response
 from uvicorn.server import ServerState
 
 from tokenwire.fastapi import Relay
-from tokenwire.gateway.settings import Settings
+from tokenwire.gateway.settings import LimitSettings, Settings
 from tokenwire.testing.http_client import Client
 from tokenwire.testing.relay import settings_for
-from tokenwire.testing.rig import until
+from tokenwire.testing.rig import run_in, until
+from tokenwire.testing.upstream import ScriptedUpstream, Step
 
 #: Our protocol class, as an app names it.
 OURS = "tokenwire.fastapi:HttpProtocol"
@@ -64,6 +65,9 @@ class Serving:
         return self._clients[-1]
 
     async def close(self) -> None:
+        shared = vars(self.state).get("tokenwire_shared")
+        if shared is not None and shared.acceptor is not None:
+            await until(lambda: not shared.acceptor.look())  # the server has closed its socket
         for client in self._clients:
             client.transport.abort()
             await client.gone()
@@ -92,8 +96,63 @@ async def serving(app: Any, *, http: str = OURS, relay: Relay | None = None) -> 
             yield running
         finally:
             server.close()
-            relay.core.cut()
+            relay.running.core.cut()
             await running.close()
+
+
+def saying_app(source: Callable[[], Any], limits: LimitSettings | None = None, **arguments: Any) -> FastAPI:
+    """An app whose ``/say`` answers with what *source* returns; ``?dialect=``."""
+    relay = Relay(Settings(limits=limits or LimitSettings()), principal=user_of)
+    app = FastAPI()
+    app.state.relay = relay
+    app.include_router(relay.router)
+
+    @app.api_route("/say", methods=["GET", "POST"], response_model=None)
+    async def say(request: Request, dialect: str = "openai.chat") -> Response:
+        return relay.respond(request, source=source(), dialect=dialect, **arguments)
+
+    return app
+
+
+async def asked(running: Serving, dialect: str = "openai.chat") -> Any:
+    return await (await running.connect()).get(f"/say?dialect={dialect}", USER).whole()
+
+
+def asking_app(settings: Settings, **options: Any) -> FastAPI:
+    """``POST /ask`` passes its JSON to ``respond`` as arguments; ``POST /chat`` passes its body on whole."""
+    relay = Relay(settings, **{"principal": user_of, **options})
+    app = FastAPI()
+    app.state.relay = relay
+    if relay.resumable:
+        app.include_router(relay.router)
+
+    @app.post("/ask", response_model=None)
+    def ask(request: Request, body: dict[str, Any]) -> Response:  # in a thread
+        return relay.respond(request, **body)
+
+    @app.api_route("/chat", methods=["GET", "POST"], response_model=None)
+    @app.post("/api/chat", response_model=None)
+    async def chat(request: Request, dialect: str = "openai.chat", model: str | None = None) -> Response:
+        if request.method == "GET":
+            return relay.respond(request, model="up/m", messages=[{"role": "user", "content": "hi"}], dialect=dialect)
+        return relay.respond(request, body=await request.body(), dialect=dialect, model=model)
+
+    return app
+
+
+def run(main: Any, *scripts: list[Step], http: str = OURS, **options: Any) -> None:
+    """``main(running, upstream, relay)``, with the app in front of a scripted upstream ``up``."""
+
+    async def within() -> None:
+        async with ScriptedUpstream(*scripts) as upstream:
+            app = asking_app(settings_for(upstream.base_url), **options)
+            async with serving(app, http=http) as running:
+                await main(running, upstream, app.state.relay)
+
+    run_in("uvloop", within)
+
+
+USER_SAYS = {"role": "user", "content": "hi"}
 
 
 _app: FastAPI | None = None

@@ -12,11 +12,12 @@ from tests.embedding.apps import USER, serving, user_of
 
 from tokenwire.dialects.deltas import Delta, ReasoningDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from tokenwire.fastapi import Completed, Relay
-from tokenwire.fastapi import relay as relay_module
+from tokenwire.fastapi import running as running_module
 from tokenwire.gateway.settings import Settings
+from tokenwire.testing.http_bytes import answer
 from tokenwire.testing.relay import settings_for, streamed
 from tokenwire.testing.rig import run_in, settle, until
-from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 
 def app_of(relay: Relay, source: Any, **arguments: Any) -> FastAPI:
@@ -68,6 +69,26 @@ def test_the_whole_answer_is_told_with_what_is_known_of_it() -> None:
         assert record.error is None
         assert record.ttft_ms is not None
         assert record.e2e_ms is not None
+
+    run_in("uvloop", main)
+
+
+def test_a_long_answer_is_folded_in_steps_and_what_a_plain_function_returns_is_awaited() -> None:
+    told: list[Completed] = []
+
+    async def long() -> AsyncIterator[str]:
+        for _ in range(1000):
+            yield "x"
+
+    async def later(completed: Completed) -> None:
+        told.append(completed)
+
+    async def main() -> None:
+        relay = Relay(Settings(), on_complete=lambda completed: later(completed))
+        async with serving(app_of(relay, long)) as running:
+            await (await running.connect()).get("/say").whole()
+            await until(lambda: told)
+        assert told[0].text == "x" * 1000
 
     run_in("uvloop", main)
 
@@ -125,7 +146,7 @@ def test_it_is_told_once_though_many_read_and_its_exceptions_reach_nobody(caplog
 def test_the_end_of_the_app_waits_for_what_is_being_stored_and_not_for_ever(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "COMPLETION_SECONDS", 0.05)
+    monkeypatch.setattr(running_module, "COMPLETION_SECONDS", 0.05)
     stored: list[str] = []
     go = asyncio.Event()
 
@@ -156,7 +177,7 @@ def test_a_failure_upstream_and_a_log_without_its_beginning_are_told_too() -> No
     told: list[Completed] = []
 
     async def main() -> None:
-        async with ScriptedUpstream([*streamed("one", " two"), REQUEST, CLOSE]) as upstream:
+        async with ScriptedUpstream([*streamed("one", " two"), REQUEST, answer(b"{}", status=500)]) as upstream:
             relay = Relay(settings_for(upstream.base_url), on_complete=told.append)
             app = FastAPI()
 
@@ -169,14 +190,14 @@ def test_a_failure_upstream_and_a_log_without_its_beginning_are_told_too() -> No
                 client = await running.connect()
                 assert (await client.get("/ask?model=up/m").whole()).text == "one two"
                 await until(lambda: len(told) == 1)
-                assert (await client.get("/ask?model=up/m").whole()).status == 502
+                assert (await client.get("/ask?model=up/m").whole()).status == 500
                 await until(lambda: len(told) == 2)
                 assert told[1].state == "failed"
                 assert told[1].error is not None
                 assert (told[1].text, told[1].messages) == ("", ())
-                [stream, _] = relay.core.hub.mine("")
+                [stream, _] = relay.running.core.hub.mine("")
                 stream.log.first = 2  # as if memory had been short
-                relay.tell_of(stream, told.append)
+                relay.running.tell_of(stream, told.append)
                 await until(lambda: len(told) == 3)
                 assert (told[2].trimmed, told[2].messages, told[2].state) == (True, (), "completed")
 

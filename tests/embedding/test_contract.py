@@ -34,8 +34,8 @@ from tokenwire.testing.relay import settings_for
 from tokenwire.testing.rig import run_in
 from tokenwire.testing.upstream import ScriptedUpstream, Step
 
-#: ``middleware``: ours, below middleware that adds headers and passes every message on by a task of its own.
-SERVERS = [OURS, "middleware", "h11", *COMMANDS]
+#: With a star: below middleware that adds headers and passes every message on by a task of its own.
+SERVERS = [OURS, OURS + "*", "h11", "httptools*", *COMMANDS]
 
 
 async def passed_on(request: Any, call_next: Any) -> Any:
@@ -83,10 +83,10 @@ def contract(request: pytest.FixtureRequest) -> Iterator[Contract]:
         async def main() -> None:
             async with ScriptedUpstream(*scripts) as upstream:
                 app = shared_app(settings_for(upstream.base_url, linger=1.0))
-                if name == "middleware":
+                if name.endswith("*"):
                     app.add_middleware(BaseHTTPMiddleware, dispatch=passed_on)
                     app.add_middleware(CORSMiddleware, allow_origins=["*"])
-                async with serving(app, http=OURS if name == "middleware" else name) as running:
+                async with serving(app, http=name.removesuffix("*")) as running:
                     await with_clients(scenario, running.port, upstream)
 
         run_in("uvloop", main)

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect as open_websocket
 
 from tokenwire.fastapi import Relay
 from tokenwire.fastapi.express import EXTENSION
-from tokenwire.gateway.settings import Settings
+from tokenwire.gateway.settings import LimitSettings, Settings
 from tokenwire.testing.rig import run_in, settle, until
 
 LOOPS = ["uvloop", "asyncio"]
@@ -227,11 +227,11 @@ def test_a_client_that_leaves_closes_the_generator(http: str, tokens: int) -> No
             for number in range(tokens):
                 watched.say(f"<{number}>")
                 await answer.until(lambda answer, number=number: answer.text.endswith(f"<{number}>"))  # type: ignore[misc]
-            await until(lambda: watched.relay.core.hub.running())
+            await until(lambda: watched.relay.running.core.hub.running())
             await settle()
             client.close()
             await until(lambda: watched.closed)
-            await until(lambda: not watched.relay.core.hub.running())
+            await until(lambda: not watched.relay.running.core.hub.running())
 
     run_in("uvloop", main)
 
@@ -247,7 +247,7 @@ def test_a_reader_that_stands_still_is_held_by_the_transport_and_goes_on() -> No
             client.pause()
             pieces = [f"<{number}>" + "x" * 20_000 for number in range(400)]
             watched.say(*pieces, None)
-            [stream] = watched.relay.core.hub.running()
+            [stream] = watched.relay.running.core.hub.running()
             await until(lambda: stream.terminal is not None)
             assert stream.readers, "8 MB are more than the kernel takes"
             assert stream.readers[0].sink.unsent > 0
@@ -255,6 +255,27 @@ def test_a_reader_that_stands_still_is_held_by_the_transport_and_goes_on() -> No
             client.resume()
             await answer.whole()
             assert answer.text == "<first>" + "".join(pieces)
+
+    run_in("uvloop", main)
+
+
+def test_a_reader_that_takes_nothing_for_too_long_is_told_and_let_go() -> None:
+    async def main() -> None:
+        watched = Watched()
+        watched.relay = watched.app.state.relay = Relay(Settings(limits=LimitSettings(reader_timeout=0.1)))
+        async with serving(watched.app) as running:
+            client = await running.connect(receive_buffer=4096)
+            answer = client.get("/say")
+            watched.say("<first>")
+            await answer.until(lambda answer: answer.text)
+            client.pause()
+            watched.say(*("x" * 20_000 for _ in range(400)))
+            await until(lambda: watched.closed)  # nobody can come back: the answer is cancelled
+            client.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            client.resume()
+            await answer.whole()
+            assert answer.complete
+            assert answer.data[-1]["error"]["code"] == "reader_timeout"
 
     run_in("uvloop", main)
 

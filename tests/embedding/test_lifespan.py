@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.testclient import TestClient
 from tests.embedding.apps import serving
 
+import tokenwire.fastapi as package
 from tokenwire.errors import BadArgument, ConfigError, LocalProtocolError
 from tokenwire.fastapi import Relay
 from tokenwire.fastapi.config import settings_of
@@ -28,6 +30,24 @@ from tokenwire.testing.processes import wait_for
 from tokenwire.testing.rig import run_in, settle
 
 REQUEST = Request({"type": "http", "headers": [], "method": "POST", "path": "/"})
+
+
+def test_the_packages_example_runs_and_its_names_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    assert "Relay" in dir(package)
+    with pytest.raises(AttributeError, match="no attribute 'Rely'"):
+        _ = package.Rely
+    example = textwrap.dedent((package.__doc__ or "").partition("::\n")[2].partition("\n`Relay`")[0])
+    names: dict[str, Any] = {}
+    exec(example.replace("openai/gpt-4o", "sim/instant"), names)
+    app = names["app"]
+    paths = app.openapi()["paths"]
+    assert {"/api/chat", "/api/chat/{chat_id}/stream", "/streams/{stream_id}/events"} <= paths.keys()
+    message = {"id": "m", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+    with TestClient(app) as client:
+        answer = client.post("/api/chat", json={"id": "c", "messages": [message]}, headers={"x-user": "ada"})
+        assert '"type":"text-delta"' in answer.text
+        assert client.post("/api/chat", json={"messages": []}).status_code == 401
 
 
 def test_a_relay_that_does_not_run_says_what_is_missing() -> None:
@@ -62,7 +82,7 @@ def test_it_is_composed_with_the_apps_own_lifespan_and_leaves_the_collector_as_i
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         steps.append("begun")
         async with relay:
-            assert relay.settings == Settings()
+            assert relay.running.core.settings == Settings()
             yield
         steps.append("over")
 
@@ -110,12 +130,12 @@ def test_the_simulator_answers_where_nobody_has_a_key_and_only_then_is_started(m
         async with serving(app, relay=relay) as running:
             client = await running.connect()
             assert (await client.get("/ask?model=gpt-4o").whole()).status == 404
-            assert not relay.core.directory.upstreams
+            assert not relay.running.core.directory.upstreams
             first = client.get("/ask")
             second = (await running.connect()).get("/ask?model=sim/instant")
             assert (await second.whole()).text
             await first.until(lambda answer: answer.text)
-            assert list(relay.core.directory.upstreams) == ["sim"]
+            assert list(relay.running.core.directory.upstreams) == ["sim"]
 
     run_in("uvloop", main)
 
@@ -135,7 +155,7 @@ def test_a_principal_that_is_no_name_is_a_bug_of_the_apps(caplog: pytest.LogCapt
 def test_a_source_that_will_not_end_is_named_and_left(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenwire.fastapi.relay.LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr("tokenwire.fastapi.running.LAST_WORDS_SECONDS", 0.05)
     free = asyncio.Event()
 
     async def stubborn() -> AsyncIterator[str]:
@@ -176,7 +196,7 @@ def test_a_relay_that_drains_takes_no_new_streams() -> None:
 
     async def main() -> None:
         async with serving(app, relay=relay) as running:
-            relay.core.drain()
+            relay.running.core.drain()
             refused = await (await running.connect()).get("/say").whole()
             assert (refused.status, refused.json["error"]["code"]) == (503, "shutting_down")
             assert refused.fields["retry-after"]

@@ -10,50 +10,15 @@ import openai
 import pytest
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
-from tests.embedding.apps import OURS, USER, Serving, serving, user_of
+from tests.embedding.apps import USER, USER_SAYS, Serving, asking_app, run, serving
 
 from tokenwire.errors import BadArgument, ConfigError
 from tokenwire.fastapi import Relay
 from tokenwire.gateway.settings import Settings
-from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import answer
-from tokenwire.testing.relay import STREAM_HEAD, chunks, settings_for, streamed
+from tokenwire.testing.relay import settings_for, streamed
 from tokenwire.testing.rig import run_in, until
-from tokenwire.testing.upstream import REQUEST, ScriptedUpstream, Step
-
-
-def app_of(settings: Settings, **options: Any) -> FastAPI:
-    """``POST /ask`` passes its JSON to ``respond`` as arguments; ``POST /chat`` passes its body on whole."""
-    relay = Relay(settings, **{"principal": user_of, **options})
-    app = FastAPI()
-    app.state.relay = relay
-    if relay.resumable:
-        app.include_router(relay.router)
-
-    @app.post("/ask", response_model=None)
-    def ask(request: Request, body: dict[str, Any]) -> Response:  # in a thread
-        return relay.respond(request, **body)
-
-    @app.api_route("/chat", methods=["GET", "POST"], response_model=None)
-    @app.post("/api/chat", response_model=None)
-    async def chat(request: Request, dialect: str = "openai.chat", model: str | None = None) -> Response:
-        if request.method == "GET":
-            return relay.respond(request, model="up/m", messages=[{"role": "user", "content": "hi"}], dialect=dialect)
-        return relay.respond(request, body=await request.body(), dialect=dialect, model=model)
-
-    return app
-
-
-def run(main: Any, *scripts: list[Step], http: str = OURS, **options: Any) -> None:
-    """``main(running, upstream, relay)``, with the app in front of a scripted upstream ``up``."""
-
-    async def within() -> None:
-        async with ScriptedUpstream(*scripts) as upstream:
-            app = app_of(settings_for(upstream.base_url), **options)
-            async with serving(app, http=http) as running:
-                await main(running, upstream, app.state.relay)
-
-    run_in("uvloop", within)
+from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 
 async def sent(upstream: ScriptedUpstream) -> Any:
@@ -63,7 +28,6 @@ async def sent(upstream: ScriptedUpstream) -> Any:
     return json.loads(peer.requests[-1].body)
 
 
-USER_SAYS = {"role": "user", "content": "hi"}
 SHAPES: list[tuple[str, dict[str, Any]]] = [
     ("native", {"messages": [USER_SAYS]}),
     ("openai.chat", {"messages": [USER_SAYS], "temperature": 0.5}),
@@ -130,10 +94,30 @@ def test_a_whole_body_is_taken_as_the_gateways_routes_take_it() -> None:
     run(main, streamed("one") * 2 * len(WHOLE))
 
 
+def test_the_apps_instructions_take_the_place_of_the_clients() -> None:
+    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
+        client = await running.connect()
+        says = [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]
+        bodies: list[tuple[str, dict[str, Any]]] = [
+            ("anthropic", {"system": "be rude", "messages": [USER_SAYS], "max_tokens": 9, "stream": True}),
+            ("gemini", {"system_instruction": {"parts": [{"text": "be rude"}]},
+                        "contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+            ("openai.responses", {"instructions": "be rude", "input": "hi", "stream": True}),
+            ("ui-messages", {"system": "be rude", "messages": says}),
+        ]  # fmt: skip
+        for dialect, body in bodies:
+            asked = {"dialect": dialect, "model": "up/m", "system": "be kind", "body": body}
+            assert (await client.post("/ask", asked, USER).whole()).status == 200
+            messages = str((await sent(upstream))["messages"])
+            assert ("be kind" in messages, "be rude" in messages) == (True, False)
+
+    run(main, streamed("one") * 4)
+
+
 def test_the_real_openai_sdk_talks_to_a_route_of_the_app() -> None:
     async def main() -> None:
         async with ScriptedUpstream(streamed("one", " two")) as upstream:
-            mounted = app_of(settings_for(upstream.base_url))
+            mounted = asking_app(settings_for(upstream.base_url))
             relay: Relay = mounted.state.relay
 
             @mounted.post("/v1/chat/completions", response_model=None)
@@ -202,8 +186,6 @@ def test_what_only_the_apps_code_can_have_done_wrong_raises_at_once() -> None:
                 ({"messages": [], "ids": True}, "principal"),
                 ({"messages": [], "on_disconnect": "never"}, "on-disconnect"),
                 ({"messages": [{"role": "user", "content": object()}]}, "cannot be written as JSON"),
-                ({"body": {"system": "a", "messages": []}, "system": "b", "dialect": "anthropic"}, "'system'"),
-                ({"body": {"systemInstruction": {}, "contents": []}, "system": "b", "dialect": "gemini"}, "already"),
             ):
                 with pytest.raises(BadArgument, match=word):
                     relay.respond(request, **arguments)
@@ -236,105 +218,6 @@ def test_models_of_pydantic_and_halves_of_characters_are_written_as_json() -> No
                 assert (await client.get("/say").whole()).text == "one"
 
     run_in("uvloop", main)
-
-
-def test_without_a_principal_there_are_no_ids_and_a_client_that_leaves_ends_the_answer() -> None:
-    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
-        client = await running.connect()
-        told = client.post("/ask", {"model": "up/m", "messages": [USER_SAYS]}, {"idempotency-key": "k"})
-        await told.until(lambda told: "text" in told.events)
-        assert told.ids == []
-        [stream] = relay.core.hub.running()
-        assert stream.policy.linger == 0
-        client.close()
-        await until(lambda: stream.terminal is not None)
-        assert (await (await running.connect()).get(f"/streams/{stream.id}").whole()).status == 404
-
-    run(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))], principal=None)
-
-
-def test_a_repeated_request_attaches_to_the_answer_that_its_key_began() -> None:
-    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
-        body = {"model": "up/m", "messages": [USER_SAYS], "stream": True}
-        key = {**USER, "idempotency-key": "k", "x-tokenwire-ids": "1"}
-        client = await running.connect()
-        first = await client.post("/chat", body, key).whole()
-        assert (first.text, len(first.ids)) == ("one two", len(first.data))
-        again = await client.post("/chat", body, key).whole()
-        assert again.body == first.body
-        rest = await client.post("/chat", body, {**key, "last-event-id": first.ids[1]}).whole()
-        assert rest.text == " two"
-        other = await client.post("/chat", {**body, "temperature": 1}, key).whole()
-        assert other.status == 422
-        stranger = await client.post("/chat", body, {**key, "x-user": "eve"}).whole()
-        assert stranger.fields["x-tokenwire-stream"] != first.fields["x-tokenwire-stream"]
-
-    run(main, streamed("one", " two") * 2)
-
-
-def test_an_eventsource_that_comes_back_by_itself_begins_nothing() -> None:
-    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
-        client = await running.connect()
-        source = {**USER, "accept": "text/event-stream"}
-        first = await client.get("/chat?dialect=native&run=r1", source).whole()
-        assert first.blocks[0].startswith("retry: ")
-        assert first.native_text == "one"
-        over = await client.get("/chat?dialect=native&run=r1", {**source, "last-event-id": first.ids[-1]}).whole()
-        assert over.status == 204
-        unnamed = await client.get("/chat?dialect=native", {**source, "last-event-id": first.ids[-1]}).whole()
-        assert unnamed.status == 204
-        long = await client.get(f"/chat?run={'r' * 300}", source).whole()
-        assert long.status == 400
-        assert len(list(relay.core.hub.mine("ada"))) == 1
-
-    run(main, streamed("one"))
-
-
-def test_usechat_resumes_its_chat_under_one_message_and_stops_it() -> None:
-    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
-        body = {"id": "c1", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
-        client, other = await running.connect(), await running.connect()
-        first = client.post("/api/chat?dialect=ui-messages&model=up/m", body, USER)
-        await first.until(lambda told: b"one" in told.body)
-        client.close()
-        for path in ("/api/chat/c1/stream", "/chat/c1/stream"):
-            again = await (await running.connect()).get(path, USER).until(lambda told: b"one" in told.body)
-            assert again.data[0] == first.data[0]
-            assert "messageId" in again.data[0]
-        [stream] = relay.core.hub.running()
-        assert stream.meta["session"] == "c1"
-        assert (await other.get("/api/chat/c1/stream", {"x-user": "eve"}).whole()).status == 204
-        assert (await other.post("/api/chat/c1/stop").whole()).status == 401
-        assert (await other.post("/api/chat/c1/stop", fields=USER).whole()).json == {"stopped": True}
-        await again.whole()
-        assert again.data[-1] == {"type": "abort"}
-        assert (await other.post("/chat/c1/stop", fields=USER).whole()).json == {"stopped": False}
-        assert (await other.get("/chat/c1/stream", USER).whole()).status == 204
-
-    run(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))])
-
-
-def test_streams_are_shown_and_stopped_by_their_owner_alone() -> None:
-    async def main(running: Serving, upstream: ScriptedUpstream, relay: Relay) -> None:
-        client, other = await running.connect(), await running.connect()
-        asked = {"model": "up/m", "messages": [USER_SAYS], "session": "s1", "metadata": {"row": 7}}
-        first = client.post("/ask", asked, USER)
-        await first.until(lambda told: "text" in told.events)
-        path = f"/streams/{first.fields['x-tokenwire-stream']}"
-        shown = (await other.get(path, USER).whole()).json
-        assert (shown["state"], shown["session"], shown["metadata"]) == ("streaming", "s1", {"row": 7})
-        for method, suffix in (("GET", ""), ("GET", "/events"), ("POST", "/cancel")):
-            assert (await other.request(method, path + suffix, None, {"x-user": "eve"}).whole()).status == 404
-            assert (await other.request(method, path + suffix).whole()).status == 401
-        head = await (await running.connect()).request("HEAD", path + "/events", None, USER).whole()
-        assert head.status == 200
-        bad = await other.get(path + "/events?from=odd", USER).whole()
-        assert bad.status == 400
-        stopped = await other.post(path + "/cancel", fields=USER).whole()
-        assert stopped.json["state"] == "cancelled"
-        assert (await first.whole()).data[-1]["state"] == "cancelled"
-
-    run(main, [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))])
 
 
 def test_the_client_may_name_the_dialect_and_the_route_adds_what_it_likes_to_the_response() -> None:

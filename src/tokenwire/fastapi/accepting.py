@@ -25,11 +25,16 @@ class Beside(Acceptor):
         super().__init__(sock, make)
         self._files = files
 
-    def _ready(self) -> None:
-        if all(_inode(number) == inode for number, inode in self._files.items()):
-            super()._ready()
-        else:  # the server has closed its socket, and ours would keep the port open
+    def look(self) -> bool:
+        """Whether the server still listens; else this ends, for it would keep the port open."""
+        listens = all(_inode(number) == inode for number, inode in self._files.items())
+        if not listens:
             self.close()
+        return listens
+
+    def _ready(self) -> None:
+        if self.look():
+            super()._ready()
 
 
 def beside(transport: asyncio.Transport, make: Callable[[], asyncio.Protocol]) -> Beside | None:

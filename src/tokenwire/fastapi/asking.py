@@ -210,15 +210,11 @@ _FORMS: Final = {
 
 
 def _instruct(dialect: str, fields: dict[str, Raw], system: str) -> None:
-    """Put *system* where the dialect has it, before what is there."""
+    """Put *system* where the dialect has it: instead of what a client has put there, or before its messages."""
     if dialect in ("anthropic", "ui-messages", "openai.responses"):
-        name = "instructions" if dialect == "openai.responses" else "system"
-        if name in fields:
-            raise BadArgument("system", f"the body has {name!r} already")
-        fields[name] = Raw(_json(system))
+        fields["instructions" if dialect == "openai.responses" else "system"] = Raw(_json(system))
     elif dialect == "gemini":
-        if "systemInstruction" in fields or "system_instruction" in fields:
-            raise BadArgument("system", "the body has 'systemInstruction' already")
+        fields.pop("system_instruction", None)
         fields["systemInstruction"] = Raw(_json({"parts": [{"text": system}]}))
     else:
         message = {"role": "system", "content": system}

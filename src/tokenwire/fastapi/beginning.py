@@ -58,7 +58,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseSink) -> respond.Responding:
     """Answer by *sink*. Raises ``RequestRefused`` before anything is sent."""
     scope = request.scope
-    core = relay.core
+    core = relay.running.core
     owner = await relay.owner_of(request)
     asked = wanted.asked
     if isinstance(asked, RequestRefused):
@@ -67,21 +67,25 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     after = _after(scope)
     if after is not None and key is None and scope["method"] == "GET":  # an EventSource that comes back by itself
         raise NotResumable(204, "no_key", "which stream that was is not known, and no other is begun")
+    # Whatever may be refused is looked at before anything is begun.
     ui_version = ui_chat.version_of(scope) if wanted.dialect == "ui-messages" else 0
+    dialects.get(header(scope, b"x-tokenwire-dialect") or wanted.dialect)
     model = _model(relay, wanted)
     if wanted.source is None:
-        await relay.prepare(model)
-    digest = _digest(request, asked)
-    stream = relay.keys.find(owner, key, digest) if key else None
+        await relay.running.prepare(model)
+    digest = _digest(request, asked) if key else b""
+    stream = relay.running.keys.find(owner, key, digest) if key else None
     if stream is None:
+        if after is not None and key:
+            raise NotResumable(404, "stream_not_found", "the answer that this would go on with is not known here")
         stream = _begin(relay, scope, owner, wanted, model, lingering=key is not None)
         if key:
-            relay.keys.put(owner, key, digest, stream)
+            relay.running.keys.put(owner, key, digest, stream)
     elif wanted.source is not None:
         discard(wanted.source)
     chat = _chat_id(wanted)
     if chat and relay.resumable:
-        relay.chats.put(owner, chat, stream)
+        relay.running.chats.put(owner, chat, stream)
     dialect = _dialect(scope, wanted, stream, ui_version)
     if asked is not None and not asked.request.stream:
         return respond.Whole(stream, sink, dialect)
@@ -99,7 +103,7 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
 
 
 def _begin(relay: Relay, scope: Scope, owner: str, wanted: Wanted, model: str, *, lingering: bool) -> Stream:
-    core = relay.core
+    core = relay.running.core
     asked = wanted.asked
     linger = _linger(relay, scope, wanted, lingering=lingering)
     if wanted.source is None:
@@ -113,14 +117,14 @@ def _begin(relay: Relay, scope: Scope, owner: str, wanted: Wanted, model: str, *
         stream.meta["upstream"] = "source"
         body = asked.size if isinstance(asked, Asked) else b""
         stream.meter = Meter(body, Seller(None, None), model)
-        relay.keep(GeneratorSource(stream, wanted.source, Deadlines().total).start())
+        relay.running.keep(GeneratorSource(stream, wanted.source, Deadlines().total).start())
     said = asked.said if isinstance(asked, Asked) else None
     session = wanted.session or (said.session if said is not None else None)
     stream.meta["session"] = session or header(scope, b"x-tokenwire-session") or _chat_id(wanted) or None
     stream.meta["metadata"] = wanted.metadata if said is None or wanted.metadata is not None else said.metadata
     if isinstance(asked, Asked) and isinstance(asked.request, UiRequest):
         ui_chat.remember(stream, asked.request)
-    relay.tell_of(stream, wanted.on_complete)
+    relay.running.tell_of(stream, wanted.on_complete)
     return stream
 
 
@@ -129,7 +133,7 @@ def _model(relay: Relay, wanted: Wanted) -> str:
     named = wanted.asked.request.model if isinstance(wanted.asked, Asked) else UNNAMED
     if wanted.source is not None:
         return wanted.model or ("source" if named == UNNAMED else named)
-    return relay.core.directory.default() if named == UNNAMED else named
+    return relay.running.core.directory.default() if named == UNNAMED else named
 
 
 def _chat_id(wanted: Wanted) -> str:
@@ -152,7 +156,7 @@ def _linger(relay: Relay, scope: Scope, wanted: Wanted, *, lingering: bool) -> f
     default = relay.on_disconnect
     if default is None:
         back = relay.resumable and (lingering or _ids(scope, wanted, dialects.get(wanted.dialect)))
-        default = relay.settings.limits.linger if back else 0.0
+        default = relay.running.core.settings.limits.linger if back else 0.0
     return starting.linger_of(scope, default)
 
 

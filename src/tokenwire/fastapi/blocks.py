@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tokenwire.dialects import deltas as vocabulary
 from tokenwire.dialects.deltas import (
@@ -120,13 +120,8 @@ class Blocks:
 _KINDS: Final[dict[type, str]] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallStarted: "call"}
 
 
+_DELTAS: Final[tuple[type, ...]] = get_args(vocabulary.Delta)
+
+
 def is_delta(item: object) -> bool:
     return isinstance(item, _DELTAS)
-
-
-_DELTAS: Final[tuple[type, ...]] = (
-    *vocabulary.GENERATED, *(getattr(vocabulary, name) for name in vocabulary.__all__ if name in {
-        "Started", "Citation", "Logprobs", "Opaque", "Usage", "Finished", "Failed", "ReasoningSignature",
-        "ToolCallEnded", "ToolResult",
-    }),
-)  # fmt: skip

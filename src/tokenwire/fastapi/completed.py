@@ -118,7 +118,11 @@ async def completed_of(stream: Stream) -> Completed:
 async def tell(stream: Stream, on_complete: OnComplete) -> None:
     """Call *on_complete*. What it raises is logged: it is nothing to the stream."""
     try:
-        told = on_complete(await completed_of(stream))
+        completed = await completed_of(stream)
+        if inspect.iscoroutinefunction(on_complete):
+            await on_complete(completed)
+            return
+        told = await asyncio.to_thread(on_complete, completed)  # it may wait for a database
         if inspect.isawaitable(told):
             await told
     except Exception:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
+_LOOK_SECONDS: Final = 0.5
 _SHARED: Final = "tokenwire_shared"
 _WEBSOCKET: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 
@@ -38,6 +39,15 @@ class _Shared:
         self.wheel = Wheel(LoopClock(loop))
         self.acceptor: Beside | None = None
         self.looked = False
+
+    def accept_beside(self, acceptor: Beside) -> None:
+        """Until the server listens no more, which it tells nobody."""
+        self.acceptor = acceptor
+        self._look()
+
+    def _look(self) -> None:
+        if self.acceptor is not None and self.acceptor.look():
+            self.wheel.after(_LOOK_SECONDS, self._look)
 
 
 class HttpProtocol(EdgeProtocol):
@@ -69,7 +79,9 @@ class HttpProtocol(EdgeProtocol):
         if not shared.looked:
             shared.looked = True
             make = partial(type(self), self.config, self.server_state, self.app_state, self.loop)
-            shared.acceptor = beside(transport, make)
+            acceptor = beside(transport, make)
+            if acceptor is not None:
+                shared.accept_beside(acceptor)
 
     def shutdown(self) -> None:
         if self._shared.acceptor is not None:  # the server accepts no more

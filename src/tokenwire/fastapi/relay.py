@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import inspect
-import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenwire.errors import BadArgument, ConfigError, LocalProtocolError, RequestRefused
 from tokenwire.fastapi import asking, beginning
-from tokenwire.fastapi.completed import tell
-from tokenwire.fastapi.config import NAME, Simulation, settings_of
+from tokenwire.fastapi.config import settings_of
 from tokenwire.fastapi.response import RelayResponse
+from tokenwire.fastapi.running import Running
 from tokenwire.fastapi.source import check_source, discard
-from tokenwire.gateway.app import LAST_WORDS_SECONDS
-from tokenwire.gateway.chats import Chats
-from tokenwire.gateway.core import Core
-from tokenwire.gateway.idempotency import Keys
-from tokenwire.gateway.settings import Settings
-from tokenwire.gateway.signals import Signals
 from tokenwire.gateway.starting import parse_linger
 
 if TYPE_CHECKING:
@@ -32,17 +23,11 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from starlette.requests import Request
 
-    from tokenwire.engine.stream import Stream
     from tokenwire.fastapi.completed import OnComplete
     from tokenwire.fastapi.config import Config
 
-log = logging.getLogger(__name__)
-
 #: Says who asks: a name that is the same for all requests of one caller. None: nobody that may.
 Principal: TypeAlias = Callable[["Request"], "str | Awaitable[str | None] | None"]
-
-#: How long what an app does with completed answers may take at the end of the process.
-COMPLETION_SECONDS: Final = 10.0
 
 
 class Relay:
@@ -52,6 +37,9 @@ class Relay:
         app = FastAPI(lifespan=relay.lifespan)
         app.include_router(relay.router)
 
+    Streams live in the process that began them, and can be resumed there: one worker, or a proxy that sends a client to
+    the same one. While it runs, the relay lets Python's garbage collector run less often, if nobody else has set it.
+
     Args:
         config: a tokenwire.toml (its path, or its content as a mapping), or checked ``Settings``. None: the vendors
             whose keys are in the environment. Without a file ``sim/…`` models are answered by the simulator, in this
@@ -59,9 +47,9 @@ class Relay:
         principal: a function of the request, plain or async, that says who asks; a plain one runs in the event loop.
             What it returns owns the stream. None answers 401. Without it nobody can come back to a stream: there are
             no event ids, no ``Idempotency-Key``, no ``router``.
-        on_complete: told of each answer when it is over (`Completed`), in a task of its own: whether or not the client
-            is still there, once for each stream. What it raises is logged. At the end of the app it is waited for,
-            ``COMPLETION_SECONDS`` at most.
+        on_complete: told of each answer when it is over (`Completed`), once for each stream, whether or not the client
+            is still there; an async function in a task of its own, a plain one in a thread. What it raises is logged.
+            At the end of the app it is waited for, ten seconds at most.
         on_disconnect: what becomes of an answer that nobody reads any more: ``cancel``, ``linger=SECONDS`` or
             ``finish``. By default it lingers where clients can come back (ids or an ``Idempotency-Key``), as long as
             the settings say, and is cancelled at once where they cannot.
@@ -85,15 +73,8 @@ class Relay:
         self._on_complete = on_complete
         self.on_disconnect = checked_linger(on_disconnect)
         self.express = express
-        self._core: Core | None = None
-        self._keys: Keys | None = None
-        self._chats: Chats | None = None
-        self._signals: Signals | None = None
-        self._simulation: Simulation | None = None
-        self._sources: set[asyncio.Task[None]] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._running: Running | None = None
         self._router: APIRouter | None = None
-        self._collector: tuple[int, int, int] | None = None  # how often it ran before us, if we changed that
 
     # ------------------------------------------------------------------ beginning and end
 
@@ -105,39 +86,20 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         """Begin. Raises ``ConfigError`` for settings that cannot work."""
-        if self._core is not None:
+        if self._running is not None:
             raise LocalProtocolError("this Relay runs already: one lifespan is enough")
-        core = Core(settings_of(self._config, os.environ))
-        self._keys, self._chats = Keys(core.clock, core.hub), Chats(core.hub)
-        self._simulation = Simulation() if self._config is None else None
-        await core.startup()
-        # Servers of other makes wait for open responses before they say that it is the end.
-        self._signals = Signals(asyncio.get_running_loop(), core.asked_to_end)
-        self._core = core
-        self._collector = _calm_collector()
+        running = Running(settings_of(self._config, os.environ), simulates=self._config is None)
+        await running.start()
+        self._running = running
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End as the standalone relay does: no new streams, time for those that run, a reason for those that are cut;
-        then what is told of completed answers. After an exception of the app's, at once."""
-        core = self.core
-        assert self._signals is not None
-        if self._collector is not None:
-            gc.set_threshold(*self._collector)
-        self._signals.close()
-        if kind is None:
-            await core.wind_down()
-            await core.wait_while(core.busy, LAST_WORDS_SECONDS)
-        await core.shutdown()
-        for task in self._sources:
-            task.cancel()
-        await _settled(self._sources, LAST_WORDS_SECONDS, "a source did not end")
-        await _settled(self._telling, COMPLETION_SECONDS, "on_complete did not end in time")
-        if self._simulation is not None:
-            await self._simulation.close()
-        self._core = None
+        """End: no new streams, time for those that run, a reason for those that are cut; what *on_complete* has to do.
+        After an exception of the app's, at once."""
+        await self.running.close(at_once=kind is not None)
+        self._running = None
 
     # ------------------------------------------------------------------ what routes use
 
@@ -164,7 +126,7 @@ class Relay:
         Args:
             model: as in the settings (``openai/gpt-4o``, an alias); None: the body's, else the settings' default.
             messages: the conversation, in the dialect's own shape (what ``useChat`` sends) or in that of OpenAI's chat.
-            system: instructions that go before it.
+            system: instructions that go before it, and take the place of what a client has said there.
             dialect: what the client reads: ``native``, ``openai.chat``, ``openai.responses``, ``anthropic``,
                 ``gemini``, ``ollama``, ``ui-messages`` or ``agui``.
             source: an async generator (or a function that returns one, called once the request is accepted) that makes
@@ -181,7 +143,7 @@ class Relay:
                 ``X-Tokenwire-Ids: 1`` asks for them; never without a principal.
             metadata: kept with the stream, and given to *on_complete*.
             members: further members of the request (``temperature=0``), in the words of the shape that *messages* or
-                *body* has.
+                *body* has. One that has the name of an argument (OpenAI's ``metadata``) can only stand in *body*.
 
         The header fields that the gateway knows work here too: ``X-Tokenwire-On-Disconnect``, ``-Ids``, ``-Session``,
         ``-Pacing``, ``-Dialect``, ``Idempotency-Key``, ``Last-Event-ID``; arguments of this call come first.
@@ -193,7 +155,7 @@ class Relay:
             LocalProtocolError: the relay has not been started.
             BadArgument: an argument that no client can have caused.
         """
-        self._started()
+        _ = self.running
         asking.check_dialect(dialect)
         if body is not None and messages is not None:
             raise BadArgument("body", "give either body or messages")
@@ -222,9 +184,9 @@ class Relay:
             metadata=metadata,
         )
         return RelayResponse(
+            self,
             lambda sink, send: beginning.answer(self, request, wanted, sink),
             dialect,
-            express=self.express,
             discard=None if source is None else lambda: discard(source),
         )
 
@@ -251,25 +213,14 @@ class Relay:
     # ------------------------------------------------------------------ for the package
 
     @property
-    def core(self) -> Core:
-        """The engine: hub, pool and directory."""
-        return self._started()
-
-    @property
-    def settings(self) -> Settings:
-        return self.core.settings
-
-    @property
-    def keys(self) -> Keys:
-        self._started()
-        assert self._keys is not None
-        return self._keys
-
-    @property
-    def chats(self) -> Chats:
-        self._started()
-        assert self._chats is not None
-        return self._chats
+    def running(self) -> Running:
+        """What there is while the relay runs. Raises ``LocalProtocolError`` when it does not."""
+        if self._running is None:
+            raise LocalProtocolError(
+                "the Relay does not run: FastAPI(lifespan=relay.lifespan), or `async with relay:` in the app's own "
+                "lifespan. (A test client runs that only in its own `with` block.)"
+            )
+        return self._running
 
     @property
     def resumable(self) -> bool:
@@ -289,52 +240,6 @@ class Relay:
             raise LocalProtocolError(f"principal() returns a name as str, or None for nobody, not {who!r}")
         return who
 
-    async def prepare(self, model: str) -> None:
-        """Have at hand what answers *model*."""
-        simulation = self._simulation
-        if simulation is not None and model.partition("/")[0] == NAME and NAME not in self.core.directory.upstreams:
-            await simulation.start(self.core)
-
-    def keep(self, task: asyncio.Task[None]) -> None:
-        """*task* pulls a source; it has ended when the relay has."""
-        self._sources.add(task)
-        task.add_done_callback(self._sources.discard)
-
-    def tell_of(self, stream: Stream, on_complete: OnComplete | None) -> None:
-        """When *stream* is over, tell *on_complete*."""
-        if on_complete is None:
-            return
-
-        def ended() -> None:
-            task = asyncio.get_running_loop().create_task(tell(stream, on_complete), name=f"completed {stream.id}")
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
-
-        if stream.terminal is None:
-            stream.on_end.append(ended)
-        else:
-            ended()
-
-    def _started(self) -> Core:
-        if self._core is None:
-            raise LocalProtocolError(
-                "the Relay does not run: FastAPI(lifespan=relay.lifespan), or `async with relay:` in the app's own "
-                "lifespan. (A test client runs that only in its own `with` block.)"
-            )
-        return self._core
-
-
-def _calm_collector() -> tuple[int, int, int] | None:
-    """As the standalone relay does: what lives long is many objects and never garbage, and to walk them again and again
-    while tokens wait costs as much as the tokens. Only where nobody else has set the collector; returns what was set.
-    """
-    before = gc.get_threshold()
-    if before[0] not in (700, 2000) or not gc.isenabled():  # the interpreter's own
-        return None
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    return before
-
 
 def checked_linger(value: str | None) -> float | None:
     """``on_disconnect`` in seconds. Raises ``BadArgument``."""
@@ -344,12 +249,3 @@ def checked_linger(value: str | None) -> float | None:
         return parse_linger(value, 0.0)
     except RequestRefused as error:
         raise BadArgument("on_disconnect", str(error)) from None
-
-
-async def _settled(tasks: set[asyncio.Task[None]], seconds: float, complaint: str) -> None:
-    """Every one of *tasks* has ended, or is cancelled for taking too long."""
-    if tasks:
-        _, late = await asyncio.wait(tasks, timeout=seconds)
-        for task in late:
-            log.error("%s: %s", complaint, task.get_name())
-            task.cancel()

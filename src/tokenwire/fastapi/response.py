@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from tokenwire.engine.stream import Stream
+    from tokenwire.fastapi.relay import Relay
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
 #: Answers a request by a sink, or by ``send`` itself and then None; raises ``RequestRefused`` before anything is sent.
@@ -32,33 +33,42 @@ class RelayResponse(Response):
     """
 
     def __init__(
-        self, answer: Answer, dialect: str, *, express: bool = True, discard: Callable[[], None] | None = None
+        self, relay: Relay, answer: Answer, dialect: str, *, discard: Callable[[], None] | None = None
     ) -> None:
         # Not super().__init__: a stream has no body to measure.
         self.status_code = 200
         self.background = None
         self.body = b""
         self.raw_headers: list[tuple[bytes, bytes]] = []
+        self._relay = relay
         self._answer = answer
         self._dialect = dialect
-        self._express = express
         self._discard = discard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.raw_headers:
             send = self._with_headers(send)
-        sink = sink_for(scope, receive, express=self._express)
+        running = self._relay.running
+        running.answering += 1
+        try:
+            await self._respond(sink_for(scope, receive, express=self._relay.express), send)
+        finally:
+            running.answering -= 1
+        if self.background is not None:
+            await self.background()
+
+    async def _respond(self, sink: ResponseSink, send: Send) -> None:
         try:
             responding = await self._answer(sink, send)
-        except RequestRefused as error:
+        except BaseException as error:
             if self._discard is not None:
                 self._discard()
+            if not isinstance(error, RequestRefused):
+                raise
             await send_refusal(send, error, dialects.get(self._dialect))
         else:
             if responding is not None:
                 await responding.run(send)
-        if self.background is not None:
-            await self.background()
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: MutableMapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ def routes(relay: Relay) -> APIRouter:
     router = APIRouter(tags=["streams"])
 
     async def mine(request: Request, stream_id: str) -> Stream:
-        return relay.core.hub.get(stream_id, await relay.owner_of(request))
+        return relay.running.core.hub.get(stream_id, await relay.owner_of(request))
 
     @router.get("/streams/{stream_id}", summary="A stream's state")
     async def look(request: Request, stream_id: str) -> Response:
@@ -40,9 +40,9 @@ def routes(relay: Relay) -> APIRouter:
         async def answer(sink: ResponseSink, send: Send) -> None:
             stream = await mine(request, stream_id)
             follow_openly(stream, sink)
-            await follow(relay.core, stream, request.scope, sink, send)
+            await follow(relay.running.core, stream, request.scope, sink, send)
 
-        return RelayResponse(answer, "native", express=relay.express)
+        return RelayResponse(relay, answer, "native")
 
     @router.post("/streams/{stream_id}/cancel", summary="Stop a stream")
     async def cancel(request: Request, stream_id: str) -> Response:
@@ -55,18 +55,18 @@ def routes(relay: Relay) -> APIRouter:
 
     async def resume(request: Request, chat_id: str) -> Response:
         async def answer(sink: ResponseSink, send: Send) -> respond.Responding:
-            stream = relay.chats.running(await relay.owner_of(request), chat_id)
+            stream = relay.running.chats.running(await relay.owner_of(request), chat_id)
             if stream is None:
                 raise NotResumable(204, "over", "no answer of this chat is under way")
             follow_openly(stream, sink)
             dialect = ui_chat.again(stream, ui_chat.version_of(request.scope))
             return respond.Following(stream, sink, dialect, ids=True, start="snapshot")
 
-        return RelayResponse(answer, "ui-messages", express=relay.express)
+        return RelayResponse(relay, answer, "ui-messages")
 
     async def stop(request: Request, chat_id: str) -> Response:
         try:
-            stream = relay.chats.running(await relay.owner_of(request), chat_id)
+            stream = relay.running.chats.running(await relay.owner_of(request), chat_id)
         except RequestRefused as error:
             return _refused(error, "ui-messages")
         return JSONResponse({"stopped": stream is not None and stream.cancel()})
