@@ -33,7 +33,10 @@ PAGES: Final = {
     "stream": Page(
         "tokenwire.stream",
         "Ask a model, and read its answer while it is being written. [The tutorial](../tutorial/3-stream.md) shows it.",
-        _of("tokenwire", "stream", "Stream", "SyncStream", "Answer", "Node", "tool", "Tool", "ToolContext"),
+        _of(
+            "tokenwire", "stream", "Stream", "SyncStream", "Answer", "Node", "tool", "Tool", "ToolContext",
+            "CallRequest",
+        ),
     ),
     "deltas": Page(
         "tokenwire.dialects.deltas",
