@@ -18,6 +18,7 @@ import tokenwire
 from tokenwire.dialects.deltas import TextDelta
 from tokenwire.errors import AnswerCut, LocalProtocolError
 from tokenwire.library.sync import Background, background
+from tokenwire.testing.rig import until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,6 +73,19 @@ def test_leaving_the_block_and_leaving_the_loop_stop_the_upstream() -> None:
     gc.collect()
     assert loop.run(running()) == 0
     loop.run(node.close())
+
+
+def test_a_stream_that_another_thread_lets_go_of_is_stopped_in_its_own() -> None:
+    async def main() -> None:
+        node = tokenwire.Node()
+        held = [tokenwire.stream("sim/gpt-4o", "hi", request=paced(10_000, 1), node=node)]
+        await anext(held[0])
+        await asyncio.to_thread(held.clear)
+        await until(lambda: node.core.hub.statistics().running == 0)
+        await node.close()
+        node.keep(asyncio.sleep(0))  # too late: nothing is left behind
+
+    asyncio.run(main())
 
 
 def test_a_stream_begun_in_a_loop_is_not_read_without_it() -> None:

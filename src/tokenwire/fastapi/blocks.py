@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from tokenwire.dialects import deltas as vocabulary
 from tokenwire.dialects.deltas import (
@@ -15,15 +15,13 @@ from tokenwire.dialects.deltas import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    ToolResult,
 )
 from tokenwire.dialects.json_text import whole
 from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta
-
-#: What a tool gave, where the vocabulary has a word for it.
-_RESULT: Final[Any] = getattr(vocabulary, "ToolResult", None)
 
 
 class Blocks:
@@ -61,8 +59,8 @@ class Blocks:
         """What a tool gave for the call of that id; nothing for one that was never told."""
         ended = self.close_calls()
         for (choice, block), call in self._calls.items():
-            if call.id == call_id and choice == 0 and _RESULT is not None:
-                return [*ended, *self.take(_RESULT(call.id, call.name, whole(content), error, 0, block))]
+            if call.id == call_id and choice == 0:
+                return [*ended, *self.take(ToolResult(call.id, call.name, whole(content), error, 0, block))]
         return ended
 
     def take(self, delta: Delta) -> list[Delta]:
@@ -76,7 +74,7 @@ class Blocks:
             self._calls[place] = delta
             self._open[place] = None
             self._called = True
-        elif isinstance(delta, ToolCallDelta | ToolCallEnded) or (_RESULT is not None and isinstance(delta, _RESULT)):
+        elif isinstance(delta, ToolCallDelta | ToolCallEnded | ToolResult):
             if place not in self._calls:
                 raise LocalProtocolError(f"{type(delta).__name__} for block {place[1]}, where no call has started")
             if isinstance(delta, ToolCallEnded):

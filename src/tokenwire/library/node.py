@@ -100,6 +100,9 @@ class Node:
 
     def keep(self, work: Any, *, once: str | None = None) -> None:
         """Do *work* beside everything else, until the node is closed; of one name (*once*) only the first."""
+        if self._closed:
+            work.close()
+            return
         if once is not None and any(task.get_name() == once for task in self._tasks):
             work.close()
             return

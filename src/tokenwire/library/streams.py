@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -57,6 +58,7 @@ class Stream(Generic[T]):
         self.output = output
         self._begin: Callable[[], Turn] | None = begin
         self._source: Turn | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which it is read
         self._over = False
 
     # ------------------------------------------------------------------ reading
@@ -211,6 +213,7 @@ class Stream(Generic[T]):
 
     def _ask(self) -> Turn:
         assert self._begin is not None
+        self._loop = asyncio.get_running_loop()
         self._source = self._begin()
         return self._source
 
@@ -221,9 +224,21 @@ class Stream(Generic[T]):
             answer.timing.asked_ns = source.asked_ns
 
     def __del__(self) -> None:
-        source = getattr(self, "_source", None)
-        if source is not None and not self._over:
+        source, loop = getattr(self, "_source", None), getattr(self, "_loop", None)
+        if source is None or loop is None or self._over:
+            return
+        if running_loop() is loop:
             source.abandon()
+        elif not loop.is_closed():  # the garbage collector runs in whatever thread
+            loop.call_soon_threadsafe(source.abandon)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class TextStream(Generic[T]):
