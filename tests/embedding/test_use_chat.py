@@ -22,14 +22,14 @@ NODE = Path(__file__).parent.parent / "clients" / "node"
 
 async def use_chat(port: int, act: str, version: int, options: dict[str, Any]) -> Any:
     """What the user of a chat sees after *act*."""
-    script = str(NODE / "ui-messages.mjs")
     process = await asyncio.create_subprocess_exec(
-        programs.node(), script, f"http://127.0.0.1:{port}", act, str(version),
+        programs.node(), str(NODE / "ui-messages.mjs"), str(version),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, complaints = await process.communicate(json.dumps(options).encode())
+    asked = {"args": [f"http://127.0.0.1:{port}", act], "input": options}
+    out, complaints = await process.communicate(json.dumps(asked).encode() + b"\n")
     assert process.returncode == 0, complaints.decode()
-    return json.loads(out)
+    return json.loads(out)["value"]
 
 
 @pytest.mark.slow
