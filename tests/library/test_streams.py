@@ -335,3 +335,20 @@ def test_reading_twice_goes_on_where_the_first_stopped(asked: Asked) -> None:
         assert stream.usage == next(d for d in [stream.usage] if isinstance(d, Usage))
 
     asked(main)
+
+
+@both_ways
+def test_what_was_left_has_its_usage_estimated(asked: Asked, way: Way) -> None:
+    async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        async with ask("up/gpt-4o", "Tell me of the sea.", request=paced(10_000, 1)) as stream:
+            async for _ in stream.text_stream:
+                if stream.answer.timing.events >= 40:
+                    break
+        usage = stream.usage
+        assert usage is not None
+        assert usage.estimated
+        assert usage.output is not None
+        assert 20 < usage.output < 400
+        assert usage.input
+
+    asked(main, way)

@@ -8,12 +8,12 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from tokenwire.fastapi.completed import tell
-from tokenwire.fastapi.config import NAME, Simulation
 from tokenwire.gateway.app import LAST_WORDS_SECONDS
 from tokenwire.gateway.chats import Chats
 from tokenwire.gateway.core import Core
 from tokenwire.gateway.idempotency import Keys
 from tokenwire.gateway.signals import Signals
+from tokenwire.library.simulation import NAME, Simulation
 
 if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream

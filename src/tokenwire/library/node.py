@@ -16,8 +16,9 @@ from tokenwire.client import Client
 from tokenwire.errors import LocalProtocolError, UnknownModel
 from tokenwire.gateway.core import Core
 from tokenwire.gateway.directory import PREFIXES
-from tokenwire.gateway.environment import KEYS, SPOKEN
-from tokenwire.gateway.settings import Settings, UpstreamSettings, from_environment, from_mapping, load
+from tokenwire.gateway.environment import KEYS
+from tokenwire.gateway.settings import Settings, from_environment, from_mapping, load
+from tokenwire.library.simulation import NAME, Simulation
 from tokenwire.measure import prices
 
 if TYPE_CHECKING:
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tokenwire.engine.stream import Stream
-    from tokenwire.simulator.server import Simulator
 
 #: Names the settings file that is read where none is named.
 CONFIG_VARIABLE: Final = "TOKENWIRE_CONFIG"
-#: The upstream whose models the simulator answers, unless the settings have one of that name.
-SIMULATED: Final = "sim"
 
 
 class Node:
@@ -53,8 +51,7 @@ class Node:
     def __init__(self, settings: Settings | Mapping[str, Any] | Path | str | None = None) -> None:
         self._given = settings
         self._core: Core | None = None
-        self._simulator: Simulator | None = None
-        self._starting: asyncio.Task[Simulator] | None = None
+        self._simulation = Simulation()
         self._clients: dict[str, Client] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -74,11 +71,9 @@ class Node:
         Raises what *begin* does; ``UnknownModel`` only after the upstreams were asked for their lists.
         """
         core = self.core
-        if model.partition("/")[0] == SIMULATED and SIMULATED not in core.directory.upstreams:
-            await self._simulate(core)
-        if any(
-            any(each.seller) for upstream in core.directory.upstreams.values() for each in upstream.providers.values()
-        ):
+        if model.partition("/")[0] == NAME and NAME not in core.directory.upstreams:
+            await self._simulation.start(core)
+        if core.sells:
             self.keep(asyncio.to_thread(prices.load), once="prices")
         try:
             return begin(core)
@@ -125,9 +120,7 @@ class Node:
         core, self._core = self._core, None
         if core is not None:
             await core.shutdown()
-        simulator, self._simulator = self._simulator, None
-        if simulator is not None:
-            await simulator.close()
+        await self._simulation.close()
 
     async def __aenter__(self) -> Self:
         _ = self.core
@@ -137,18 +130,6 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _simulate(self, core: Core) -> None:
-        """Start the simulator in this loop, and know it as an upstream. Whoever comes meanwhile waits for the same."""
-        if self._starting is None:
-            from tokenwire.simulator.server import serve
-
-            self._starting = asyncio.get_running_loop().create_task(serve())
-        self._simulator = await asyncio.shield(self._starting)
-        url = f"http://{self._simulator.host}:{self._simulator.port}/v1"
-        core.directory.add(
-            SIMULATED, UpstreamSettings(base_url=url, dialect=SPOKEN[SIMULATED], api_key="simulated", proxy="none")
-        )
 
 
 def key_of(model: str) -> str | None:

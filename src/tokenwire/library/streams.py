@@ -153,6 +153,7 @@ class Stream(Generic[T]):
         source, self._source, self._begin = self._source, None, None
         if source is not None:
             await source.close()
+            self._settle(source)
 
     async def close(self) -> None:
         """``cancel``, under the name that everything that can be closed has."""
@@ -172,6 +173,7 @@ class Stream(Generic[T]):
         source, self._source, self._begin = self._source, None, None
         if source is not None:
             source.abandon()
+            self._settle(source)
 
     # ------------------------------------------------------------------ without await
 
@@ -201,6 +203,12 @@ class Stream(Generic[T]):
     def waiting(self) -> bool:
         """Whether the next update is there already."""
         return self._source is not None and self._source.waiting
+
+    def _settle(self, source: Turn) -> None:
+        """What it used until it was left."""
+        usage = source.usage()
+        if usage is not None:
+            self.answer.apply(usage, source.arrived_ns)
 
     @property
     def begun(self) -> bool:

@@ -29,7 +29,8 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.transcript import Transcript
-from tokenwire.errors import AnswerFailed
+from tokenwire.errors import AnswerCut
+from tokenwire.library.failures import failure
 from tokenwire.library.tool_messages import assistant_message, is_object, redacted_of
 
 if TYPE_CHECKING:
@@ -153,21 +154,21 @@ class TurnFold:
         already are not.
 
         Raises:
-            AnswerFailed: the turn failed, or its end is missing (``truncated``), or it ended cleanly, waiting for a
-                tool, and yet in the midst of a call's arguments (``incomplete_tool_call``).
+            AnswerFailed: the turn failed.
+            AnswerCut: its end is missing (``truncated``), or it ended cleanly, waiting for a tool, and yet in the midst
+                of a call's arguments (``incomplete_tool_call``).
         """
         failed, choice = self.transcript.failed, self.transcript.choice()
         if failed is not None:
-            status = failed.upstream_status
-            raise AnswerFailed(failed.code, failed.message, retryable=failed.retryable, status=status)
+            raise failure(failed)
         if choice.reason is None and self._state != "completed":
-            raise AnswerFailed("truncated", "the answer stopped before its end", retryable=True)
+            raise AnswerCut("truncated", "the answer stopped before its end", retryable=True)
         if choice.reason not in _CALLS:
             return []
         cut = [call.name for call in choice.tool_calls.values() if not call.ended]
         if cut:
             message = f"the answer ended before the arguments of the call of {cut[0]!r} were complete"
-            raise AnswerFailed("incomplete_tool_call", message, retryable=True)
+            raise AnswerCut("incomplete_tool_call", message, retryable=True)
         return [call for call in choice.tool_calls.values() if call.result is None]
 
     def message(self, *, calls: bool, thoughts: str | None) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
 from tokenwire.client import Done
 from tokenwire.dialects.deltas import Failed, Usage
 from tokenwire.dialects.transcript import merge_usage
@@ -60,7 +62,7 @@ class Turn(Protocol):
         ...
 
     def usage(self) -> Usage | None:
-        """An estimate of what it has used so far, while nobody tells better."""
+        """What it has used so far, estimated and marked so where nobody told better; also once it was left."""
         ...
 
     def abandon(self) -> None:
@@ -97,6 +99,7 @@ class DirectTurn:
         self._due: deque[Taken] = deque()
         self._settled = False
         self._usage: Usage | None = None
+        self._left: Usage | None = None
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -127,7 +130,7 @@ class DirectTurn:
         return bool(self._ready or self._due)
 
     def usage(self) -> Usage | None:
-        return None if self._tap is None else self._tap.usage()
+        return self._left if self._tap is None else self._tap.usage()
 
     def abandon(self) -> None:
         self._closed = True
@@ -136,6 +139,8 @@ class DirectTurn:
         tap, self._tap = self._tap, None
         if tap is not None:
             tap.close()
+            settled = tap.stream.settled
+            self._left = None if settled is None else settled.usage
             if not tap.stream.readers:
                 tap.stream.hub.forget(tap.stream)  # its bytes are nobody's any more
 
@@ -200,6 +205,7 @@ class RelayTurn:
         self._following: Following | None = None
         self._failed: Failed | None = None
         self._done: Done | None = None
+        self._left: Usage | None = None
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -229,7 +235,7 @@ class RelayTurn:
         return self._done is not None or (self._following is not None and self._following.waiting)
 
     def usage(self) -> Usage | None:
-        return None  # the relay tells it while it grows
+        return self._left  # the relay tells it while it grows, and when it is stopped
 
     def abandon(self) -> None:
         stop = self._stopped()
@@ -273,7 +279,7 @@ class RelayTurn:
     async def _tell(self, stream: str) -> None:
         with suppress(TokenwireError, TimeoutError):  # without a word it is stopped when its linger is over
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._client.cancel(stream)
+                self._left = told((await self._client.cancel(stream)).get("usage"))
 
     async def _withdraw(self, starting: asyncio.Future[str]) -> None:
         with suppress(TokenwireError):
@@ -288,6 +294,14 @@ class RelayTurn:
         if done.verified is False:
             raise AnswerFailed("mismatch", done.mismatch or "what came is not what was sent")
         raise StopAsyncIteration
+
+
+def told(usage: Any) -> Usage | None:
+    """The usage in a relay's description of a stream; None where it has none, or one that cannot be read."""
+    try:
+        return msgspec.convert(usage, Usage | None)
+    except msgspec.ValidationError:
+        return None
 
 
 async def _until(task: asyncio.Future[None]) -> None:
