@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +35,7 @@ class _Shared:
         looked: it has been looked for.
     """
 
-    __slots__ = ("acceptor", "looked", "wheel")
+    __slots__ = ("_lifetime", "acceptor", "looked", "wheel")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self.wheel = Wheel(LoopClock(loop))
@@ -43,11 +45,22 @@ class _Shared:
     def accept_beside(self, acceptor: Beside) -> None:
         """Until the server listens no more, which it tells nobody."""
         self.acceptor = acceptor
+        # A loop tells of its end to asynchronous generators that began in it: until the next look may be too long.
+        self._lifetime = _lifetime(acceptor)
+        with suppress(StopIteration):
+            anext(self._lifetime).send(None)  # up to its yield, which it reaches without waiting
         self._look()
 
     def _look(self) -> None:
         if self.acceptor is not None and self.acceptor.look():
             self.wheel.after(_LOOK_SECONDS, self._look)
+
+
+async def _lifetime(acceptor: Beside) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        acceptor.close()
 
 
 class HttpProtocol(EdgeProtocol):
