@@ -297,3 +297,22 @@ def test_a_reader_may_begin_where_the_log_ends(streaming: Streaming, sink: Sinks
     reader.start(b": prefix\n\n")
     stream.append([chat.text("b")], 0)
     assert late.data == b": prefix\n\n" + chat.text("b")[:-1] + b"id: 1-3\n\n"
+
+
+def test_who_wants_a_cancel_on_leaving_has_time_to_come(
+    clock: ManualClock, streaming: Streaming, source: ScriptedSource, sink: Sinks
+) -> None:
+    nobody = streaming(linger=0)
+    nobody.expect_reader()
+    assert nobody.state is State.STREAMING
+    clock.advance(14)
+    assert nobody.state is State.STREAMING
+    clock.advance(2)
+    assert (nobody.state, error_of(nobody)) == (State.CANCELLED, "client_left")
+    someone = streaming(linger=0)
+    someone.expect_reader()
+    reader = attach(someone, sink())
+    clock.advance(60)
+    assert someone.state is State.STREAMING
+    reader.leave()
+    assert someone.state is State.CANCELLED, "at once"

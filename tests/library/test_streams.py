@@ -325,6 +325,14 @@ def test_usage_grows_with_the_answer_and_is_the_providers_at_its_end(asked: Aske
     asked(main, way)
 
 
+def test_whoever_wants_a_cancel_on_leaving_has_time_to_come(asked: Asked) -> None:
+    async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        stream = ask("up/gpt-4o", "hi", on_disconnect="cancel", request=paced(30, 2))
+        assert len([piece async for piece in stream.text_stream]) == 30
+
+    asked(main, "relay")
+
+
 def test_reading_twice_goes_on_where_the_first_stopped(asked: Asked) -> None:
     async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
         stream = ask("up/gpt-4o", "hi", request=paced(10))

@@ -189,7 +189,7 @@ def test_the_last_reader_leaving_is_such_a_cancel(run: Run) -> None:
         async with ScriptedUpstream([REQUEST, STREAM + http_chunk(FRAMES[0])]) as upstream:
             asked = rig.ask(upstream.base_url, policy=Policy(linger=0))
             await asked.entries(1)
-            asked.stream.expect_reader()
+            asked.stream.leaving.left(asked.stream)
             await leaves(upstream.peers[0])
             assert asked.failure == ("cancelled", "client_left")
 

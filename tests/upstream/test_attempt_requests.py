@@ -91,7 +91,7 @@ def test_a_request_waits_for_its_whole_answer_only_as_long_as_its_reader(run: Ru
             asked = rig.ask(upstream.base_url, policy=Policy(linger=0))
             peer = await upstream.peer()
             await until(lambda: peer.requests)
-            asked.stream.expect_reader()
+            asked.stream.leaving.left(asked.stream)
             assert asked.failure == ("cancelled", "client_left")
             assert await peer.gone() in ("fin", "reset")
 

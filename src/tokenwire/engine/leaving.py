@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tokenwire.engine.timers import Timer
 
 _FOREVER = float("inf")
+#: As long as such a stream lingers where nobody says otherwise.
+FIRST_READER_SECONDS = 15.0
 
 
 class Leaving:
@@ -50,6 +52,14 @@ class Leaving:
         elif policy.linger != _FOREVER:
             self._linger_timer = stream.wheel.after(policy.linger, lambda: self._lapsed(stream))
 
+    def awaited(self, stream: Stream) -> None:
+        """It was started, and nobody reads yet. Where a reader's leaving cancels at once, whoever began it still needs
+        the time to come."""
+        if stream.policy.linger > 0 or stream.readers or stream.log.terminal is not None:
+            self.left(stream)
+        else:
+            self._linger_timer = stream.wheel.after(FIRST_READER_SECONDS, lambda: self._lapsed(stream))
+
     def over(self) -> None:
         """The stream has its terminal: nothing happens to it later."""
         for timer in (self._linger_timer, self._drain_timer):
@@ -64,4 +74,5 @@ class Leaving:
     def _lapsed(self, stream: Stream) -> None:
         self._linger_timer = None
         if not stream.readers:
-            stream.cancel(f"nobody read for {stream.policy.linger:g} s", code="client_left")
+            seconds = stream.policy.linger or FIRST_READER_SECONDS
+            stream.cancel(f"nobody read for {seconds:g} s", code="client_left")

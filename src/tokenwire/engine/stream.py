@@ -246,8 +246,7 @@ class Stream(Bounded):
 
     def expect_reader(self) -> None:
         """Nobody reads yet: the linger begins now (a started stream that nobody follows costs money)."""
-        if not self.readers:
-            self.leaving.left(self)
+        self.leaving.awaited(self)
 
     def is_whole(self) -> bool:
         """Whether only bookkeeping is missing: to stop now would save nothing."""
