@@ -267,3 +267,16 @@ def test_a_request_that_does_not_stream_is_answered_whole() -> None:
         assert folded.json["candidates"][0]["content"]["parts"] == [{"text": "one"}]
 
     run(main, [REQUEST, answer(body), REQUEST, answer(body)])
+
+
+def test_a_misspelt_argument_is_no_member_of_the_request() -> None:
+    async def main() -> None:
+        async with Relay({"upstreams": {}}) as relay:
+            for wrong, meant in (("modle", "model"), ("dialct", "dialect"), ("on_disconect", "on_disconnect")):
+                misspelt: dict[str, Any] = {wrong: "x"}
+                with pytest.raises(BadArgument, match=f"did you mean '{meant}'"):
+                    relay.respond(Request({"type": "http", "headers": []}), **misspelt)
+
+    run_in("asyncio", main)
+    with pytest.raises(BadArgument, match="a function of the request"):
+        Relay(principal="x-user")  # type: ignore[arg-type]

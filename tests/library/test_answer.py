@@ -114,6 +114,7 @@ def test_a_start_that_was_cancelled_is_withdrawn_from_the_relay(asked: Asked) ->
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            await stream.close()
         await until(lambda: not node._tasks)
         await until(lambda: simulator.stats.active == 0)
 

@@ -89,6 +89,17 @@ def test_a_closed_node_has_cut_what_ran_and_closed_what_was_open() -> None:
     run_in("asyncio", main)
 
 
+def test_the_simulator_does_not_stand_in_for_a_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    async def main() -> None:
+        assert await tokenwire.stream("sim/gpt-4o", "hi", request=paced(2)).text()
+        with pytest.raises(tokenwire.errors.UnknownModel):
+            await tokenwire.stream("gpt-4o", "hi").text()
+
+    asyncio.run(main())
+
+
 def test_names_of_the_library_are_handed_out_by_the_package() -> None:
     assert "stream" in dir(tokenwire)
     assert tokenwire.Stream.__module__ == "tokenwire.library.streams"

@@ -16,6 +16,7 @@ from tokenwire.errors import (
     AnswerCut,
     AnswerFailed,
     BadArgument,
+    LocalProtocolError,
     NotAuthorised,
     ProviderDown,
     RateLimited,
@@ -274,6 +275,57 @@ def test_anthropic_is_asked_in_its_own_words_or_in_chats(asked: Asked) -> None:
     asked(main)
 
 
+def test_two_tasks_do_not_read_one_stream(asked: Asked) -> None:
+    async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        stream = ask("up/gpt-4o", "hi", request=paced(5, 5))
+        await anext(stream)
+        first = asyncio.ensure_future(stream.final())
+        await asyncio.sleep(0)
+        with pytest.raises(LocalProtocolError, match="another task"):
+            await anext(stream)
+        assert (await first).text
+
+    asked(main)
+
+
+def weather(city: str) -> str:
+    """The weather."""
+    return "sunny"
+
+
+def test_a_conversation_in_the_request_grows_with_its_tools(asked: Asked) -> None:
+    async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        talk = [{"role": "user", "content": "weather in Paris?"}]
+        stream = ask("up/gpt-4o", tools=[weather], request={"messages": talk, **paced()})
+        assert "sunny" in await stream.text()
+        with pytest.raises(BadArgument, match="say them once"):
+            ask("up/gpt-4o", "hi", request={"messages": talk})
+
+    asked(main)
+
+
+@both_ways
+def test_reads_with_a_time_limit_get_all_of_it_from_the_first_on_and_with_tools(asked: Asked, way: Way) -> None:
+    async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        stream = ask("up/gpt-4o", "weather in Paris?", tools=[weather], request=paced(None, 2, seed=1))
+        timeouts = 0
+        while True:
+            try:
+                async with asyncio.timeout(0):
+                    await anext(stream)
+            except TimeoutError:
+                timeouts += 1
+                await asyncio.sleep(0.001)
+            except StopAsyncIteration:
+                break
+        assert timeouts > 3
+        assert "sunny" in stream.answer.text
+        assert len(stream.answer.turns) == 2
+        assert simulator.stats.requests == 2
+
+    asked(main, way)
+
+
 def test_what_cannot_be_asked_is_said_at_once() -> None:
     for arguments, name in (
         ({"model": "", "prompt": "hi"}, "model"),
@@ -285,6 +337,12 @@ def test_what_cannot_be_asked_is_said_at_once() -> None:
         ({"model": "m", "prompt": "hi", "dialect": "anthropic", "system": "x"}, "system"),
         ({"model": "m", "prompt": "hi", "dialect": "gemini"}, "messages"),
         ({"model": "m", "prompt": "hi", "on_disconnect": "perhaps"}, "on_disconnect"),
+        ({"model": "m", "prompt": "hi", "request": ["a"]}, "request"),
+        ({"model": "m", "prompt": "hi", "request": {"a": object()}}, "request"),
+        ({"model": "m", "prompt": "half \ud800"}, "messages"),
+        ({"model": "m", "prompt": "hi", "tools": print}, "tools"),
+        ({"model": "m", "prompt": "hi", "max_turns": "3"}, "max_turns"),
+        ({"model": "m", "prompt": "hi", "session": 5}, "session"),
     ):
         with pytest.raises(BadArgument) as caught:
             tokenwire.stream(**arguments)

@@ -88,6 +88,57 @@ def test_a_stream_that_another_thread_lets_go_of_is_stopped_in_its_own() -> None
     asyncio.run(main())
 
 
+def test_a_sync_stream_in_the_librarys_own_thread_is_refused_and_not_waited_for() -> None:
+    @tokenwire.tool(name="weather")
+    async def asks(city: str) -> str:
+        """Asks another model, the wrong way."""
+        return tokenwire.stream("sim/gpt-4o", "hi", request=paced(2)).sync().text()
+
+    stream = tokenwire.stream("sim/gpt-4o", "weather in Paris?", tools=[asks], request=paced()).sync()
+    assert stream.text()
+    [result] = [message for message in stream.answer.messages if message["role"] == "tool"]
+    assert "async for" in result["content"]
+
+
+def test_values_begin_where_reading_stopped() -> None:
+    stream = tokenwire.stream("sim/echo", '{"a": "some words of text"}', request=paced()).sync()
+    for _ in range(4):
+        next(stream)
+    assert stream.ahead
+    assert list(stream.partial())[-1] == {"a": "some words of text"}
+
+
+def test_the_same_stream_twice_is_one_stream_and_a_failure_is_not_forgotten() -> None:
+    stream = tokenwire.stream("sim/gpt-4o", "hi", request=paced(5))
+    assert stream.sync() is stream.sync()
+    assert len(list(stream.text_stream)) == 5
+    assert list(stream.text_stream) == []
+    cut = tokenwire.stream("sim/gpt-4o", "hi", request=paced(9, fault="cut:4")).sync()
+    with pytest.raises(AnswerCut):
+        list(cut)
+    with pytest.raises(AnswerCut):
+        cut.final()
+
+
+@pytest.mark.slow
+def test_a_forked_child_leaves_its_parents_stream_alone() -> None:
+    program = (
+        "import os, tokenwire\n"
+        "with tokenwire.stream('sim/gpt-4o', 'hi') as stream:\n"
+        "    next(stream.text_stream)\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        try:\n"
+        "            list(stream)\n"
+        "        except tokenwire.errors.LocalProtocolError as error:\n"
+        "            print('forked' in str(error), flush=True)\n"
+        "    else:\n"
+        "        os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n"
+
+
 def test_a_stream_begun_in_a_loop_is_not_read_without_it() -> None:
     async def main() -> None:
         stream = tokenwire.stream("sim/gpt-4o", "hi", request=paced(5))

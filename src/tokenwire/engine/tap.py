@@ -18,6 +18,7 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.reader import Reader
 from tokenwire.engine.tally import Tally
 from tokenwire.engine.view import View
+from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Decoder, Frame
@@ -72,6 +73,8 @@ class Tap:
 
         A cancelled wait loses nothing. One task at a time may wait.
         """
+        if self._waiting is not None:
+            raise LocalProtocolError("another task reads this stream: one at a time may")
         while True:
             taken = self.ready()
             if taken or self.over:

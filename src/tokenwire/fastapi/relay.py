@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tokenwire.errors import BadArgument, ConfigError, LocalProtocolError, RequestRefused
 from tokenwire.fastapi import asking, beginning
@@ -56,7 +57,7 @@ class Relay:
         express: whether chunks after the first may pass by the app's middleware, under `HttpProtocol`.
 
     Raises:
-        BadArgument: *on_disconnect* is none of these.
+        BadArgument: *on_disconnect* is none of these, or *principal* no function.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class Relay:
         on_disconnect: str | None = None,
         express: bool = True,
     ) -> None:
+        if principal is not None and not callable(principal):
+            raise BadArgument("principal", f"a function of the request is wanted, not {principal!r}")
         self._config = config
         self._principal = principal
         self._on_complete = on_complete
@@ -157,6 +160,10 @@ class Relay:
         """
         _ = self.running
         asking.check_dialect(dialect)
+        for name in members:
+            near = difflib.get_close_matches(name, _ARGUMENTS, 1, 0.75)
+            if near:
+                raise BadArgument(name, f"respond() has no such argument; did you mean {near[0]!r}?")
         if body is not None and messages is not None:
             raise BadArgument("body", "give either body or messages")
         if ids and self._principal is None:
@@ -249,3 +256,7 @@ def checked_linger(value: str | None) -> float | None:
         return parse_linger(value, 0.0)
     except RequestRefused as error:
         raise BadArgument("on_disconnect", str(error)) from None
+
+
+#: Misspelt, one of these would pass as a member of the request.
+_ARGUMENTS: Final = [name for name in inspect.signature(Relay.respond).parameters if name not in ("self", "members")]

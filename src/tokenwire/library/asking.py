@@ -75,7 +75,13 @@ def ask(
         raise BadArgument("prompt", "say either prompt or messages, not both")
     given = messages if prompt is None else [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     talk = _checked(given) if given is not None else []
+    if request is not None and not isinstance(request, Mapping):
+        raise BadArgument("request", f"members of the request are wanted, as a mapping, not {type(request).__name__}")
     fields = dict(request or {})
+    if "messages" in fields and dialect in _WITH_MESSAGES:  # a conversation that may grow is kept in one place
+        if talk:
+            raise BadArgument("messages", "they stand in request, too: say them once")
+        talk = _checked(fields.pop("messages"))
     wishes: dict[str, Any] = {"system": system, "max_tokens": max_tokens, "temperature": temperature, "effort": effort}
     if dialect != "openai.chat":
         named = [

@@ -143,6 +143,8 @@ def stream(
         BadTool: a function that cannot be a tool.
         InvalidSchema: an *output* that cannot be used.
     """
+    if not isinstance(tools, Iterable):
+        raise BadArgument("tools", "a list of functions is wanted: tools=[function]")
     known = tools_of(tools)
     wanted: Output[Any] = Output(output)
     asked = ask(
@@ -158,10 +160,16 @@ def stream(
         temperature=temperature,
         effort=effort,
     )
-    if max_turns < 1:
-        raise BadArgument("max_turns", "at least one turn is needed")
-    if not tool_timeout > 0:
-        raise BadArgument("tool_timeout", "seconds are wanted, more than 0")
+    if not isinstance(max_turns, int) or max_turns < 1:
+        raise BadArgument("max_turns", f"a whole number is wanted, 1 at least, not {max_turns!r}")
+    if not isinstance(tool_timeout, int | float) or not tool_timeout > 0:
+        raise BadArgument("tool_timeout", f"seconds are wanted, more than 0, not {tool_timeout!r}")
+    if session is not None and not (isinstance(session, str) and session.isascii() and session.isprintable()):
+        raise BadArgument("session", f"a name of printable ASCII is wanted, not {session!r}")
+    try:
+        msgspec.json.encode(asked.body(asked.messages))
+    except (TypeError, ValueError, RecursionError) as error:  # half characters are a ValueError
+        raise BadArgument("request" if request else "messages", f"it cannot be written as JSON: {error}") from None
     if on_disconnect is not None:
         _checked(on_disconnect)
     way = _Way(asked, relay or os.environ.get(RELAY_VARIABLE) or None, node, session, on_disconnect)

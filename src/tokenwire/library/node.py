@@ -159,6 +159,9 @@ def node_of_loop() -> Node:
     found = _nodes.get(id(loop))
     if found is not None and found[0] is loop:
         return found[1]
+    for key, (other, *_) in list(_nodes.items()):
+        if other.is_closed():  # and not as asyncio.run does it: what it left open is the garbage collector's
+            del _nodes[key]
     node = Node()
     # A loop tells of its end to nobody but the asynchronous generators that began in it: those it closes.
     lifetime = _lifetime(loop, node)

@@ -10,7 +10,7 @@ from tokenwire.library.output import NOTHING
 from tokenwire.library.text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from tokenwire.client import Update
@@ -58,7 +58,7 @@ class Partials(Generic[V]):
 
 def read(stream: SyncStream[Any], output: Output[V]) -> Iterator[V]:
     """The same for programs without a loop."""
-    reading = Reading(stream.asynchronous, output)
+    reading = Reading(stream.asynchronous, output, ahead=stream.ahead)
     try:
         for update in stream:
             value = reading.take(update)
@@ -76,7 +76,8 @@ class Reading(Generic[V]):
     """The text of one answer on its way to a value. Where tools are called, the last turn's text is what counts:
     what is said beside a call need not be JSON."""
 
-    def __init__(self, stream: Stream[Any], output: Output[V]) -> None:
+    def __init__(self, stream: Stream[Any], output: Output[V], ahead: Sequence[Update] = ()) -> None:
+        """*ahead*: what is in the stream's answer already, and will be taken yet."""
         self.over = False
         self._output = output
         self._patient = stream.has_tools
@@ -84,6 +85,10 @@ class Reading(Generic[V]):
         self._wrong: InvalidJson | SchemaViolation | None = None
         self._growth: Growth[V] = output.growth()
         said = stream.answer.turns[-1].choice().text  # what was read in another way before
+        if any(isinstance(update, ToolResult) for update in ahead):
+            said = ""  # what was read is of a turn that is over
+        else:
+            said = said[: len(said) - sum([len(text_of(update)) for update in ahead])]
         if said:
             self._feed(said)
 

@@ -30,10 +30,13 @@ class Simulation:
 
             self._starting = asyncio.get_running_loop().create_task(simulator.serve())
         running = await asyncio.shield(self._starting)
+        # Without a list: a model of a vendor whose key is missing is not to be answered by a look-alike.
         if NAME not in core.directory.upstreams:
             core.directory.add(
                 NAME,
-                UpstreamSettings(base_url=f"{running.url}/v1", dialect=SPOKEN[NAME], api_key="simulated", proxy="none"),
+                UpstreamSettings(
+                    base_url=f"{running.url}/v1", dialect=SPOKEN[NAME], api_key="simulated", proxy="none", models=[]
+                ),
             )
 
     async def close(self) -> None:

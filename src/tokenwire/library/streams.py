@@ -47,6 +47,7 @@ class Stream(Generic[T]):
         output: what its text is to be.
         has_tools: the model was given tools, so that there may be several turns.
         cancelled: it was left before its end.
+        failure: what reading raised, if it did.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Stream(Generic[T]):
         self.output = output
         self._begin: Callable[[], Turn] | None = begin
         self._source: Turn | None = None
+        self._plain: SyncStream[T] | None = None
+        self.failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # in which it is read
         self._over = False
 
@@ -72,8 +75,15 @@ class Stream(Generic[T]):
         source = self._source or self._ask()
         try:
             update = await anext(source)
-        except Exception:  # the end, too; not a cancelled wait, after which the reader may go on
+        except StopAsyncIteration:
             self._over = True
+            self._note(source)
+            raise
+        except LocalProtocolError:  # of this reader; another one may be reading
+            raise
+        except Exception as error:  # not a cancelled wait, after which the reader may go on
+            self._over = True
+            self.failure = error
             self._note(source)
             raise
         self._note(source)
@@ -112,9 +122,11 @@ class Stream(Generic[T]):
         return Partials(self, self.output if wanted is None else Output(wanted))
 
     async def final(self) -> Answer[T]:
-        """Read the rest; the whole answer. Raises what reading does."""
+        """Read the rest; the whole answer. Raises what reading does, also if it was raised before."""
         async for _ in self:
             pass
+        if self.failure is not None:  # told before, and yet what there is is not the whole answer
+            raise self.failure
         return self.answer
 
     async def text(self) -> str:
@@ -179,20 +191,22 @@ class Stream(Generic[T]):
 
     def sync(self) -> SyncStream[T]:
         """The same without ``await``, for programs that have no loop: one in a thread of ours runs it."""
+        if self._plain is not None:
+            return self._plain
         if self._source is not None or self._over:
             raise LocalProtocolError("this stream has begun in its loop: read it there, with async for")
         from tokenwire.library.sync import SyncStream
 
-        return SyncStream(self)
+        self._plain = SyncStream(self)
+        return self._plain
 
     def __enter__(self) -> SyncStream[T]:
-        self._plain = self.sync()
-        return self._plain
+        return self.sync()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._plain.close()
+        self.sync().close()
 
     def __iter__(self) -> Iterator[Update]:
         return iter(self.sync())

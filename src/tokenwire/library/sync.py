@@ -10,9 +10,11 @@ import asyncio
 import atexit
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from tokenwire.errors import LocalProtocolError
 from tokenwire.library.output import Output
 from tokenwire.library.partials import read
 from tokenwire.library.text import text_of
@@ -46,20 +48,24 @@ class SyncStream(Generic[T]):
     def __init__(self, stream: Stream[T]) -> None:
         self.asynchronous = self._stream = stream
         self._loop = background()
-        self._ready: list[Update] = []  # the next one last
+        self._ready: deque[Update] = deque()  # what has come, and was not read yet
         self._error: BaseException | None = None
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Update:
-        if not self._ready:
+        while not self._ready:
             if self._error is not None:
                 error, self._error = self._error, StopIteration()
                 raise error
-            self._ready = self._loop.run(self._batch())
-            return self.__next__()
-        return self._ready.pop()
+            self._loop.run(self._batch())
+        return self._ready.popleft()
+
+    @property
+    def ahead(self) -> list[Update]:
+        """What is in the ``answer`` already, and was not read yet."""
+        return list(self._ready)
 
     @property
     def text_stream(self) -> Iterator[str]:
@@ -86,6 +92,8 @@ class SyncStream(Generic[T]):
         """Read the rest; the whole answer."""
         for _ in self:
             pass
+        if self._stream.failure is not None:  # told before, and yet what there is is not the whole answer
+            raise self._stream.failure
         return self.answer
 
     def text(self) -> str:
@@ -120,7 +128,8 @@ class SyncStream(Generic[T]):
         """Stop generation; the rest is never read. Returns when the upstream is closed. Idempotent."""
         self._ready.clear()
         self._error = StopIteration()
-        self._loop.run(self._stream.cancel())
+        if not self._loop.foreign:
+            self._loop.run(self._stream.cancel())
 
     def close(self) -> None:
         """``cancel``, under the name that everything that can be closed has."""
@@ -142,19 +151,16 @@ class SyncStream(Generic[T]):
     async def _usage(self) -> Usage | None:
         return self._stream.usage  # what grows is looked at in its own thread
 
-    async def _batch(self) -> list[Update]:
-        """The next update, and those that have come with it, the last one first."""
-        updates: list[Update] = []
+    async def _batch(self) -> None:
+        """Have the next update ready, and those that have come with it. An interrupt leaves what was taken."""
         try:
-            updates.append(await anext(self._stream))
-            while self._stream.waiting and len(updates) < _BATCH:
-                updates.append(await anext(self._stream))
+            self._ready.append(await anext(self._stream))
+            while self._stream.waiting and len(self._ready) < _BATCH:
+                self._ready.append(await anext(self._stream))
         except StopAsyncIteration:
             self._error = StopIteration()
         except Exception as error:
             self._error = error
-        updates.reverse()
-        return updates
 
 
 class _Handle(Generic[R]):
@@ -186,6 +192,7 @@ class Background:
     """An event loop in a daemon thread. ``over``: it has been ended."""
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self.over = False
         self._thread = threading.Thread(target=self._run, name="tokenwire", daemon=True)
@@ -194,6 +201,12 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Do *work* there, and wait for it. An exception in the wait (Ctrl-C) cancels it."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise LocalProtocolError("this is the thread that reads such streams: here use async for, or await")
+        if self.foreign:
+            work.close()
+            raise LocalProtocolError("this stream was begun before the process was forked: begin another")
         handle = _Handle(work)
         try:  # an interrupt may come between any two steps of this
             return asyncio.run_coroutine_threadsafe(handle.run(), self._loop).result()
@@ -201,9 +214,14 @@ class Background:
             self.soon(handle.cancel)
             raise
 
+    @property
+    def foreign(self) -> bool:
+        """Whether its thread stayed behind in the process that this one was forked from."""
+        return os.getpid() != self._pid
+
     def soon(self, call: Any) -> None:
         """Call it there, if there still is a loop. Never waits."""
-        if not self.over:
+        if not self.over and not self.foreign:
             self._loop.call_soon_threadsafe(call)
 
     def close(self) -> None:

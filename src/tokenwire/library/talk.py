@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class Talk:
         self.arrived_ns = 0
         self._node = node
         self._ask = ask
+        self._reading: asyncio.Future[Any] | None = None
         self._turn: Turn | None = None
         self._before: Usage | None = None  # of the turns before it
         self._loop = ToolLoop(self._asked, messages, tools, max_turns=max_turns, approve=approve, timeout=timeout)
@@ -53,7 +55,20 @@ class Talk:
         return self
 
     async def __anext__(self) -> Update:
-        update = await anext(self._loop)
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(anext(self._loop))
+            self._reading.add_done_callback(_looked_at)
+        reading = self._reading
+        try:
+            update: Update = await asyncio.shield(reading)  # a cancelled wait leaves it to the next read, or to the end
+        except asyncio.CancelledError:
+            if reading.cancelled():
+                self._reading = None
+            raise
+        except BaseException:
+            self._reading = None
+            raise
+        self._reading = None
         turn = self._turn
         if self.id is None and turn is not None:
             self.id, self.asked_ns = turn.id, turn.asked_ns
@@ -72,12 +87,27 @@ class Talk:
     def abandon(self) -> None:
         if self._turn is not None:
             self._turn.abandon()
-        self._node.keep(self._loop.close())
+        self._node.keep(self._end())
 
     async def close(self) -> None:
+        if self._turn is not None:
+            self._turn.abandon()  # at once, whatever tools do to end
+        await self._end()
+
+    async def _end(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait([reading])
         await self._loop.close()
 
     def _asked(self, messages: list[dict[str, Any]]) -> Turn:
         self._before = self._loop.usage
         self._turn = self._ask(messages)
         return self._turn
+
+
+def _looked_at(reading: asyncio.Future[Any]) -> None:
+    """How it ended is nobody's business where nobody reads any more."""
+    if not reading.cancelled():
+        reading.exception()

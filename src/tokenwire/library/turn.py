@@ -202,6 +202,7 @@ class RelayTurn:
         self._start = partial(
             client.start, body, dialect=dialect, session=session, on_disconnect=on_disconnect, metadata=metadata
         )
+        self._starting: asyncio.Future[str] | None = None
         self._following: Following | None = None
         self._failed: Failed | None = None
         self._done: Done | None = None
@@ -254,16 +255,17 @@ class RelayTurn:
 
     async def _open(self) -> Following:
         self.asked_ns = self._client.clock.now_ns()
-        starting = asyncio.ensure_future(self._start())
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start())
+        starting = self._starting
         try:
-            self.id = await asyncio.shield(starting)
-        except asyncio.CancelledError:  # the relay may have begun: what it began is stopped
-            self._closed = True
-            self._node.keep(self._withdraw(starting))
+            self.id = await asyncio.shield(starting)  # a cancelled wait leaves it to the next read, or to the end
+        except Exception:
+            self._starting = None
             raise
-        if self._closed:
-            self._node.keep(self._tell(self.id))
+        if self._closed:  # meanwhile; who closed it withdraws it
             raise StopAsyncIteration
+        self._starting = None
         self._following = self._client.follow(self.id)
         return self._following
 
@@ -272,6 +274,9 @@ class RelayTurn:
         following, self._following = self._following, None
         self._closed = True
         if following is None:
+            starting, self._starting = self._starting, None
+            if starting is not None:  # the relay may have begun: what it began is stopped
+                self._node.keep(self._withdraw(starting))
             return None
         following.close()
         return None if self._done is not None else following.stream
