@@ -19,6 +19,9 @@ Asked: TypeAlias = Callable[..., Any]
 Ask: TypeAlias = Callable[..., "tokenwire.Stream[Any]"]
 
 
+both_ways = pytest.mark.parametrize("way", ["direct", "relay"])
+
+
 def paced(tokens: int | None = None, interval_ms: float = 0.0, **more: object) -> dict[str, Any]:
     """Request members for an answer of so many tokens (None: as it happens), so far apart."""
     knobs = {"x-sim-ttft-ms": "0", "x-sim-interval-ms": str(interval_ms)}

@@ -13,7 +13,7 @@ from tokenwire.errors import ConfigError, LocalProtocolError, UnknownModel
 from tokenwire.gateway.settings import Settings
 from tokenwire.library.node import node_of_loop, settings_of
 from tokenwire.simulator import serve
-from tokenwire.testing.rig import run_in, settle
+from tokenwire.testing.rig import LOOPS, run_in, settle
 
 
 def test_settings_come_from_a_file_a_mapping_or_the_environment(
@@ -65,7 +65,7 @@ def test_the_loops_own_node_lives_as_long_as_the_loop(loop: str) -> None:
         assert node_of_loop() is nodes[0]
 
     for _ in range(2):
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
             runner.run(main())
         with pytest.raises(LocalProtocolError, match="closed"):
             _ = nodes.pop().core

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pydantic
 import pytest
-from tests.library.conftest import Ask, Asked, Way, paced
-from tests.library.test_streams import both_ways
+from tests.library.conftest import Ask, Asked, Way, both_ways, paced
 
 import tokenwire
 from tokenwire.errors import IncompleteJson, InvalidJson, InvalidSchema, SchemaViolation, StreamClosed
@@ -38,13 +38,18 @@ class Loose:
 @both_ways
 def test_a_value_grows_and_ends_whole(asked: Asked, way: Way) -> None:
     async def main(ask: Ask, simulator: Simulator, node: tokenwire.Node) -> None:
+        titles: list[str] = []
         lengths: list[int] = []
         stream = ask("up/gpt-4o", "an order", output=Order, request=paced(seed=5) | {"seed": 5})
         async for value in stream.partial():
             assert isinstance(value, Order)
-            lengths.append(len(value.model_dump_json()))
-        assert lengths == sorted(lengths) or len(set(lengths)) > 3
+            titles.append(value.title or "")
+            lengths.append(len(value.items or ()))
         assert isinstance(value, Order)
+        assert len(set(titles)) > 2
+        assert all(later.startswith(earlier) for earlier, later in pairwise(titles))
+        assert lengths == sorted(lengths)
+        assert titles[-1] == value.title
         assert value == Order.model_validate_json(stream.answer.text)
         assert stream.answer.value == value
         sent = json.loads(simulator.recent[-1].body)["response_format"]

@@ -7,8 +7,7 @@ import json
 import time
 
 import pytest
-from tests.library.conftest import Ask, Asked, Way, paced
-from tests.library.test_streams import both_ways
+from tests.library.conftest import Ask, Asked, Way, both_ways, paced
 
 import tokenwire
 from tokenwire.dialects.deltas import Finished, Started, TextDelta, ToolResult

@@ -90,9 +90,11 @@ class Talk:
         self._node.keep(self._end())
 
     async def close(self) -> None:
-        if self._turn is not None:
-            self._turn.abandon()  # at once, whatever tools do to end
-        await self._end()
+        try:
+            if self._turn is not None:
+                await self._turn.close()  # before the tools, which may take their time to end
+        finally:
+            await self._end()
 
     async def _end(self) -> None:
         reading, self._reading = self._reading, None

@@ -192,16 +192,13 @@ class RelayTurn:
         *,
         session: str | None,
         on_disconnect: str | None,
-        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.id: str | None = None
         self.asked_ns: int | None = None
         self.arrived_ns = 0
         self._node = node
         self._client = client
-        self._start = partial(
-            client.start, body, dialect=dialect, session=session, on_disconnect=on_disconnect, metadata=metadata
-        )
+        self._start = partial(client.start, body, dialect=dialect, session=session, on_disconnect=on_disconnect)
         self._starting: asyncio.Future[str] | None = None
         self._following: Following | None = None
         self._failed: Failed | None = None
@@ -254,8 +251,8 @@ class RelayTurn:
                 raise
 
     async def _open(self) -> Following:
-        self.asked_ns = self._client.clock.now_ns()
         if self._starting is None:
+            self.asked_ns = self._client.clock.now_ns()  # not again by a read that goes on with the same request
             self._starting = asyncio.ensure_future(self._start())
         starting = self._starting
         try:
