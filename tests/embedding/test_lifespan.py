@@ -23,7 +23,7 @@ from tests.embedding.apps import serving
 import tokenwire.fastapi as package
 from tokenwire.errors import BadArgument, ConfigError, LocalProtocolError
 from tokenwire.fastapi import Relay
-from tokenwire.fastapi.config import settings_of
+from tokenwire.fastapi.config import settings_for
 from tokenwire.gateway.settings import LimitSettings, Settings
 from tokenwire.testing.ports import refusing_port
 from tokenwire.testing.processes import wait_for
@@ -105,14 +105,14 @@ def test_settings_come_from_a_file_a_mapping_or_the_environment(tmp_path: Path) 
     file.write_text('[upstreams.a]\nbase_url = "http://127.0.0.1:1/v1"\napi_key = "${A_KEY}"\n')
     environ = {"A_KEY": "k", "OPENAI_API_KEY": "o"}
     for config in (table, file, str(file)):
-        assert settings_of(config, environ).upstreams["a"].api_key == "k"
-    found = settings_of(None, environ)
+        assert settings_for(config, environ).upstreams["a"].api_key == "k"
+    found = settings_for(None, environ)
     assert list(found.upstreams) == ["openai"]
     assert found.server.default_model == "sim/gpt-4o"
     with pytest.raises(BadArgument, match="not int"):
-        settings_of(7, environ)  # type: ignore[arg-type]
+        settings_for(7, environ)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown key"):
-        settings_of({"upstream": {}}, environ)
+        settings_for({"upstream": {}}, environ)
     with pytest.raises(BadArgument, match="on-disconnect"):
         Relay(on_disconnect="sometimes")
 

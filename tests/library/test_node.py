@@ -11,7 +11,7 @@ from tests.library.conftest import paced, settings
 import tokenwire
 from tokenwire.errors import ConfigError, LocalProtocolError, UnknownModel
 from tokenwire.gateway.settings import Settings
-from tokenwire.library.node import node_of_loop, settings_of
+from tokenwire.library.node import node_of_loop, settings_for
 from tokenwire.simulator import serve
 from tokenwire.testing.rig import LOOPS, run_in, settle
 
@@ -21,18 +21,18 @@ def test_settings_come_from_a_file_a_mapping_or_the_environment(
 ) -> None:
     file = tmp_path / "tokenwire.toml"
     file.write_text('[upstreams.a]\nbase_url = "http://127.0.0.1:1/v1"\n')
-    assert list(settings_of(file).upstreams) == ["a"]
-    assert list(settings_of(str(file)).upstreams) == ["a"]
-    assert list(settings_of({"upstreams": {"b": {"base_url": "http://127.0.0.1:1/v1"}}}).upstreams) == ["b"]
+    assert list(settings_for(file).upstreams) == ["a"]
+    assert list(settings_for(str(file)).upstreams) == ["a"]
+    assert list(settings_for({"upstreams": {"b": {"base_url": "http://127.0.0.1:1/v1"}}}).upstreams) == ["b"]
     monkeypatch.setenv("TOKENWIRE_CONFIG", str(file))
-    assert list(settings_of(None).upstreams) == ["a"]
+    assert list(settings_for(None).upstreams) == ["a"]
     monkeypatch.delenv("TOKENWIRE_CONFIG")
     monkeypatch.setenv("GROQ_API_KEY", "k")
-    assert "groq" in settings_of(None).upstreams
+    assert "groq" in settings_for(None).upstreams
     given = Settings()
-    assert settings_of(given) is given
+    assert settings_for(given) is given
     with pytest.raises(ConfigError, match="upstreams"):
-        settings_of({"upstream": {}})
+        settings_for({"upstream": {}})
 
 
 def test_a_key_that_the_environment_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.engine.clock import LoopClock
+from tokenwire.engine.loop_end import at_loop_end
 from tokenwire.engine.timers import Wheel
 from tokenwire.fastapi.accepting import Beside, beside
 from tokenwire.fastapi.express import EXTENSION, Express
@@ -45,22 +44,12 @@ class _Shared:
     def accept_beside(self, acceptor: Beside) -> None:
         """Until the server listens no more, which it tells nobody."""
         self.acceptor = acceptor
-        # A loop tells of its end to asynchronous generators that began in it: until the next look may be too long.
-        self._lifetime = _lifetime(acceptor)
-        with suppress(StopIteration):
-            anext(self._lifetime).send(None)  # up to its yield, which it reaches without waiting
+        self._lifetime = at_loop_end(acceptor.close)  # until the next look may be too long
         self._look()
 
     def _look(self) -> None:
         if self.acceptor is not None and self.acceptor.look():
             self.wheel.after(_LOOK_SECONDS, self._look)
-
-
-async def _lifetime(acceptor: Beside) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        acceptor.close()
 
 
 class HttpProtocol(EdgeProtocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tokenwire.errors import BadArgument, ConfigError, LocalProtocolError, RequestRefused
 from tokenwire.fastapi import asking, beginning
-from tokenwire.fastapi.config import settings_of
+from tokenwire.fastapi.config import settings_for
 from tokenwire.fastapi.response import RelayResponse
 from tokenwire.fastapi.running import Running
 from tokenwire.fastapi.source import check_source, discard
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from tokenwire.fastapi.completed import OnComplete
-    from tokenwire.fastapi.config import Config
+    from tokenwire.gateway.settings import Config
 
 #: Says who asks: a name that is the same for all requests of one caller. None: nobody that may.
 Principal: TypeAlias = Callable[["Request"], "str | Awaitable[str | None] | None"]
@@ -62,7 +62,7 @@ class Relay:
 
     def __init__(
         self,
-        config: Config = None,
+        config: Config | None = None,
         *,
         principal: Principal | None = None,
         on_complete: OnComplete | None = None,
@@ -91,7 +91,7 @@ class Relay:
         """Begin. Raises ``ConfigError`` for settings that cannot work."""
         if self._running is not None:
             raise LocalProtocolError("this Relay runs already: one lifespan is enough")
-        running = Running(settings_of(self._config, os.environ), simulates=self._config is None)
+        running = Running(settings_for(self._config, os.environ), simulates=self._config is None)
         await running.start()
         self._running = running
         return self

@@ -10,14 +10,14 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
 from tokenwire.engine.hub import Retention
 from tokenwire.engine.states import Policy
-from tokenwire.errors import ConfigError
+from tokenwire.errors import BadArgument, ConfigError
 from tokenwire.gateway.edge_limits import EdgeLimits
 from tokenwire.gateway.environment import KEYS, SPOKEN, expand, ollama, with_proxies
 from tokenwire.gateway.settings_check import check
@@ -185,6 +185,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 #: The simulator's model that answers where nobody chose one.
 SIMULATED = "sim/gpt-4o"
+
+
+#: A settings file, its content, or checked settings.
+Config: TypeAlias = Settings | Mapping[str, Any] | Path | str
+
+
+def settings_of(config: Config, environ: Mapping[str, str]) -> Settings:
+    """*config* as settings; ``${NAME}`` in it and a proxy come from *environ*. Raises ``ConfigError``; ``BadArgument``
+    for what is nothing of the kind."""
+    if isinstance(config, Settings):
+        return config
+    if isinstance(config, str | Path):
+        return load(Path(config), environ)
+    if isinstance(config, Mapping):
+        return from_mapping(config, environ)
+    raise BadArgument("config", f"a path, a mapping or Settings is wanted, not {type(config).__name__}")
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:

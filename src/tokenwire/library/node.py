@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.client import Client
+from tokenwire.engine.loop_end import at_loop_end
 from tokenwire.errors import LocalProtocolError, UnknownModel
 from tokenwire.gateway.core import Core
 from tokenwire.gateway.directory import PREFIXES
 from tokenwire.gateway.environment import KEYS
-from tokenwire.gateway.settings import Settings, from_environment, from_mapping, load
+from tokenwire.gateway.settings import Config, Settings, from_environment, settings_of
 from tokenwire.library.simulation import NAME, Simulation
 from tokenwire.measure import prices
 
@@ -48,7 +48,7 @@ class Node:
     Leaving the ``async with`` cancels what still runs, and closes every connection.
     """
 
-    def __init__(self, settings: Settings | Mapping[str, Any] | Path | str | None = None) -> None:
+    def __init__(self, settings: Config | None = None) -> None:
         self._given = settings
         self._core: Core | None = None
         self._simulation = Simulation()
@@ -62,7 +62,7 @@ class Node:
         if self._closed:
             raise LocalProtocolError("this Node is closed; make another")
         if self._core is None:
-            self._core = Core(settings_of(self._given))
+            self._core = Core(settings_for(self._given))
         return self._core
 
     async def open(self, model: str, begin: Callable[[Core], Stream]) -> Stream:
@@ -140,14 +140,10 @@ def key_of(model: str) -> str | None:
     return None
 
 
-def settings_of(given: Settings | Mapping[str, Any] | Path | str | None) -> Settings:
-    """What *given* means as settings. Raises ``ConfigError``."""
-    if isinstance(given, Settings):
-        return given
-    if isinstance(given, Mapping):
-        return from_mapping(given, os.environ)
-    named = given or os.environ.get(CONFIG_VARIABLE)
-    return load(Path(named), os.environ) if named else from_environment(os.environ, None)
+def settings_for(given: Config | None) -> Settings:
+    """What *given* means as settings; ``${NAME}`` in it is the environment's. Raises ``ConfigError``."""
+    wanted = given if given is not None else os.environ.get(CONFIG_VARIABLE) or None
+    return from_environment(os.environ, None) if wanted is None else settings_of(wanted, os.environ)
 
 
 _nodes: dict[int, tuple[asyncio.AbstractEventLoop, Node, AsyncGenerator[None, None]]] = {}
@@ -163,19 +159,10 @@ def node_of_loop() -> Node:
         if other.is_closed():  # and not as asyncio.run does it: what it left open is the garbage collector's
             del _nodes[key]
     node = Node()
-    # A loop tells of its end to nobody but the asynchronous generators that began in it: those it closes.
-    lifetime = _lifetime(loop, node)
-    try:
-        anext(lifetime).send(None)  # up to its yield, which it reaches without waiting
-    except StopIteration:
-        pass
-    _nodes[id(loop)] = (loop, node, lifetime)
-    return node
 
-
-async def _lifetime(loop: asyncio.AbstractEventLoop, node: Node) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
+    async def end() -> None:
         _nodes.pop(id(loop), None)
         await node.close()
+
+    _nodes[id(loop)] = (loop, node, at_loop_end(end))
+    return node
