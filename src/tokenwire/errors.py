@@ -35,6 +35,8 @@
     │       ├── StreamNotFound    404: it has no such stream for this caller, or has it no longer
     │       ├── StreamOver        204: nothing is left after the cursor
     │       └── CursorLost        409 or 410: what follows the cursor cannot be had any more
+    ├── StoreFailed               a store could not be used now; nothing was lost by that
+    │   └── StoreConflict         an append that does not continue what is stored
     └── RequestRefused            a reader's request that we answer with an HTTP error
         ├── UnknownModel          404, with the candidates
         ├── NotResumable          204, 400, 404, 409 or 410: why a cursor cannot be continued
@@ -355,6 +357,24 @@ class CursorLost(RelayRefused):
     def __init__(self, status: int, code: str, message: str, *, earliest: str | None = None) -> None:
         self.earliest = earliest
         super().__init__(status, code, message)
+
+
+class StoreFailed(TokenwireError):
+    """The store cannot be used now: it is locked, full, unreachable or broken. ``message`` says which; trying again may
+    help, and nothing that it had accepted is lost."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+
+class StoreConflict(StoreFailed):
+    """What was to be added to *stream* does not begin right after the newest entry stored, number *last* (0: none)."""
+
+    def __init__(self, stream: str, last: int) -> None:
+        self.stream = stream
+        self.last = last
+        super().__init__(f"stream {stream}: what was to be stored does not follow entry {last}")
 
 
 class RequestRefused(TokenwireError):
