@@ -35,19 +35,23 @@ def run_serve(
 ) -> None:
     """Serve until a signal. Raises ``ConfigError`` for settings that cannot work, before anything listens."""
     if config is None:
-        check_workers(workers, "memory://")  # what there is without settings; said before a simulator is started
+        check_workers(workers, "sqlite://")  # what there is without settings; said before a simulator is started
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with simulator(wanted=config is None) as url:
         # After the simulator was started: its interpreter starts while ours imports.
+        from tokenwire.gateway.environment import default_store
         from tokenwire.gateway.server import listen, run
         from tokenwire.gateway.settings import from_environment, load
         from tokenwire.gateway.settings_check import check
 
         settings = load(config, environ) if config is not None else from_environment(environ, url())
-        check_workers(workers, settings.store.url)
+        store = settings.store
+        if store.url is None:
+            store = structs.replace(store, url=default_store(environ))
+        check_workers(workers, store.url or "")
         server = settings.server
         server = structs.replace(server, host=host or server.host, port=server.port if port is None else port)
-        settings = check(structs.replace(settings, server=server))
+        settings = check(structs.replace(settings, server=server, store=store))
         sock = listen(server.host, server.port)
         shown = f"[{server.host}]" if ":" in server.host else server.host
         address = f"http://{shown}:{sock.getsockname()[1]}"

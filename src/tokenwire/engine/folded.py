@@ -12,6 +12,7 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame
 from tokenwire.engine.framing import encode, parse
 from tokenwire.engine.ids import EventId
+from tokenwire.engine.runs import Away
 from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
 
@@ -148,7 +149,13 @@ class FoldedView(View):
         size = 0
         skip = cursor.frames
         while size < limit and fold.seq < held.last_frame:
-            for frame in held.after(fold.seq, 64):
+            try:
+                frames = held.after(fold.seq, 64)
+            except Away:
+                if size:  # that much can be given
+                    return b"".join(parts), EventId(held.epoch, fold.seq), False
+                raise
+            for frame in frames:
                 data = self._step(fold, frame, skip)
                 skip = 0
                 parts.append(data)

@@ -8,18 +8,18 @@ entry too: the first one wins, and nothing follows it.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tokenwire.dialects.base import Mark
+from tokenwire.engine.runs import ARRIVAL, Runs
 from tokenwire.errors import StreamClosed
 from tokenwire.wire.envelope import PLAIN, Codec
 from tokenwire.wire.envelope_run import OpenRun
 
 if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Terminal
-    from tokenwire.wire.envelope import Group, Packed
+    from tokenwire.wire.envelope import Group, Packed, Parts
     from tokenwire.wire.envelope_template import Template
 
 #: What a frame costs beside its bytes: the object's head, a place in the list, an arrival time.
@@ -49,6 +49,10 @@ class Attempt(NamedTuple):
     unary: bool = False
 
 
+#: Epochs and the first entry of each: what a log that was never interrupted has.
+FIRST: tuple[tuple[int, int], ...] = ((1, 1),)
+
+
 class LogStatistics(NamedTuple):
     entries: int
     packed_entries: int
@@ -68,6 +72,8 @@ class Log:
         notable: entry number -> mark, for the few entries that are more than plain text.
         done_seq: the entry that is the dialect's end marker; entries after it are logged and not relayed.
         arrivals_ns: CLOCK_MONOTONIC arrival of each entry, in order.
+        epochs: (number, first entry) of each epoch, the newest last. One begins where a store was found whose process
+            had gone: what that had sent after the last entry stored is not known.
         run: the newest entries. It and ``arrivals_ns`` are the same objects for good (``engine.lane`` adds to them).
     """
 
@@ -79,14 +85,12 @@ class Log:
         "_due",
         "_holes",
         "_newest",
-        "_packed",
-        "_packed_size",
-        "_runs",
-        "_starts",
+        "_sealed",
         "arrivals_ns",
         "attempts",
         "done_seq",
         "epoch",
+        "epochs",
         "first",
         "last",
         "notable",
@@ -95,10 +99,8 @@ class Log:
         "terminal",
     )
 
-    def __init__(self, holes: Holes | None = None, epoch: int = 1) -> None:
-        self._runs: list[Packed] = []
-        self._starts: list[int] = []  # entries before each run
-        self._packed = 0  # entries in all packed runs
+    def __init__(self, holes: Holes | None = None) -> None:
+        self._sealed = Runs()
         self.run = OpenRun()
         self._due = LEARN if holes is not None else NEVER  # whole frames in the run, before an envelope is looked for
         self._newest = 0  # the envelope of the newest packed frame
@@ -107,12 +109,12 @@ class Log:
         self.arrivals_ns = array("q")
         self.attempts: list[Attempt] = []
         self.done_seq: int | None = None
-        self.epoch = epoch
+        self.epochs = FIRST
+        self.epoch = 1  # the newest of them: looked at per token, where ids are on
         self.first = 1
         self.last = 0
         self.notable: dict[int, int] = {}
         self.run_size = 0
-        self._packed_size = 0
         self.terminal: Terminal | None = None
 
     def append(self, frame: bytes, arrival_ns: int) -> int:
@@ -156,29 +158,46 @@ class Log:
         self.last += 1
         return self.last
 
+    def begin_epoch(self) -> None:
+        """From the next entry on, ids are of a new epoch: what was sent behind the newest one is not known."""
+        self.epoch += 1
+        self.epochs += ((self.epoch, self.last + 1),)
+
+    def continues(self, epoch: int, seq: int) -> bool:
+        """Whether who had everything up to entry *seq*, as it was numbered in *epoch*, can go on from there."""
+        known = [number for number, _ in self.epochs]
+        if epoch not in known or seq > self.last:
+            return False
+        later = known.index(epoch) + 1
+        return later == len(known) or seq < self.epochs[later][1]
+
     @property
     def last_frame(self) -> int:
         """Number of the newest entry that is a frame."""
         return self.last if self.terminal is None else self.last - 1
 
     def after(self, seq: int, limit: int = 1024) -> Sequence[bytes]:
-        """The frames of entries seq+1 …, at most *limit*, never the terminal. Empty when there are none."""
-        if seq >= self._packed:
-            start = seq - self._packed
+        """The frames of entries seq+1 …, at most *limit*, never the terminal. Empty when there are none.
+
+        Raises ``Away`` when they are in the store only, as ``groups`` and ``parts`` do."""
+        start = seq - self._sealed.entries
+        if start >= 0:
             return self.run.slice(self._codec, start, start + limit)
-        index = bisect_right(self._starts, seq) - 1
-        run = self._runs[index]
-        offset = seq - self._starts[index]
-        return run.slice(offset, min(len(run), offset + limit))
+        return self._sealed.slice(seq, limit)
 
     def groups(self, seq: int, limit: int = 1024) -> Iterator[Group]:
         """As ``after``, without rebuilding the frames that are in an envelope."""
-        if seq >= self._packed:
-            start = seq - self._packed
+        start = seq - self._sealed.entries
+        if start >= 0:
             return self.run.groups(self._codec, start, start + limit)
-        index = bisect_right(self._starts, seq) - 1
-        offset = seq - self._starts[index]
-        return self._runs[index].groups(offset, offset + limit)
+        return self._sealed.groups(seq, limit)
+
+    def parts(self, seq: int, limit: int = 1024) -> Parts:
+        """As ``after``, as they are kept."""
+        start = seq - self._sealed.entries
+        if start >= 0:
+            return self.run.parts(self._codec, start, start + limit)
+        return self._sealed.parts(seq, limit)
 
     def frame(self, seq: int) -> bytes:
         """The frame of entry *seq*."""
@@ -234,28 +253,54 @@ class Log:
         packed = self.run.seal(self._codec)
         self._newest = packed.newest or 0
         self._due = AGAIN
-        self._runs.append(packed)
-        self._starts.append(self._packed)
-        self._packed += count
-        size, before, self.run_size = packed.size + 8 * count, self.run_size, 0
-        self._packed_size += size
-        return before - size
+        self._sealed.add(packed)
+        before, self.run_size = self.run_size, 0
+        return before - packed.size - ARRIVAL * count
 
     def trim(self, upto: int) -> int:
         """Forget the oldest packed run if it ends at or before entry *upto* and is not all there is; returns the bytes
         freed, 0 if none."""
-        if len(self._runs) + bool(self.run) < 2 or self._starts[0] + len(self._runs[0]) > upto:
-            return 0
-        run = self._runs.pop(0)
-        self.first = self._starts.pop(0) + len(run) + 1
-        freed = run.size + 8 * len(run)
-        self._packed_size -= freed
+        freed = self._sealed.trim(upto, all_but_one=not self.run)
+        if freed:
+            self.first = self._sealed.first
         return freed
+
+    def cool(self, keep: int, upto: int) -> int:
+        """Let go of the oldest entries up to *upto*, which a store holds, until the log takes *keep* bytes; returns the
+        bytes freed. They still belong to the log: reading them raises ``Away``."""
+        return self._sealed.cool(keep - self.run_size, upto)
+
+    def warm(self, first: int, run: Packed) -> None:
+        """The entries from *first* on are here again."""
+        self._sealed.warm(first, run)
+
+    def stored(self, first: int, last: int) -> None:
+        """The entries from *first* to *last* are in a store, and none here. Only while there are none."""
+        assert not self.last
+        self._sealed.entries = first - 1
+        if last >= first:
+            self._sealed.add_cold(last - first + 1)
+        self.first, self.last = first, last
+
+    @property
+    def present(self) -> bool:
+        """Whether everything that is held can be read at once: nothing of it is away."""
+        return not self._sealed.cold
+
+    @property
+    def whole(self) -> bool:
+        """Whether every entry from the very first on can be read at once."""
+        return self.first == 1 and not self._sealed.cold
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """What the numbers of ``parts`` mean; grows at its end."""
+        return () if self._codec is None else self._codec.templates
 
     @property
     def size(self) -> int:
         """Bytes of memory held."""
-        return self.run_size + self._packed_size
+        return self.run_size + self._sealed.size
 
     @property
     def packable(self) -> bool:
@@ -264,4 +309,4 @@ class Log:
 
     def statistics(self) -> LogStatistics:
         """Frozen figures."""
-        return LogStatistics(self.last, self._packed, self.size)
+        return LogStatistics(self.last, self._sealed.entries, self.size)

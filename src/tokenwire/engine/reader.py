@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tokenwire.dialects.deltas import Failed, Terminal
 from tokenwire.engine.ids import EventId
+from tokenwire.engine.runs import Away
 
 if TYPE_CHECKING:
     from tokenwire.engine.folded import Fold
@@ -60,6 +61,7 @@ class Reader:
     """
 
     __slots__ = (
+        "_fetching",
         "_idle_timer",
         "_stall_timer",
         "_unsent",
@@ -91,6 +93,7 @@ class Reader:
         self._stall_timer: Timer | None = None
         self._idle_timer: Timer | None = None
         self._unsent = 0
+        self._fetching = False
 
     # ------------------------------------------------------------------ delivery
 
@@ -107,7 +110,11 @@ class Reader:
     def pump(self) -> None:
         """Hand over what the log has, until the sink is full or nothing is left."""
         while not self.over:
-            data, cursor, finished = self.view.read(self, PAGE)
+            try:
+                data, cursor, finished = self.view.read(self, PAGE)
+            except Away as away:
+                self._fetch(away.seq)
+                return
             self.cursor = cursor
             writable = not data or self._write(data)
             if finished:
@@ -122,12 +129,33 @@ class Reader:
                 self.stream.caught_up()
                 return
 
+    def _fetch(self, seq: int) -> None:
+        """What comes next is in the store only: this reader goes on when it is here."""
+        archive = self.stream.hub.archive
+        assert archive is not None  # who else has it
+        if not self._fetching:
+            self._fetching = True
+            archive.fetch(self.stream, seq, self._fetched)
+
+    def _fetched(self, error: Exception | None) -> None:
+        self._fetching = False
+        if self.over:
+            return
+        if error is None:
+            self.pump()
+            return
+        log.warning("stream %s: a reader cannot be given what is stored: %s", self.stream.id, error)
+        where = EventId(self.stream.log.epoch, self.cursor.seq, self.cursor.frames)
+        message = f"what follows cannot be read from the store now; resume after {where}"
+        self._close(Terminal(state="failed", error=Failed(code="store_away", message=message, retryable=True)))
+        self.leave()
+
     def resume(self) -> None:
         """The sink can take more."""
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
-        if self.started and not self.live:
+        if self.started and not (self.live or self._fetching):
             self.pump()
 
     def _write(self, data: bytes) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame
     from tokenwire.dialects.deltas import Failed, TerminalState
     from tokenwire.engine.clock import Clock
+    from tokenwire.engine.keeping import Kept
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.tally import Tally
     from tokenwire.engine.watch import Watch
@@ -86,6 +87,8 @@ class Record:
         sent: the provider has the request (a whole one, at least once).
         meter: what says its usage and cost; None: only what the provider tells is known.
         tally: what it has used so far, where somebody asks for it while it runs.
+        kept: what a store has of it; None: it is not stored.
+        rests_ns: since when it is over and in memory, CLOCK_MONOTONIC.
     """
 
     __slots__ = (
@@ -99,6 +102,7 @@ class Record:
         "generated_ns",
         "hide_usage",
         "id",
+        "kept",
         "log",
         "meta",
         "meter",
@@ -107,6 +111,7 @@ class Record:
         "paused",
         "policy",
         "readers",
+        "rests_ns",
         "sent",
         "state",
         "tally",
@@ -137,6 +142,8 @@ class Record:
         self.sent = False
         self.meter: Meter | None = None
         self.tally: Tally | None = None
+        self.kept: Kept | None = None
+        self.rests_ns = 0
         self._settled: Terminal | None = None
 
     @property

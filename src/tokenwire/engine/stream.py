@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tokenwire.dialects.deltas import Failed, TerminalState
+from tokenwire.dialects.deltas import Failed, Terminal, TerminalState
 from tokenwire.engine.bound import Bounded
 from tokenwire.engine.folded import FoldedView
 from tokenwire.engine.ids import EventId
@@ -49,7 +49,15 @@ class Stream(Bounded):
     __slots__ = ("_routing", "_trial", "_watch", "hub", "ingest", "leaving", "on_end", "on_open", "wheel")
 
     def __init__(
-        self, hub: Hub, stream_id: str, *, owner: str, dialect: Dialect, model: str, policy: Policy, hide: bool = False
+        self,
+        hub: Hub,
+        stream_id: str,
+        *,
+        owner: str,
+        dialect: Dialect,
+        model: str,
+        policy: Policy,
+        hide: bool = False,
     ) -> None:
         super().__init__(hub.clock, stream_id, owner=owner, dialect=dialect, model=model, policy=policy, hide=hide)
         self.hub = hub
@@ -145,6 +153,8 @@ class Stream(Bounded):
         """Generation has begun, or is over before it did: responses that waited for that begin now."""
         callbacks, self.on_open = self.on_open, []
         _call(callbacks)
+        if self.kept is not None and self.hub.recorder is not None:
+            self.hub.recorder.changed(self)
 
     def reroute(self) -> None:
         """Who reads live has changed: see whether the express lane serves the present constellation."""
@@ -262,6 +272,43 @@ class Stream(Bounded):
             return False
         self._terminate("cancelled", Failed(code=code, message=message))
         return True
+
+    def expire(self, message: str) -> None:
+        """It has been there for too long, or has brought nothing for too long."""
+        if self.log.done_seq is not None:
+            self.finish()
+        elif self.log.terminal is None:
+            self._terminate("expired", Failed(code="expired", message=message))
+
+    def restore_end(self, terminal: Terminal, at_ns: int) -> None:
+        """It ended in another process, which has settled its usage. Only for a stream that was read from a store."""
+        self._watch = None
+        self._settled = terminal
+        self.ended_ns = at_ns
+        self.log.close(terminal, at_ns)
+
+    def orphan(self) -> None:
+        """The process that had its source is gone, and every stored entry is here again: it ends, as far as it came. An
+        answer that was whole but for its end is complete."""
+        held, watch = self.log, self._watch
+        assert watch is not None
+        seq = 0
+        failed: Failed | None = None
+        while seq < held.last and failed is None:
+            frames = held.after(seq)
+            if self.unary:
+                failed = watch.see_whole(frames[0], held, seq + 1)
+            else:
+                failed = watch.see(frames, held, seq + 1, begun=watch.generated).failed
+            seq += len(frames)
+        held.begin_epoch()
+        if failed is not None:
+            self._terminate("failed", failed)
+        elif held.last and (self.unary or self.is_whole()):
+            self._terminate("completed", None)
+        else:
+            message = "the relay was restarted while this answer came; what had come and was stored is kept"
+            self._terminate("orphaned", Failed(code="orphaned", message=message, retryable=True))
 
     # ------------------------------------------------------------------ inside
 

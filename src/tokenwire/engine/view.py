@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.engine.framing import encode
 from tokenwire.engine.ids import EventId
+from tokenwire.engine.runs import Away
 from tokenwire.errors import NotResumable
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class View:
         """*event_id* as a cursor of this view. Raises ``NotResumable`` (409) if continuity cannot be proven."""
         held = self.stream.log
         # Frames of the entry after seq were delivered: then there is one.
-        if event_id.epoch != held.epoch or event_id.seq + (event_id.frames > 0) > held.last:
+        if not held.continues(event_id.epoch, event_id.seq + (event_id.frames > 0)):
             raise NotResumable(409, "discontinuous", f"event {event_id} is not of this stream's log as it is now")
         if event_id.seq < held.first - 1:
             raise self.stream.trimmed()
@@ -158,7 +159,13 @@ class RawView(View):
         size = 0
         last = held.last_frame if held.done_seq is None else held.done_seq
         while size < limit and seq < last:
-            for frame in held.after(seq, min(last - seq, 1 + (limit - size) // 256)):
+            try:
+                frames = held.after(seq, min(last - seq, 1 + (limit - size) // 256))
+            except Away:
+                if size:  # that much can be given
+                    return b"".join(parts), EventId(held.epoch, seq), False
+                raise
+            for frame in frames:
                 data = self._render((frame,), seq + 1)
                 parts.append(data)
                 size += len(data)

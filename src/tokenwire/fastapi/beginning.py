@@ -74,6 +74,8 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     if wanted.source is None:
         await relay.running.prepare(model)
     digest = _digest(request, asked) if key else b""
+    if key:
+        await relay.running.keys.load(owner, key)
     stream = relay.running.keys.find(owner, key, digest) if key else None
     if stream is None:
         if after is not None and key:

@@ -25,7 +25,7 @@ def routes(relay: Relay) -> APIRouter:
     router = APIRouter(tags=["streams"])
 
     async def mine(request: Request, stream_id: str) -> Stream:
-        return relay.running.core.hub.get(stream_id, await relay.owner_of(request))
+        return await relay.running.core.hub.find(stream_id, await relay.owner_of(request))
 
     @router.get("/streams/{stream_id}", summary="A stream's state")
     async def look(request: Request, stream_id: str) -> Response:

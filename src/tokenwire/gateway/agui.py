@@ -33,6 +33,8 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
         asked = parse_request(body)
         request = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
         key = header(scope, b"idempotency-key")
+        if key:
+            await gateway.keys.load(owner, key)
         stream = gateway.keys.find(owner, key, body) if key else None
         if stream is None:
             linger = starting.linger_of(scope, gateway.settings.limits.linger if key else 0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenwire import __version__
 from tokenwire.gateway import agui, generate, plain_chat, responses, ui_chat
-from tokenwire.gateway.answers import send_body
+from tokenwire.gateway.answers import header, send_body
 from tokenwire.gateway.chats import Chats
 from tokenwire.gateway.core import Core
 from tokenwire.gateway.count_tokens import PATH as COUNT_TOKENS
@@ -53,6 +53,8 @@ class Gateway(Core):
             # A third of a second, now and not in the turn of the first request for such a route, while others stream.
             import_module("tokenwire.gateway.control")
         await super().startup()
+        if self.store is not None:
+            await self.tickets.share(self.store)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope; returns when it is answered."""
@@ -97,8 +99,9 @@ class Gateway(Core):
 
     def takes(self, scope: Scope, size: int) -> bool:
         """Whether ``answer`` takes this request, with a body of *size* bytes."""
-        limit = self.settings.limits.request_body
-        return bool(scope["method"] == "POST" and scope["path"] in ROUTES and size <= limit)
+        if not (scope["method"] == "POST" and scope["path"] in ROUTES and size <= self.settings.limits.request_body):
+            return False
+        return not (self.keys.stored and header(scope, b"idempotency-key"))  # the store may have to be asked
 
     def answer(self, scope: Scope, body: bytes, sink: ResponseSink) -> None:
         """What a call does, for a server that has the whole body at hand; nothing is waited for."""

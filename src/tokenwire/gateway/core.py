@@ -6,12 +6,15 @@ The relay serves it (``app.Gateway``), and the Python library uses it in its use
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
+from tokenwire.engine.stores.address import MEMORY, open_store
+from tokenwire.errors import StoreFailed
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import tokenizers_of
 from tokenwire.measure import prices
@@ -20,7 +23,16 @@ from tokenwire.upstream.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tokenwire.engine.stores.port import Store
     from tokenwire.gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: How often it is looked for what has expired, and the pause between two portions of that, seconds.
+SWEEP_SECONDS: Final = 30.0
+SWEEP_PAUSE: Final = 0.05
+#: How long the end of the process waits for the store.
+LAST_WRITE_SECONDS: Final = 5.0
 
 
 class Core:
@@ -34,22 +46,47 @@ class Core:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = LoopClock()
-        self.hub = Hub(self.clock, settings.limits.retention())
+        self.hub = Hub(self.clock, settings.limits.retention(settings.store))
         self.hub.tokenizers.update(tokenizers_of(settings))
         self.pacing = FrameClock(self.clock)
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
+        self.store: Store | None = None
         self.draining = False
         self.on_drain: Callable[[int], None] = _ignore
         self.tasks: list[asyncio.Task[None]] = []
 
     async def startup(self) -> None:
-        """Begin to fetch the model lists; where models have prices, get those ready in a thread. Idempotent."""
+        """Open the store, if there is one; begin to fetch the model lists; where models have prices, get those ready in
+        a thread. Idempotent. Raises ``ConfigError`` when the store cannot be used."""
         if not self.tasks:
             loop = asyncio.get_running_loop()
+            await self._open_store()
             self.tasks.append(loop.create_task(self.directory.run()))
             if self.sells:
                 self.tasks.append(loop.create_task(_load_prices()))
+
+    async def _open_store(self) -> None:
+        settings = self.settings.store
+        store = open_store(settings.url or MEMORY)
+        if store is None:
+            return
+        await store.open()
+        self.store = store
+        self.hub.keep_in(store, settings, self.settings.limits.policy(self.settings.limits.linger))
+        assert self.hub.archive is not None
+        loop = asyncio.get_running_loop()
+        self.tasks += [loop.create_task(self.hub.archive.end_orphans()), loop.create_task(self._sweep(store))]
+
+    async def _sweep(self, store: Store) -> None:
+        """Forget what has expired, from time to time."""
+        while True:
+            try:
+                while await store.sweep(self.hub.wall()):
+                    await asyncio.sleep(SWEEP_PAUSE)
+            except StoreFailed as error:
+                log.warning("what has expired cannot be forgotten now: %s", error)
+            await asyncio.sleep(SWEEP_SECONDS)
 
     @property
     def sells(self) -> bool:
@@ -111,8 +148,20 @@ class Core:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         self.tasks.clear()
+        store, self.store = self.store, None
+        if store is not None:
+            await self._let_go(store)
         self.hub.close()
         self.pool.close()
+
+    async def _let_go(self, store: Store) -> None:
+        """Write what is still to be written, and close *store*."""
+        recorder = self.hub.recorder
+        assert recorder is not None
+        if not await recorder.flush(LAST_WRITE_SECONDS):
+            log.error("the store did not take the last of it: %s", recorder.degraded or "it is too slow")
+        recorder.close()
+        await store.close()
 
 
 def _ignore(running: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -46,6 +47,16 @@ def ollama(host: str) -> str:
     if not colon or rest.endswith("]"):
         name, port = rest, "11434"
     return f"http://{name or '127.0.0.1'}:{port}"
+
+
+def default_store(environ: Mapping[str, str]) -> str:
+    """Where ``serve`` keeps streams if nobody says otherwise: one file for each user of the machine, or in
+    ``TOKENWIRE_HOME``."""
+    home = environ.get("TOKENWIRE_HOME")
+    if home is None:
+        state = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".local" / "state")
+        home = str(Path(state) / "tokenwire")
+    return f"sqlite://{Path(home).absolute() / 'tokenwire.db'}"
 
 
 def with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:

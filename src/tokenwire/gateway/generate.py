@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond
+from tokenwire.gateway import guard, respond, responses
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.starting import linger_of, start
+from tokenwire.gateway.vendors import OPENAI_RESPONSES
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
@@ -26,6 +27,8 @@ async def generate(gateway: Gateway, vendor: Vendor, scope: Scope, receive: Rece
         body = await read_body(scope, receive, gateway.settings.limits.request_body)
         if body is None:
             return
+        if (key := header(scope, b"idempotency-key")) is not None:
+            await gateway.keys.load(owner, key)
         responding = respond_to(gateway, vendor, scope, owner, body, respond.sink_for(scope, receive))
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(vendor.dialect))
@@ -55,6 +58,8 @@ def respond_to(
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
         stream = start(gateway, vendor, scope, owner, request, linger=linger)
+        if vendor is OPENAI_RESPONSES:
+            responses.remember(gateway, stream)
         if key:
             gateway.keys.put(owner, key, body, stream)
     dialect = answered_in(vendor, scope, request, stream)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.engine.stores.port import Note
+from tokenwire.errors import NotResumable, RequestRefused, StoreFailed
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
@@ -23,8 +24,13 @@ class _Entry(NamedTuple):
     until_ns: int
 
 
+#: As notes of the store: the digest of the body, then the stream's id.
+KIND = "idempotency-key"
+_DIGEST = hashlib.sha256().digest_size
+
+
 class Keys:
-    """Keys per caller, for 24 hours."""
+    """Keys per caller, for 24 hours. Where there is a store it has them, too."""
 
     def __init__(self, clock: Clock, hub: Hub) -> None:
         self._clock = clock
@@ -34,6 +40,32 @@ class Keys:
     def __len__(self) -> int:
         """Keys that are remembered."""
         return len(self._entries)
+
+    @property
+    def stored(self) -> bool:
+        """Whether ``load`` may have something to wait for."""
+        return self._hub.recorder is not None
+
+    async def load(self, owner: str, key: str) -> None:
+        """Have at hand what ``find`` needs. Raises ``RequestRefused`` (503) when the store cannot be asked."""
+        recorder = self._hub.recorder
+        if recorder is None:
+            return
+        entry = self._entries.get((owner, key))
+        if entry is None:
+            try:
+                value = await recorder.store.recall(KIND, owner, key)
+            except StoreFailed as error:
+                raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+            if value is None:
+                return
+            entry = _Entry(value[:_DIGEST], value[_DIGEST:].decode(), self._clock.now_ns() + KEPT_NS)
+            self._entries.setdefault((owner, key), entry)
+        try:
+            stream = await self._hub.find(entry.stream_id, owner)
+            await self._hub.whole(stream)
+        except NotResumable:  # `find` says what that means
+            pass
 
     def find(self, owner: str, key: str, body: bytes, *, again: bool = True) -> Stream | None:
         """The stream that this key started, or None if the request is new. *again*: also where that stream failed
@@ -55,6 +87,7 @@ class Keys:
             ) from error
         if again and stream.generated_ns is None and _failed(stream):
             del self._entries[owner, key]
+            self._note(owner, key, None)
             return None
         return stream
 
@@ -66,7 +99,13 @@ class Keys:
             if self._entries[oldest].until_ns >= now and len(self._entries) < MAX_KEYS:
                 break
             del self._entries[oldest]
-        self._entries[owner, key] = _Entry(hashlib.sha256(body).digest(), stream.id, now + KEPT_NS)
+        entry = self._entries[owner, key] = _Entry(hashlib.sha256(body).digest(), stream.id, now + KEPT_NS)
+        self._note(owner, key, entry.digest + entry.stream_id.encode())
+
+    def _note(self, owner: str, key: str, value: bytes | None) -> None:
+        recorder = self._hub.recorder
+        if recorder is not None:
+            recorder.note(Note(KIND, owner, key, value, self._hub.wall() + KEPT_NS / 1e9))
 
 
 def _failed(stream: Stream) -> bool:

@@ -44,6 +44,8 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
             body = await read_body(scope, receive, gateway.settings.limits.request_body)
             if body is None:
                 return
+            if (key := header(scope, b"idempotency-key")) is not None:
+                await gateway.keys.load(owner, key)
             if ui_chat.takes(body):
                 ui = True
                 responding = ui_chat.posted(gateway, scope, receive, owner, body)
@@ -51,6 +53,8 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
                 responding = _posted(gateway, scope, receive, owner, body)
         elif method == "GET":
             owner = guard.admit_spending_get(scope)
+            if run := query(scope).get("run"):
+                await gateway.keys.load(owner, _key_of(run))
             responding = _got(gateway, scope, receive, owner)
         else:
             guard.admit(scope)
@@ -96,7 +100,7 @@ def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Ques
         if after is not None:  # which stream that was is not known, and a second one is not what it asks for
             raise NotResumable(204, "no_run", "only an answer that was begun with run=NAME can be gone on with")
         return _start(gateway, scope, owner, question)
-    key = f"run\0{run}"  # no header holds a NUL: it is nobody's Idempotency-Key
+    key = _key_of(run)
     asked = msgspec.json.encode(question)
     try:
         stream = gateway.keys.find(owner, key, asked, again=after is None)
@@ -111,6 +115,10 @@ def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Ques
         stream = _start(gateway, scope, owner, question)
         gateway.keys.put(owner, key, asked, stream)
     return stream
+
+
+def _key_of(run: str) -> str:
+    return f"run\0{run}"  # no header holds a NUL: it is nobody's Idempotency-Key
 
 
 def _start(gateway: Gateway, scope: Scope, owner: str, question: Question) -> Stream:

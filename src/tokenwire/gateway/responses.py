@@ -12,7 +12,8 @@ from tokenwire.dialects.openai_responses.dialect import sequence_of
 from tokenwire.engine.folded import Fold
 from tokenwire.engine.framing import encode, parse
 from tokenwire.engine.ids import EventId
-from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.engine.stores.port import Note
+from tokenwire.errors import NotResumable, RequestRefused, StoreFailed
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import MethodNotAllowed, query, send_body, send_refusal
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _PATH: Final = re.compile(r"/v1/responses/([^/]{1,200})(?:/(cancel))?")
 _OURS: Final = "resp_"
 _NAME: Final = "openai.responses"
+#: Of the store's notes: by the provider's name of an answer, the stream.
+KIND: Final = "response"
 
 
 def matches(path: str) -> bool:
@@ -45,7 +48,8 @@ async def responses(gateway: Gateway, scope: Scope, receive: Receive, send: Send
         allowed = "POST" if what else "GET"
         if scope["method"] != allowed:
             raise MethodNotAllowed(scope["method"], allowed)
-        stream = _find(gateway, owner, name)
+        stream = await _find(gateway, owner, name)
+        await gateway.hub.whole(stream)
         if what:
             stream.cancel()
         parameters = query(scope)
@@ -62,23 +66,47 @@ async def responses(gateway: Gateway, scope: Scope, receive: Receive, send: Send
     await following.run(send)
 
 
-def _find(gateway: Gateway, owner: str, name: str) -> Stream:
-    """The stream whose answer is called that: by us, or by the provider. Raises ``NotResumable`` (404)."""
+def remember(gateway: Gateway, stream: Stream) -> None:
+    """Once it is known what the provider calls the answer of *stream*, the store knows it, too."""
+    recorder = gateway.hub.recorder
+    if recorder is None or stream.kept is None:
+        return
+
+    def opened() -> None:
+        name = _given_name(stream) if stream.dialect.name == _NAME else None
+        if name:
+            recorder.note(Note(KIND, stream.owner, name, stream.id.encode(), recorder.expires(stream)))
+
+    stream.on_open.append(opened)
+
+
+async def _find(gateway: Gateway, owner: str, name: str) -> Stream:
+    """The stream whose answer is called that: by us, or by the provider.
+
+    Raises ``NotResumable`` (404), and ``RequestRefused`` (503) when the store cannot be asked.
+    """
     if name.startswith(_OURS):
         try:
-            return gateway.hub.get("st_" + name.removeprefix(_OURS), owner)
+            return await gateway.hub.find("st_" + name.removeprefix(_OURS), owner)
         except NotResumable:
             pass
     for stream in gateway.hub.mine(owner):
         if stream.dialect.name == _NAME and name == _given_name(stream):
             return stream
+    if gateway.store is not None:
+        try:
+            found = await gateway.store.recall(KIND, owner, name)
+        except StoreFailed as error:
+            raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+        if found is not None:
+            return await gateway.hub.find(found.decode(), owner)
     raise NotResumable(404, "response_not_found", f"no response {name!r}; it is kept for a while after its end only")
 
 
 def _given_name(stream: Stream) -> str | None:
     """What the provider calls its answer: it says so in its first event."""
     found = stream.meta.get("response")
-    if found is None and stream.log.last_frame and stream.log.first == 1:
+    if found is None and stream.log.last_frame and stream.log.whole:
         frame = stream.log.frame(1)
         said = frame if stream.unary else "".join(event.data for event in parse(frame, stream.dialect)).encode()
         try:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from tokenwire.engine.hub import Retention
+from tokenwire.engine.keeping import Keep
 from tokenwire.engine.states import Policy
 from tokenwire.errors import BadArgument, ConfigError
 from tokenwire.gateway.edge_limits import EdgeLimits
@@ -41,8 +42,18 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     default_model: str | None = None
 
 
-class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    url: str = "memory://"
+class StoreSettings(Keep, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where streams are kept, and for how long: ``engine.keeping`` has the rest.
+
+    Attributes:
+        url: ``sqlite:///PATH`` or ``memory://``. Without it: what ``default_store`` says for ``serve``, else memory.
+        hot_bytes: of one log, what stays in memory where a store has the rest.
+        rest_seconds: how long a stream that is over stays in memory after its last use, where a store has it.
+    """
+
+    url: str | None = None
+    hot_bytes: int = 256 * 1024
+    rest_seconds: float = 60.0
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +63,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         request_body: largest request; 32 MiB is what the vendors accept with images inline.
         upstream_event: largest single event of a provider.
         stream_bytes, total_bytes: what one stream's log, and all of them, may hold.
-        ended_seconds: how long an ended stream can be followed.
+        ended_seconds: how long an ended stream can be followed where memory is the store; else ``store`` says that.
+        idle_seconds: a running stream that brought nothing for so long expires.
         heartbeat, linger, reader_timeout, drain, hold: see ``engine.stream.Policy``; ``drain`` is the shutdown's,
             ``hold`` how long a response waits for its first token before its head goes out.
     """
@@ -63,6 +75,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     total_bytes: int = 256 * 1024 * 1024
     streams: int = 20_000
     ended_seconds: float = 600.0
+    idle_seconds: float = 3600.0
     heartbeat: float = 10.0
     linger: float = 15.0
     reader_timeout: float = 60.0
@@ -80,8 +93,16 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             max_bytes=self.stream_bytes,
         )
 
-    def retention(self) -> Retention:
-        return Retention(max_bytes=self.total_bytes, ended_seconds=self.ended_seconds, max_streams=self.streams)
+    def retention(self, store: StoreSettings) -> Retention:
+        return Retention(
+            max_bytes=self.total_bytes,
+            ended_seconds=self.ended_seconds,
+            max_streams=self.streams,
+            idle_seconds=self.idle_seconds,
+            hard_seconds=store.hard_seconds,
+            hot_bytes=store.hot_bytes,
+            rest_seconds=store.rest_seconds,
+        )
 
     def edge(self) -> EdgeLimits:
         return EdgeLimits(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tokenwire import dialects
+from tokenwire.engine.stores.address import parse_store_url
 from tokenwire.errors import ConfigError, RequestRefused
 from tokenwire.gateway.vendors import VENDORS
 from tokenwire.measure.tokenizers import tokenizer
@@ -34,14 +35,14 @@ def check(settings: Settings) -> Settings:
             "bind 127.0.0.1 and put an authenticating proxy in front",
             where="server.host",
         )
-    if settings.store.url != "memory://":
-        scheme = settings.store.url.partition("://")[0]
-        built = "is not built yet" if scheme in ("sqlite", "redis") else "is no store"
-        raise ConfigError(
-            f"{scheme!r} {built}: this release has memory:// only, and so one worker (a store's address is not shown, "
-            "for it may hold a password)",
-            where="store.url",
-        )
+    if settings.store.url is not None:
+        try:
+            parse_store_url(settings.store.url)
+        except ConfigError as error:
+            raise ConfigError(error.message, where="store.url") from error
+    for field, value in msgspec.structs.asdict(settings.store).items():
+        if field != "url":
+            _check_number(value, f"store.{field}", zero=field == "rest_seconds")
     for name, upstream in settings.upstreams.items():
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise ConfigError(

@@ -39,6 +39,7 @@ def start(core: Core, caller: Caller, scope: Scope, owner: str, request: Generat
         model=f"{upstream.name}/{target.model}",
         policy=core.settings.limits.policy(linger),
         hide_usage=ask_usage and not request.include_usage,
+        stored=header(scope, b"x-tokenwire-store") != "off",
     )
     spoken = {way.provider.dialect.name for way in ways}
     stream.meta["spoken"] = spoken.pop() if len(spoken) == 1 else None  # whoever answers in the end

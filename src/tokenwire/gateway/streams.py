@@ -60,7 +60,8 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             if method == "POST":
                 await _start(gateway, scope, receive, send, owner)
             elif method == "GET":
-                await send_json(send, 200, {"streams": [describe(stream) for stream in gateway.hub.mine(owner)]})
+                found = await gateway.hub.listed(owner)
+                await send_json(send, 200, {"streams": [describe(stream) for stream in found]})
             else:
                 raise MethodNotAllowed(method, "GET, POST")
             return
@@ -70,9 +71,9 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         action = match.group(2)
         ticket = query(scope).get("ticket") if action == "events" else None
         if ticket is None:
-            stream = gateway.hub.get(match.group(1), owner)
+            stream = await gateway.hub.find(match.group(1), owner)
         else:
-            stream = gateway.tickets.stream(gateway.hub, match.group(1), ticket)
+            stream = await gateway.tickets.stream(gateway.hub, match.group(1), ticket)
         if action == "events" and method in ("GET", "HEAD"):
             await follow(gateway, stream, scope, respond.sink_for(scope, receive), send)
         elif action == "cancel" and method == "POST":
@@ -83,7 +84,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         elif action is None and method in ("GET", "HEAD"):
             await send_json(send, 200, describe(stream))
         elif action is None and method == "DELETE":
-            gateway.hub.forget(stream)
+            await gateway.hub.delete(stream)
             await send_body(send, 204, b"")
         else:
             raise MethodNotAllowed(method, _METHODS[action])
@@ -175,6 +176,8 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
     request = as_stream(vendor.parse(bytes(wanted.request)))
     linger = parse_linger(wanted.on_disconnect, linger_of(scope, gateway.settings.limits.linger))
     key = header(scope, b"idempotency-key")
+    if key:
+        await gateway.keys.load(owner, key)
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
         stream = start_stream(gateway, vendor, scope, owner, request, linger=linger)
@@ -214,6 +217,7 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
     start = begin if after is None else "start"
     usage = respond.live_usage(respond.usage_asked(header(scope, respond.USAGE)), dialect)
     hold = 0.0 if dialect.name == "native" else core.settings.limits.hold
+    await core.hub.whole(stream)
     if scope["method"] == "HEAD":  # answered at once, and no reader
         respond.where(stream, dialect, True, after, start)
         headers = stream_headers(stream, dialect)

@@ -13,15 +13,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import re
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+from tokenwire.engine.stores.port import Note
 from tokenwire.errors import RequestRefused
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.hub import Hub
+    from tokenwire.engine.stores.port import Store
     from tokenwire.engine.stream import Stream
 
 #: How long a new ticket waits for its first use: a page uses it at once, a slow phone within seconds.
@@ -35,6 +38,8 @@ _TEXT = re.compile(r"[A-Za-z0-9_-]{54,2048}")  # bounded: an address is anybody'
 # What is signed begins with this, so that no other signature of the same key can ever be taken for a ticket.
 _PURPOSE = b"tokenwire ticket 1\0"
 _USED = "tickets"
+# Where a store has the key.
+_SECRET = ("secret", "", "tickets")
 
 
 class Ticket(NamedTuple):
@@ -52,6 +57,15 @@ class Tickets:
         self._clock = clock
         self._key = key or secrets.token_bytes(32)
 
+    async def share(self, store: Store) -> None:
+        """Use the key that *store* has for whoever opens it, so that a page goes on over a restart. Raises
+        ``StoreFailed``."""
+        found = await store.recall(*_SECRET)
+        if found is None:
+            await store.write((), [Note(*_SECRET, self._key, math.inf)])
+        else:
+            self._key = found
+
     def issue(self, stream: Stream) -> Ticket:
         """A ticket for *stream*, in its owner's name."""
         expires = int((self._clock.wall() + SECONDS) * 1000)
@@ -59,7 +73,7 @@ class Tickets:
         text = base64.urlsafe_b64encode(self._sign(stream.id, claim) + claim).rstrip(b"=").decode()
         return Ticket(text, expires / 1000)
 
-    def stream(self, hub: Hub, stream_id: str, text: str) -> Stream:
+    async def stream(self, hub: Hub, stream_id: str, text: str) -> Stream:
         """The stream *stream_id*, if the ticket *text* is for it; from now on it is a used one.
 
         Raises ``RequestRefused``: 403 for what is no ticket for this stream, or came too late; 404 when the stream is
@@ -69,7 +83,7 @@ class Tickets:
         mac, claim = raw[:_MAC], raw[_MAC:]
         if not hmac.compare_digest(mac, self._sign(stream_id, claim)):
             raise RequestRefused(403, "bad_ticket", "this is no ticket for this stream; ask for one", param="ticket")
-        stream = hub.get(stream_id, claim[_EXPIRES:].decode())
+        stream = await hub.find(stream_id, claim[_EXPIRES:].decode())
         used = stream.meta.setdefault(_USED, {})
         assert isinstance(used, dict)
         if mac not in used:
@@ -79,6 +93,8 @@ class Tickets:
             while len(used) >= MOST:
                 del used[next(iter(used))]
             used[mac] = None
+            if hub.recorder is not None:
+                hub.recorder.changed(stream)
         return stream
 
     def _sign(self, stream_id: str, claim: bytes) -> bytes:

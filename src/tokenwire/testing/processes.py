@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -118,7 +119,12 @@ def running_relay(config: str, folder: Path) -> Iterator[Running]:
 def _running(arguments: list[str], log: Path) -> Iterator[Running]:
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            # A store of its own, unless its settings name one: two processes cannot share it.
+            env={**os.environ, "TOKENWIRE_HOME": tempfile.mkdtemp(prefix="home", dir=log.parent)},
         )
     try:
         yield Running(_address(process, log), log, process)

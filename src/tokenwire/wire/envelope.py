@@ -123,6 +123,15 @@ class Packed:
         """The frames from *start* up to, not including, *stop*, those of one envelope that stand together as one."""
         return grouped(self._templates, self._numbers, self._holes.split(b"\n"), self._plain, start, stop)
 
+    def parts(self, start: int, stop: int) -> Parts:
+        """The frames from *start* up to, not including, *stop*, as they are kept."""
+        return between(self._templates, self._numbers, self._holes.split(b"\n"), self._plain, start, stop)
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """What its frames' numbers mean."""
+        return self._templates
+
     def slice(self, start: int, stop: int) -> list[bytes]:
         """The frames from *start* up to, not including, *stop*, by the rules of a list's slice."""
         start, stop, _ = slice(start, stop).indices(len(self._numbers))
@@ -140,8 +149,30 @@ class Parts(NamedTuple):
     """Frames taken apart: per frame its template's place or ``PLAIN``; the holes in a row; the plain ones."""
 
     numbers: bytes
-    holes: list[bytes]
-    plain: tuple[bytes, ...]
+    holes: Sequence[bytes]
+    plain: Sequence[bytes]
+
+    def packed(self, templates: tuple[Template, ...]) -> Packed:
+        """The same, to be kept."""
+        return Packed(templates, self.numbers, b"\n".join(self.holes), tuple(self.plain))
+
+
+def count_holes(templates: Sequence[Template], numbers: bytes) -> int:
+    """How many holes frames of these *numbers* have."""
+    return sum(numbers.count(at) * len(template.kinds) for at, template in enumerate(templates))
+
+
+def between(
+    templates: Sequence[Template], numbers: bytes, holes: Sequence[bytes], plain: Sequence[bytes], start: int, stop: int
+) -> Parts:
+    """Of frames taken apart those from *start* up to, not including, *stop*."""
+    before, numbers = numbers[:start], numbers[start:stop]
+    hole, whole = count_holes(templates, before), before.count(PLAIN)
+    return Parts(
+        numbers,
+        holes[hole : hole + count_holes(templates, numbers)],
+        plain[whole : whole + numbers.count(PLAIN)],
+    )
 
 
 def grouped(
@@ -220,7 +251,7 @@ class Codec:
         parts = (self.run_apart(frames) if len(frames) >= RUN else None) or self._apart(frames)
         misses = len(parts.plain)
         self.count(hits=len(frames) - misses, misses=misses)
-        return Packed(self._templates, parts.numbers, b"\n".join(parts.holes), parts.plain)
+        return parts.packed(self._templates)
 
     def _apart(self, frames: Sequence[bytes]) -> Parts:
         """One by one."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tokenwire.wire.envelope import PLAIN, Packed, grouped
+from tokenwire.wire.envelope import PLAIN, Packed, between, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tokenwire.wire.envelope import Codec, Group
+    from tokenwire.wire.envelope import Codec, Group, Parts
 
 # Of a run in which more than every so-many-th frame came whole, all frames are looked at again.
 _FEW: Final = 8
@@ -73,6 +73,11 @@ class OpenRun:
                 yield group
             else:
                 yield from grouped(templates, *parts, 0, group.size)
+
+    def parts(self, codec: Codec | None, start: int, stop: int) -> Parts:
+        """The frames from *start* up to, not including, *stop*, as they are kept."""
+        templates = () if codec is None else codec.templates
+        return between(templates, bytes(self.numbers), self.holes, self.plain, start, stop)
 
     def seal(self, codec: Codec) -> Packed:
         """All frames, packed; the run is empty afterwards."""

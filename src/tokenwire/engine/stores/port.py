@@ -21,14 +21,21 @@ The rules, each a test of ``tokenwire.testing.store_contract``:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from tokenwire.errors import BadArgument
 
 if TYPE_CHECKING:
     from typing import Self
 
 #: Of one page of pieces, bytes: a replay from a store goes on in portions of this size (at least one piece).
 PAGE: Final = 64 * 1024
+
+#: How long an id is known as gone, once its stream was forgotten or has expired: ids are random and come never twice, so
+#: this is about writes that were under way then, and a store that was away for a while.
+TOMBSTONE_SECONDS: Final = 3600.0
 
 
 class Piece(NamedTuple):
@@ -57,8 +64,15 @@ class Append(NamedTuple):
     pieces: Sequence[Piece] = ()
     head: bytes | None = None
     running: bool = True
-    expires: float = 0.0
+    expires: float = math.inf
     restart: bool = False
+
+
+def begins(append: Append) -> int:
+    """The entry at which a restarted stream now begins. Raises ``BadArgument`` where it has none, or one below 1."""
+    if not append.pieces or append.pieces[0].first < 1:
+        raise BadArgument("appends", f"stream {append.stream}: a restart says at which entry the stream now begins")
+    return append.pieces[0].first
 
 
 class Note(NamedTuple):

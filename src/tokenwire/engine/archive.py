@@ -1,0 +1,214 @@
+"""Streams that are no longer in memory, or not wholly: found in the store, and brought back a page at a time.
+
+A stream that was found again is one like any other: it has a log, views and readers, and leaves memory when nobody has
+used it for a while. Its entries come when they are read. Those of a small answer come with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tokenwire.engine.heads import read_head, stream_of, templates_of
+from tokenwire.engine.keeping import Kept
+from tokenwire.engine.pieces import take
+from tokenwire.engine.states import Policy
+from tokenwire.engine.stores.port import PAGE
+from tokenwire.errors import NotResumable, Overloaded, StoreFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.stores.port import Head, Store
+    from tokenwire.engine.stream import Stream
+    from tokenwire.wire.envelope_template import Template
+
+log = logging.getLogger(__name__)
+
+#: Streams that are looked for, or read, at the same time. More only wait for each other: a store has one reader.
+AT_ONCE: Final = 64
+#: So many wait behind them; the rest are asked to come back. At a thousand a second the last one waits for a second.
+WAITING: Final = 1000
+#: Orphans that are ended in one go, at the start: 5 ms each, if they are long.
+PORTION: Final = 16
+
+
+class ArchiveStatistics(NamedTuple):
+    """*found*: streams brought back from the store; *pages*: of entries; *refused*: asked to come back later."""
+
+    found: int
+    pages: int
+    refused: int
+    orphaned: int
+
+
+class Archive:
+    """One per hub that has a store."""
+
+    def __init__(self, hub: Hub, store: Store, policy: Policy) -> None:
+        self._hub = hub
+        self._store = store
+        self._policy = policy
+        self._coming: dict[str, asyncio.Task[Stream | None]] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+        self._templates: dict[str, tuple[Template, ...]] = {}
+        self._fetching: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._found = 0
+        self._pages = 0
+        self._refused = 0
+        self._orphaned = 0
+
+    def statistics(self) -> ArchiveStatistics:
+        return ArchiveStatistics(self._found, self._pages, self._refused, self._orphaned)
+
+    async def find(self, stream_id: str) -> Stream | None:
+        """The stream, in memory from now on; None if the store does not know it. Whoever asks at the same time waits
+        for the same answer.
+
+        Raises ``StoreFailed``, and ``Overloaded`` when too many others wait.
+        """
+        task = self._coming.get(stream_id)
+        if task is None:
+            self._admit()
+            task = self._coming[stream_id] = asyncio.get_running_loop().create_task(self._find(stream_id))
+            task.add_done_callback(lambda _: self._coming.pop(stream_id, None))
+        return await asyncio.shield(task)
+
+    def _admit(self) -> None:
+        if self._waiting >= AT_ONCE + WAITING:
+            self._refused += 1
+            raise Overloaded(f"{self._waiting} others wait for their streams; come back in a moment")
+
+    async def _find(self, stream_id: str) -> Stream | None:
+        async with self._turn():
+            head = await self._store.head(stream_id)
+            if head is None or head.expires <= self._hub.wall():
+                return None
+            stream = self._hub.resident(stream_id)
+            return stream if stream is not None else await self._restore(head)
+
+    async def _restore(self, head: Head) -> Stream:
+        data = read_head(head.data)
+        stream = stream_of(self._hub, head, data, self._policy)
+        stream.kept = kept = Kept(head.last)
+        self._templates[stream.id] = templates_of(data)
+        self._found += 1
+        if head.running:  # its process is gone: it ends now
+            await self.bring(stream, whole=True)
+            if (other := self._hub.resident(stream.id)) is not None:
+                return other
+            self._hub.adopt(stream)
+            stream.orphan()
+            self._orphaned += 1
+            return stream
+        kept.ended, kept.changed = True, False
+        if head.size <= PAGE:
+            await self.bring(stream, whole=True)
+        if (other := self._hub.resident(stream.id)) is not None:
+            return other
+        self._hub.adopt(stream)
+        return stream
+
+    # ------------------------------------------------------------------ entries
+
+    async def bring(self, stream: Stream, seq: int = 1, *, whole: bool = False) -> None:
+        """Entry *seq* and a page of those after it are in memory, or, with *whole*, all that are held.
+
+        Raises ``StoreFailed``; ``NotResumable`` (410) if the store has them no longer.
+        """
+        key = (stream.id, 0 if whole else seq)
+        task = self._fetching.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._bring(stream, seq, whole))
+            self._fetching[key] = task
+            task.add_done_callback(lambda _: self._fetching.pop(key, None))
+        await asyncio.shield(task)
+
+    def fetch(self, stream: Stream, seq: int, then: Callable[[Exception | None], None]) -> None:
+        """``bring`` for who cannot wait: *then* is called in the loop, with what went wrong if something did."""
+
+        async def fetching() -> None:
+            try:
+                async with self._turn():
+                    await self.bring(stream, seq)
+            except (StoreFailed, NotResumable) as error:
+                then(error)
+            else:
+                then(None)
+
+        task = asyncio.get_running_loop().create_task(fetching())
+        self._hub.errands.add(task)
+        task.add_done_callback(self._hub.errands.discard)
+
+    async def _bring(self, stream: Stream, seq: int, whole: bool) -> None:
+        held = stream.log
+        templates = self._templates.get(stream.id) or held.templates
+        after = max(seq, held.first) - 1
+        while True:
+            found = await self._store.pieces(stream.id, after)
+            self._pages += 1
+            if not found and after < held.last_frame:
+                raise stream.trimmed() if held.terminal else StoreFailed(f"stream {stream.id}: its entries are gone")
+            before = held.size
+            for taken in take(found, templates):
+                taken.give(held, stream.created_ns)
+                if held.terminal is None and stream.source is None:
+                    taken.mark(held)
+            if self._hub.resident(stream.id) is stream:
+                self._hub.resized(stream, held.size - before)
+            if not whole or not found:
+                return
+            after = found[-1].first + found[-1].entries - 1
+            if after >= held.last_frame:
+                return
+
+    def forgotten(self, stream: Stream) -> None:
+        """It is not in memory any more."""
+        self._templates.pop(stream.id, None)
+
+    def _turn(self) -> _Turn:
+        return _Turn(self)
+
+    # ------------------------------------------------------------------ at the start
+
+    async def end_orphans(self) -> None:
+        """End what was running when the process before us went. Whoever asks for one of them earlier ends it by that.
+        Goes on until all are ended; while the store fails it tries again."""
+        pause = 0.5
+        while True:
+            try:
+                heads = await self._store.orphans(PORTION)
+                heads = [head for head in heads if self._hub.resident(head.stream) is None]
+                for head in heads:
+                    await self.find(head.stream)
+                if not heads:
+                    return
+                assert self._hub.recorder is not None
+                await self._hub.recorder.flush(10.0)
+            except (StoreFailed, Overloaded) as error:
+                log.warning("streams of the process before this one cannot be ended yet: %s", error)
+                await asyncio.sleep(pause)
+
+
+class _Turn:
+    """One of those that the store serves at the same time."""
+
+    __slots__ = ("_archive",)
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    async def __aenter__(self) -> None:
+        self._archive._waiting += 1
+        try:
+            await self._archive._turns.acquire()
+        except BaseException:
+            self._archive._waiting -= 1
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._archive._turns.release()
+        self._archive._waiting -= 1

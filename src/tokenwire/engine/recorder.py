@@ -1,0 +1,330 @@
+"""What streams do, written to a store: behind the readers' backs, and never in their way.
+
+The read loop is not told of this: it looks at the logs of running streams a few at a time, so that each is looked at
+every quarter of a second, and writes down what is new. What begins, opens or ends is written at once. One write is
+under way at a time; what comes meanwhile goes with the next.
+
+A store that stalls or fails costs nobody a token. The logs hold what it does not have, up to a bound for the process;
+past that new streams are refused. The batch that failed is repeated as it was, for its answer may only have been lost;
+then the rest is caught up with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenwire.engine.heads import head_of
+from tokenwire.engine.keeping import Keep, Kept, RecorderStatistics
+from tokenwire.engine.pieces import pieces
+from tokenwire.engine.stores.port import Append, Note
+from tokenwire.errors import StoreConflict, StoreFailed
+
+if TYPE_CHECKING:
+    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.stores.port import Store
+    from tokenwire.engine.stream import Stream
+    from tokenwire.engine.timers import Timer
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """One per hub that has a store. Plain calls in the loop's thread, but for ``flush``."""
+
+    #: Streams are looked at in so many portions, so that no token waits for all of them.
+    PORTIONS = 5
+    #: Of one write: streams and entries, 2 ms of work before it is under way.
+    MOST_STREAMS = 512
+    MOST_ENTRIES = 8192
+    #: A failed write is tried again after so long, and then after twice that, up to the second figure.
+    RETRY = (0.1, 2.0)
+    #: A write that takes longer than this is told to operators and readers.
+    PATIENCE = 1.0
+
+    def __init__(self, hub: Hub, store: Store, keep: Keep) -> None:
+        self.store = store
+        self.keep = keep
+        self._hub = hub
+        self._due: deque[Stream] = deque()
+        self._notes: list[Note] = []
+        self._ring: deque[Stream] = deque()
+        self._timer: Timer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._soon = False
+        self._since_ns: int | None = None  # the write under way was first tried then
+        self._failing: str | None = None
+        self._told = False
+        self._writes = 0
+        self._failures = 0
+        self._closed = False
+        self._waiting = 0
+
+    # ------------------------------------------------------------------ what happens to streams
+
+    def opened(self, stream: Stream) -> None:
+        """A new stream, to be kept."""
+        stream.kept = Kept()
+        self._ring.append(stream)
+        self.urgent(stream)
+        if self._timer is None and not self._closed:
+            self._timer = self._hub.wheel.after(self.keep.flush / self.PORTIONS, self._tick)
+
+    def urgent(self, stream: Stream) -> None:
+        """Something of *stream* is to be stored at once."""
+        kept = stream.kept
+        if kept is not None and not (kept.queued or kept.over):
+            kept.queued = True
+            self._due.append(stream)
+            self._wake()
+
+    def changed(self, stream: Stream) -> None:
+        """What is known of *stream* beside its entries has changed."""
+        if stream.kept is not None:
+            stream.kept.changed = True
+            self.urgent(stream)
+
+    def note(self, note: Note) -> None:
+        """A fact to be kept, with the next write."""
+        self._notes.append(note)
+        self._wake()
+
+    def forgotten(self, stream: Stream) -> None:
+        """*stream* was deleted: nothing more is written of it."""
+        if stream.kept is not None:
+            stream.kept.over = True
+
+    async def delete(self, stream: Stream) -> None:
+        """*stream*, which was forgotten, and its bytes are gone from the store. Raises ``StoreFailed``."""
+        while (task := self._task) is not None:  # it may have some of it on the way
+            await asyncio.wait([task])
+            await asyncio.sleep(0)
+        await self.store.forget([stream.id])
+
+    def expires(self, stream: Stream) -> float:
+        """When the store may forget *stream*, seconds since 1970."""
+        hard = stream.created + self.keep.hard_seconds
+        if stream.ended_ns is None:
+            return hard
+        return min(hard, stream.created + (stream.ended_ns - stream.created_ns) / 1e9 + self.keep.ended_seconds)
+
+    # ------------------------------------------------------------------ what can be asked
+
+    def safe(self, stream: Stream) -> bool:
+        """Whether memory may forget *stream*: the store has all of it, or is not to have it."""
+        kept = stream.kept
+        if kept is None or kept.over:
+            return True
+        written = kept.ended and not (kept.changed or kept.queued or stream.estimates)
+        return written and kept.acknowledged and kept.stored == stream.log.last_frame
+
+    @property
+    def full(self) -> bool:
+        """Whether as much waits to be stored as may."""
+        return self._waiting > self.keep.unstored_bytes
+
+    @property
+    def degraded(self) -> str | None:
+        """What is wrong with the store, if anything is."""
+        if self._failing is not None:
+            return self._failing
+        if self._lag() > self.PATIENCE:
+            return f"a write has taken {self._lag():.1f} s so far"
+        return None
+
+    def statistics(self) -> RecorderStatistics:
+        return RecorderStatistics(self._writes, self._failures, self._lag(), self._waiting, self.degraded is not None)
+
+    def _lag(self) -> float:
+        return 0.0 if self._since_ns is None else (self._hub.clock.now_ns() - self._since_ns) / 1e9
+
+    # ------------------------------------------------------------------ when
+
+    def look(self) -> None:
+        """Every quarter of a second: how much waits, and whether readers are to be told of the store."""
+        wrong = self.degraded
+        self._waiting = 0 if wrong is None else sum(map(_waiting, self._hub.kept()))
+        if (wrong is not None) != self._told:
+            self._told = wrong is not None
+            if wrong is not None:
+                log.warning("the store cannot keep up: %s; streams go on, and are kept in memory", wrong)
+                self._hub.notice("degraded", store=wrong)
+            else:
+                log.warning("the store is back, and has everything")
+                self._hub.notice("recovered")
+
+    def _tick(self) -> None:
+        """A portion of the running streams: what has something new is written."""
+        self._timer = None
+        ring = self._ring
+        for _ in range(-(-len(ring) // self.PORTIONS)):
+            stream = ring.popleft()
+            kept = stream.kept
+            if stream.terminal is not None or kept is None or kept.over:
+                continue  # whoever ends is told of at once
+            ring.append(stream)
+            if stream.log.last_frame > kept.sent and not kept.queued:
+                kept.queued = True
+                self._due.append(stream)
+        self._go_on()
+        if ring and not self._closed:
+            self._timer = self._hub.wheel.after(self.keep.flush / self.PORTIONS, self._tick)
+
+    def _wake(self) -> None:
+        """Write when this turn of the loop is over: what else it brings goes with it."""
+        if not self._soon and self._task is None and not self._closed:
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._woken)
+
+    def _woken(self) -> None:
+        self._soon = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._task is None and not self._closed and (self._due or self._notes):
+            batch = self._collect()
+            if batch.appends or batch.notes:
+                self._task = asyncio.get_running_loop().create_task(self._write(batch))
+                self._task.add_done_callback(self._wrote)
+
+    def _wrote(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the recorder failed", exc_info=error)
+        self._wake()
+
+    # ------------------------------------------------------------------ what
+
+    def _collect(self) -> _Batch:
+        """What is due, as much as one write takes."""
+        batch = _Batch([], [], self._notes)
+        self._notes = []
+        entries = 0
+        due = self._due
+        while due and len(batch.appends) < self.MOST_STREAMS and entries < self.MOST_ENTRIES:
+            stream = due.popleft()
+            kept = stream.kept
+            if kept is None:
+                continue
+            kept.queued = False
+            if kept.over:
+                continue
+            try:
+                append = self._append(stream, kept)
+            except Exception:  # one stream that cannot be written must not keep the others from it
+                log.exception("stream %s cannot be written, and is not stored", stream.id)
+                kept.over = True
+                continue
+            if append is not None:
+                batch.appends.append(append)
+                batch.streams.append((stream, kept.sent))
+                entries += sum(piece.entries for piece in append.pieces)
+        return batch
+
+    def _append(self, stream: Stream, kept: Kept) -> Append | None:
+        held = stream.log
+        last = held.last_frame
+        running = held.terminal is None
+        restart = held.first > kept.sent + 1
+        if restart:  # forgotten before it could be stored
+            kept.sent = held.first - 1
+        found = pieces(held, stream.created_ns, kept.sent) if last > kept.sent else ()
+        kept.sent = last
+        head: bytes | None = None
+        if kept.changed or len(held.templates) != kept.templates or (not running and not kept.ended):
+            head = head_of(stream)
+            kept.templates = len(held.templates)
+            kept.changed = False
+        if head is None and not found:
+            return None
+        kept.ended = not running
+        kept.acknowledged = False
+        return Append(stream.id, stream.owner, found, head, running, self.expires(stream), restart)
+
+    async def _write(self, batch: _Batch) -> None:
+        """Until it is written."""
+        pause, longest = self.RETRY
+        self._since_ns = self._hub.clock.now_ns()
+        while batch.appends or batch.notes:
+            try:
+                await self.store.write(batch.appends, batch.notes)
+            except StoreConflict as error:
+                self._refused(batch, error)
+            except StoreFailed as error:
+                self._failures += 1
+                self._failing = error.message
+                await self._pause(pause)
+                pause = min(2 * pause, longest)
+            else:
+                break
+        self._failing = self._since_ns = None
+        self._writes += 1
+        for stream, sent in batch.streams:
+            if stream.kept is not None:
+                stream.kept.stored = sent
+                stream.kept.acknowledged = True
+
+    async def _pause(self, seconds: float) -> None:
+        """By the hub's clock, which tests move."""
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._hub.wheel.after(seconds, lambda: None if waited.done() else waited.set_result(None))
+        try:
+            await waited
+        finally:
+            timer.cancel()
+
+    def _refused(self, batch: _Batch, error: StoreConflict) -> None:
+        """The store does not take one stream's part: that stream is not stored any more, the others are."""
+        for at, append in enumerate(batch.appends):
+            if append.stream == error.stream:
+                stream, _ = batch.streams.pop(at)
+                batch.appends.pop(at)
+                if stream.kept is not None and not stream.kept.over:  # else it was deleted while this was on its way
+                    stream.kept.over = True
+                    log.error("%s; it is not stored any more", error)
+                return
+        raise error  # a store that refuses what it was not given
+
+    # ------------------------------------------------------------------ the end
+
+    async def flush(self, seconds: float) -> bool:
+        """Write all that is there, for *seconds* at most; whether that is done."""
+        for stream in self._hub.kept():
+            self.urgent(stream)
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._due or self._notes or self._task is not None:
+            self._go_on()
+            task = self._task
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            if task is not None:
+                await asyncio.wait([task], timeout=left)
+                await asyncio.sleep(0)  # for what is called when it is done
+        return True
+
+    def close(self) -> None:
+        """Stop. What was not flushed is lost."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Batch(NamedTuple):
+    """One write; *streams*: for each append its stream and the newest entry in it."""
+
+    appends: list[Append]
+    streams: list[tuple[Stream, int]]
+    notes: list[Note]
+
+
+def _waiting(stream: Stream) -> int:
+    """About how many bytes of *stream* the store does not have."""
+    kept, held = stream.kept, stream.log
+    if kept is None or kept.over or not held.last_frame:
+        return 0
+    return held.size * (held.last_frame - kept.stored) // held.last_frame
