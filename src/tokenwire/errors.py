@@ -410,7 +410,8 @@ class NotResumable(RequestRefused):
 
 
 class Overloaded(RequestRefused):
-    """A bound was reached: streams, memory or queue."""
+    """A bound was reached: streams, memory or queue. ``seconds``: when to try again."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, seconds: int = 1) -> None:
+        self.seconds = seconds
         super().__init__(503, "overloaded", message)

@@ -96,8 +96,10 @@ def test_the_limits_reach_the_engine() -> None:
     limits = LimitSettings(heartbeat=1, reader_timeout=2, stream_bytes=3, total_bytes=4, ended_seconds=5, streams=6)
     policy = limits.policy(7.0)
     assert (policy.linger, policy.heartbeat, policy.reader_timeout, policy.max_bytes) == (7, 1, 2, 3)
-    retention = limits.retention()
+    store = StoreSettings(hard_seconds=7, hot_bytes=8, rest_seconds=9)
+    retention = limits.retention(store)
     assert (retention.max_bytes, retention.ended_seconds, retention.max_streams) == (4, 5, 6)
+    assert (retention.hard_seconds, retention.hot_bytes, retention.rest_seconds) == (7, 8, 9)
 
 
 UP = '[upstreams.a]\nbase_url = "http://127.0.0.1/v1"\n'
@@ -134,7 +136,7 @@ UP = '[upstreams.a]\nbase_url = "http://127.0.0.1/v1"\n'
         ("[server]\nhost = '::'", "server.host", "can be reached by others"),
         ("[server]\nhost = ''", "server.host", "can be reached by others"),
         ("[server]\nhost = '192.168.0.7'", "server.host", "no keys"),
-        ("[store]\nurl = 'sqlite:///x'", "store.url", "memory:// only"),
+        ("[store]\nurl = 'mongo://x'", "store.url", "no store"),
         ("[limits]\nheartbeat = 0", "limits.heartbeat", "above 0"),
         ("[limits]\nheartbeat = -1", "limits.heartbeat", "above 0"),
         ("[limits]\nheartbeat = nan", "limits.heartbeat", "above 0"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenwire.engine.heads import read_head, stream_of, templates_of
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Streams that are looked for, or read, at the same time. More only wait for each other: a store has one reader.
-AT_ONCE: Final = 64
-#: So many wait behind them; the rest are asked to come back. At a thousand a second the last one waits for a second.
-WAITING: Final = 1000
+#: Streams that are brought back in a second, after a first crowd of as many. A restart makes all readers come back at
+#: once, and each costs half a millisecond that the running streams need.
+RATE: Final = 500
+#: Of these, how many the store is asked for at the same time: more only wait for each other, it has one reader.
+AT_ONCE: Final = 32
+#: Who is one too many is asked to come back after so many seconds, each after another number of them.
+COME_BACK: Final = (1, 6)
 #: Orphans that are ended in one go, at the start: 5 ms each, if they are long.
 PORTION: Final = 16
 
@@ -44,17 +48,26 @@ class ArchiveStatistics(NamedTuple):
     orphaned: int
 
 
+class _Found(NamedTuple):
+    """Of a stream from another process: what its pieces' numbers mean, and how its clock stands to ours."""
+
+    templates: tuple[Template, ...]
+    shift_ns: int
+
+
 class Archive:
     """One per hub that has a store."""
 
-    def __init__(self, hub: Hub, store: Store, policy: Policy) -> None:
+    def __init__(self, hub: Hub, store: Store, policy: Policy, random: Random | None = None) -> None:
+        self._random = random or Random()
         self._hub = hub
         self._store = store
         self._policy = policy
         self._coming: dict[str, asyncio.Task[Stream | None]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
-        self._templates: dict[str, tuple[Template, ...]] = {}
+        self._tokens = float(RATE)
+        self._filled_ns = hub.clock.now_ns()
+        self._found_as: dict[str, _Found] = {}
         self._fetching: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._found = 0
         self._pages = 0
@@ -78,23 +91,33 @@ class Archive:
         return await asyncio.shield(task)
 
     def _admit(self) -> None:
-        if self._waiting >= AT_ONCE + WAITING:
+        now = self._hub.clock.now_ns()
+        self._tokens = min(float(RATE), self._tokens + (now - self._filled_ns) * RATE / 1e9)
+        self._filled_ns = now
+        if self._tokens < 1:
             self._refused += 1
-            raise Overloaded(f"{self._waiting} others wait for their streams; come back in a moment")
+            seconds = self._random.randrange(*COME_BACK)
+            raise Overloaded(f"many come back at once; come back in {seconds} s", seconds=seconds)
+        self._tokens -= 1
 
     async def _find(self, stream_id: str) -> Stream | None:
-        async with self._turn():
+        async with self._turns:
             head = await self._store.head(stream_id)
-            if head is None or head.expires <= self._hub.wall():
+            if head is None or head.expires <= self._hub.wall() or self._gone(stream_id):
                 return None
             stream = self._hub.resident(stream_id)
             return stream if stream is not None else await self._restore(head)
+
+    def _gone(self, stream_id: str) -> bool:
+        """Whether it was deleted here, though the store may not know yet."""
+        recorder = self._hub.recorder
+        return recorder is not None and stream_id in recorder.gone
 
     async def _restore(self, head: Head) -> Stream:
         data = read_head(head.data)
         stream = stream_of(self._hub, head, data, self._policy)
         stream.kept = kept = Kept(head.last)
-        self._templates[stream.id] = templates_of(data)
+        self._found_as[stream.id] = _Found(templates_of(data), stream.created_ns - data.created_ns)
         self._found += 1
         if head.running:  # its process is gone: it ends now
             await self.bring(stream, whole=True)
@@ -132,7 +155,7 @@ class Archive:
 
         async def fetching() -> None:
             try:
-                async with self._turn():
+                async with self._turns:
                     await self.bring(stream, seq)
             except (StoreFailed, NotResumable) as error:
                 then(error)
@@ -145,7 +168,7 @@ class Archive:
 
     async def _bring(self, stream: Stream, seq: int, whole: bool) -> None:
         held = stream.log
-        templates = self._templates.get(stream.id) or held.templates
+        templates, shift_ns = self._found_as.get(stream.id) or (held.templates, 0)
         after = max(seq, held.first) - 1
         while True:
             found = await self._store.pieces(stream.id, after)
@@ -154,7 +177,7 @@ class Archive:
                 raise stream.trimmed() if held.terminal else StoreFailed(f"stream {stream.id}: its entries are gone")
             before = held.size
             for taken in take(found, templates):
-                taken.give(held, stream.created_ns)
+                taken.give(held, shift_ns)
                 if held.terminal is None and stream.source is None:
                     taken.mark(held)
             if self._hub.resident(stream.id) is stream:
@@ -167,10 +190,7 @@ class Archive:
 
     def forgotten(self, stream: Stream) -> None:
         """It is not in memory any more."""
-        self._templates.pop(stream.id, None)
-
-    def _turn(self) -> _Turn:
-        return _Turn(self)
+        self._found_as.pop(stream.id, None)
 
     # ------------------------------------------------------------------ at the start
 
@@ -183,7 +203,7 @@ class Archive:
                 heads = await self._store.orphans(PORTION)
                 heads = [head for head in heads if self._hub.resident(head.stream) is None]
                 for head in heads:
-                    await self.find(head.stream)
+                    await self._find(head.stream)
                 if not heads:
                     return
                 assert self._hub.recorder is not None
@@ -191,24 +211,3 @@ class Archive:
             except (StoreFailed, Overloaded) as error:
                 log.warning("streams of the process before this one cannot be ended yet: %s", error)
                 await asyncio.sleep(pause)
-
-
-class _Turn:
-    """One of those that the store serves at the same time."""
-
-    __slots__ = ("_archive",)
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-
-    async def __aenter__(self) -> None:
-        self._archive._waiting += 1
-        try:
-            await self._archive._turns.acquire()
-        except BaseException:
-            self._archive._waiting -= 1
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._archive._turns.release()
-        self._archive._waiting -= 1

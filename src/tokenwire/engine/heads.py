@@ -48,6 +48,7 @@ class HeadData(Struct, omit_defaults=True):
 
     Attributes:
         marks: of the notable entries; complete only once the stream is over. Before, the pieces have them.
+        created_ns: the creation, on the writer's own CLOCK_MONOTONIC: its pieces have such times.
         templates: what the numbers in the pieces mean: literals, and kinds of holes.
     """
 
@@ -55,6 +56,7 @@ class HeadData(Struct, omit_defaults=True):
     dialect: str
     model: str
     created: float
+    created_ns: int
     state: str
     hide_usage: bool = False
     sent: bool = False
@@ -83,6 +85,7 @@ def head_of(stream: Stream) -> bytes:
         dialect=stream.dialect.name,
         model=stream.model,
         created=stream.created,
+        created_ns=base,
         state=stream.state.value,
         hide_usage=stream.hide_usage,
         sent=stream.sent,

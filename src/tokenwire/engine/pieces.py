@@ -7,8 +7,8 @@ transaction as the first piece that needs it.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from operator import sub
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,13 +28,14 @@ MOST: Final = 512
 
 
 class _Data(Struct, array_like=True, gc=False):
-    """*holes* are joined by LF, which none contains. *arrivals*: microseconds, the first since the stream's creation,
-    each other since the one before. *marks*: of the entries that have one, their place among these and the mark."""
+    """*holes* are joined by LF, which none contains. *arrivals*: nanoseconds of the writer's own CLOCK_MONOTONIC, 8
+    bytes each; the head has the stream's creation on the same clock. *marks*: of the entries that have one, their place
+    among these and the mark."""
 
     numbers: bytes
     holes: bytes
     plain: list[bytes]
-    arrivals: list[int]
+    arrivals: bytes
     marks: list[tuple[int, int]]
 
 
@@ -42,17 +43,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Data).decode
 
 
-def pieces(held: Log, created_ns: int, after: int) -> list[Piece]:
+def pieces(held: Log, after: int) -> list[Piece]:
     """The frames of *held* behind entry *after*, in pieces. Raises ``Away``."""
     found: list[Piece] = []
     last = held.last_frame
     while after < last:
         parts = held.parts(after, min(MOST, last - after))
         count = len(parts.numbers)
-        came = [(at - created_ns) // 1000 for at in held.arrivals_ns[after : after + count]]
-        came[1:] = map(sub, came[1:], came)
-        marks = _marks(held, after, after + count) if held.notable else []
-        data = _encode(_Data(parts.numbers, b"\n".join(parts.holes), [*parts.plain], came, marks))
+        came = held.arrivals_ns[after : after + count].tobytes()
+        marks = _marks(held, after, after + count) if held.notable else ()
+        data = _encode((parts.numbers, b"\n".join(parts.holes), parts.plain, came, marks))
         found.append(Piece(after + 1, count, data))
         after += count
     return found
@@ -79,19 +79,20 @@ class Taken:
 
     __slots__ = ("_arrivals", "_marks", "first", "run")
 
-    def __init__(self, first: int, run: Packed, arrivals: list[int], marks: dict[int, int]) -> None:
+    def __init__(self, first: int, run: Packed, arrivals: bytes, marks: dict[int, int]) -> None:
         self.first = first
         self.run = run
         self._arrivals = arrivals
         self._marks = marks
 
-    def give(self, held: Log, created_ns: int) -> None:
-        """Put the entries where they were away."""
+    def give(self, held: Log, shift_ns: int) -> None:
+        """Put the entries where they were away; *shift_ns* from the writer's clock to ours."""
         held.warm(self.first, self.run)
-        came = created_ns
-        for at, microseconds in enumerate(self._arrivals, self.first - 1):
-            came += 1000 * microseconds
-            held.arrivals_ns[at] = came
+        arrivals = array("q")
+        arrivals.frombytes(self._arrivals)
+        if shift_ns:
+            arrivals = array("q", [at + shift_ns for at in arrivals])
+        held.arrivals_ns[self.first - 1 : self.first - 1 + len(arrivals)] = arrivals
 
     def mark(self, held: Log) -> None:
         """Tell *held* which entries are more than plain text. Only for a log whose head did not know all of them."""
@@ -120,7 +121,7 @@ def _read(piece: Piece, templates: tuple[Template, ...]) -> _Data:
         raise StoreFailed(f"entry {piece.first} of a stream cannot be read: {error}") from error
     holes = count_holes(templates, data.numbers)
     there = data.holes.count(b"\n") + 1 if holes else 0
-    if not len(data.numbers) == len(data.arrivals) == piece.entries or there != holes:
+    if not 8 * len(data.numbers) == len(data.arrivals) == 8 * piece.entries or there != holes:
         raise StoreFailed(f"entry {piece.first} of a stream, and those after it, are not as they were stored")
     return data
 
@@ -131,13 +132,8 @@ def _joined(group: list[tuple[Piece, _Data]], templates: tuple[Template, ...]) -
     # A piece without holes adds none; one with a single empty hole does.
     holes = [data.holes for _, data in group if count_holes(templates, data.numbers)]
     plain = [frame for _, data in group for frame in data.plain]
-    arrivals: list[int] = []
+    arrivals = b"".join([data.arrivals for _, data in group])
     marks: dict[int, int] = {}
-    came = 0
     for piece, data in group:
-        if arrivals:
-            data.arrivals[0] -= came
-        came += sum(data.arrivals)
-        arrivals += data.arrivals
         marks.update((piece.first + at, mark) for at, mark in data.marks)
     return Taken(first, Parts(numbers, holes, plain).packed(templates), arrivals, marks)

@@ -32,7 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """One per hub that has a store. Plain calls in the loop's thread, but for ``flush``."""
+    """One per hub that has a store. Plain calls in the loop's thread, but for what is ``async``.
+
+    Attributes:
+        gone: streams that were deleted, and that the store may still have.
+    """
 
     #: Streams are looked at in so many portions, so that no token waits for all of them.
     PORTIONS = 5
@@ -61,6 +65,8 @@ class Recorder:
         self._failures = 0
         self._closed = False
         self._waiting = 0
+        self.gone: set[str] = set()
+        self._forgetting: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ what happens to streams
 
@@ -97,11 +103,17 @@ class Recorder:
             stream.kept.over = True
 
     async def delete(self, stream: Stream) -> None:
-        """*stream*, which was forgotten, and its bytes are gone from the store. Raises ``StoreFailed``."""
-        while (task := self._task) is not None:  # it may have some of it on the way
-            await asyncio.wait([task])
+        """*stream*, which was forgotten, and its bytes are gone from the store. Raises ``StoreFailed``: then nobody is
+        shown it any more, and it goes when the store is back."""
+        self.gone.add(stream.id)
+        while (task := self._task) is not None and self.degraded is None:  # it may have some of it on the way
+            await asyncio.wait([task], timeout=self.PATIENCE)
             await asyncio.sleep(0)
-        await self.store.forget([stream.id])
+        await self._forget([stream.id])
+
+    async def _forget(self, streams: list[str]) -> None:
+        await self.store.forget(streams)
+        self.gone.difference_update(streams)
 
     def expires(self, stream: Stream) -> float:
         """When the store may forget *stream*, seconds since 1970."""
@@ -145,6 +157,9 @@ class Recorder:
     def look(self) -> None:
         """Every quarter of a second: how much waits, and whether readers are to be told of the store."""
         wrong = self.degraded
+        if self.gone and wrong is None and self._forgetting is None:
+            self._forgetting = asyncio.get_running_loop().create_task(self._forget([*self.gone]))
+            self._forgetting.add_done_callback(self._forgot)
         self._waiting = 0 if wrong is None else sum(map(_waiting, self._hub.kept()))
         if (wrong is not None) != self._told:
             self._told = wrong is not None
@@ -154,6 +169,11 @@ class Recorder:
             else:
                 log.warning("the store is back, and has everything")
                 self._hub.notice("recovered")
+
+    def _forgot(self, task: asyncio.Task[None]) -> None:
+        self._forgetting = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("deleted streams are still in the store, and are tried again: %s", error)
 
     def _tick(self) -> None:
         """A portion of the running streams: what has something new is written."""
@@ -230,7 +250,7 @@ class Recorder:
         restart = held.first > kept.sent + 1
         if restart:  # forgotten before it could be stored
             kept.sent = held.first - 1
-        found = pieces(held, stream.created_ns, kept.sent) if last > kept.sent else ()
+        found = pieces(held, kept.sent) if last > kept.sent else ()
         kept.sent = last
         head: bytes | None = None
         if kept.changed or len(held.templates) != kept.templates or (not running and not kept.ended):
@@ -310,8 +330,9 @@ class Recorder:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._forgetting):
+            if task is not None:
+                task.cancel()
 
 
 class _Batch(NamedTuple):

@@ -271,15 +271,16 @@ class Registry:
         """Drop a stream for good; a running one is cancelled first. Readers that are behind still get its end. Its
         bytes are gone when this returns, also from the store.
 
-        Raises ``RequestRefused`` (503) if the store cannot be asked: then it has the stream still, and may be asked
-        again.
+        Raises ``RequestRefused`` (503) if the store cannot do it now. Nobody is shown the stream any more then, and it
+        is deleted when the store is back.
         """
         self.forget(stream)
         if self.recorder is not None and stream.kept is not None:
             try:
                 await self.recorder.delete(stream)
             except StoreFailed as error:
-                raise RequestRefused(503, "store_away", f"the store cannot delete it now: {error}") from error
+                message = f"the store cannot delete it now, and will as soon as it can: {error}"
+                raise RequestRefused(503, "store_away", message) from error
 
     def forget(self, stream: Stream) -> None:
         """Drop a stream from memory; a running one is cancelled first. Readers that are behind still get its end."""

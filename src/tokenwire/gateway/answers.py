@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenwire.dialects.deltas import Failed
-from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.errors import NotResumable, Overloaded, RequestRefused
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
@@ -180,7 +180,7 @@ def refusal_headers(error: RequestRefused) -> Headers:
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
     if error.status == 503:
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", b"%d" % (error.seconds if isinstance(error, Overloaded) else 1)))
     return headers
 
 

@@ -140,10 +140,16 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        """503 while draining: a load balancer sends nothing more."""
-        figures = gateway.hub.statistics()._asdict()
+        """503 while draining, or while no stream can begin: a load balancer sends nothing more. A store that cannot
+        keep up is told, and costs nobody a token."""
+        figures: dict[str, Any] = gateway.hub.statistics()._asdict()
         status = "draining" if gateway.draining else "ready"
-        return JSONResponse({"status": status, **figures}, 503 if gateway.draining else 200)
+        recorder = gateway.hub.recorder
+        if recorder is not None:
+            figures["store"] = {**recorder.statistics()._asdict(), "error": recorder.degraded}
+            if status == "ready" and recorder.degraded is not None:
+                status = "full" if recorder.full else "degraded"
+        return JSONResponse({"status": status, **figures}, 503 if status in ("draining", "full") else 200)
 
     @app.get("/", response_class=PlainTextResponse)
     async def home(request: Request) -> str:

@@ -73,7 +73,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         if ticket is None:
             stream = await gateway.hub.find(match.group(1), owner)
         else:
-            stream = await gateway.tickets.stream(gateway.hub, match.group(1), ticket)
+            stream = await gateway.tickets.find(gateway.hub, match.group(1), ticket)
         if action == "events" and method in ("GET", "HEAD"):
             await follow(gateway, stream, scope, respond.sink_for(scope, receive), send)
         elif action == "cancel" and method == "POST":

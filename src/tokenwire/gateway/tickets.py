@@ -73,17 +73,19 @@ class Tickets:
         text = base64.urlsafe_b64encode(self._sign(stream.id, claim) + claim).rstrip(b"=").decode()
         return Ticket(text, expires / 1000)
 
-    async def stream(self, hub: Hub, stream_id: str, text: str) -> Stream:
+    async def find(self, hub: Hub, stream_id: str, text: str) -> Stream:
+        """``stream``, wherever that is. Raises ``RequestRefused`` (503), too, when the store cannot be asked."""
+        await hub.find(stream_id, self._claim(stream_id, text)[1][_EXPIRES:].decode())
+        return self.stream(hub, stream_id, text)
+
+    def stream(self, hub: Hub, stream_id: str, text: str) -> Stream:
         """The stream *stream_id*, if the ticket *text* is for it; from now on it is a used one.
 
         Raises ``RequestRefused``: 403 for what is no ticket for this stream, or came too late; 404 when the stream is
         no longer held. What the ticket says is in no message.
         """
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) if _fits(text) else b""
-        mac, claim = raw[:_MAC], raw[_MAC:]
-        if not hmac.compare_digest(mac, self._sign(stream_id, claim)):
-            raise RequestRefused(403, "bad_ticket", "this is no ticket for this stream; ask for one", param="ticket")
-        stream = await hub.find(stream_id, claim[_EXPIRES:].decode())
+        mac, claim = self._claim(stream_id, text)
+        stream = hub.get(stream_id, claim[_EXPIRES:].decode())
         used = stream.meta.setdefault(_USED, {})
         assert isinstance(used, dict)
         if mac not in used:
@@ -96,6 +98,14 @@ class Tickets:
             if hub.recorder is not None:
                 hub.recorder.changed(stream)
         return stream
+
+    def _claim(self, stream_id: str, text: str) -> tuple[bytes, bytes]:
+        """Signature and claim of a ticket that we have signed for this stream; raises ``RequestRefused`` (403)."""
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) if _fits(text) else b""
+        mac, claim = raw[:_MAC], raw[_MAC:]
+        if not hmac.compare_digest(mac, self._sign(stream_id, claim)):
+            raise RequestRefused(403, "bad_ticket", "this is no ticket for this stream; ask for one", param="ticket")
+        return mac, claim
 
     def _sign(self, stream_id: str, claim: bytes) -> bytes:
         # No stream id has a NUL in it, so id and claim cannot be shifted against each other.

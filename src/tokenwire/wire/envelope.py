@@ -159,6 +159,8 @@ class Parts(NamedTuple):
 
 def count_holes(templates: Sequence[Template], numbers: bytes) -> int:
     """How many holes frames of these *numbers* have."""
+    if len(templates) == 1:  # nearly always, and asked for each piece of a log that is stored
+        return numbers.count(0) * len(templates[0].kinds)
     return sum(numbers.count(at) * len(template.kinds) for at, template in enumerate(templates))
 
 
@@ -166,12 +168,16 @@ def between(
     templates: Sequence[Template], numbers: bytes, holes: Sequence[bytes], plain: Sequence[bytes], start: int, stop: int
 ) -> Parts:
     """Of frames taken apart those from *start* up to, not including, *stop*."""
-    before, numbers = numbers[:start], numbers[start:stop]
-    hole, whole = count_holes(templates, before), before.count(PLAIN)
+    hole = whole = 0
+    if start:
+        before = numbers[:start]
+        hole, whole = count_holes(templates, before), before.count(PLAIN)
+    numbers = numbers[start:stop]
+    inside = count_holes(templates, numbers)
     return Parts(
         numbers,
-        holes[hole : hole + count_holes(templates, numbers)],
-        plain[whole : whole + numbers.count(PLAIN)],
+        holes[hole : hole + inside],
+        plain[whole : whole + numbers.count(PLAIN)] if plain else (),
     )
 
 

@@ -75,9 +75,13 @@ class OpenRun:
                 yield from grouped(templates, *parts, 0, group.size)
 
     def parts(self, codec: Codec | None, start: int, stop: int) -> Parts:
-        """The frames from *start* up to, not including, *stop*, as they are kept."""
+        """The frames from *start* up to, not including, *stop*, as they are kept; if all came whole and are easily
+        taken apart, then so."""
         templates = () if codec is None else codec.templates
-        return between(templates, bytes(self.numbers), self.holes, self.plain, start, stop)
+        parts = between(templates, bytes(self.numbers), self.holes, self.plain, start, stop)
+        if codec is not None and not parts.holes and len(parts.plain) > _LONE:
+            return codec.run_apart(parts.plain) or parts
+        return parts
 
     def seal(self, codec: Codec) -> Packed:
         """All frames, packed; the run is empty afterwards."""
