@@ -15,6 +15,7 @@ from tokenwire.gateway.settings import (
     RetrySettings,
     ServerSettings,
     Settings,
+    StoreSettings,
     from_environment,
     from_mapping,
     load,
