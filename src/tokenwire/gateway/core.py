@@ -13,7 +13,7 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
-from tokenwire.engine.stores.address import MEMORY, open_store
+from tokenwire.engine.stores.address import open_store
 from tokenwire.errors import StoreFailed
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import tokenizers_of
@@ -68,7 +68,7 @@ class Core:
 
     async def _open_store(self) -> None:
         settings = self.settings.store
-        store = open_store(settings.url or MEMORY)
+        store = open_store(settings.url or "memory://")
         if store is None:
             return
         await store.open()

@@ -15,7 +15,7 @@ The rules, each a test of ``tokenwire.testing.store_contract``:
 - appends are fenced: a piece begins right after the newest entry stored, or it is refused (``StoreConflict``, with that
   entry's number) and so is the whole batch. One that is known already, to its last entry, is accepted and changes
   nothing, so that a write whose answer was lost can be repeated;
-- an id that was forgotten or has expired is not begun again: an append to it is a conflict, too;
+- an id that was forgotten or has expired is not begun again: an append to it is a conflict, too (with 0), for an hour;
 - a deadline is seconds since 1970. What has passed its deadline is not shown any more, ``sweep`` or not.
 """
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 #: Of one page of pieces, bytes: a replay from a store goes on in portions of this size (at least one piece).
 PAGE: Final = 64 * 1024
 
-#: How long an id is known as gone, once its stream was forgotten or has expired: ids are random and come never twice, so
-#: this is about writes that were under way then, and a store that was away for a while.
+#: How long an id is known as gone, once its stream was forgotten or swept. Ids are random and come never twice: this is
+#: about writes that were under way then, and about a store that was away for a while.
 TOMBSTONE_SECONDS: Final = 3600.0
 
 
@@ -56,7 +56,8 @@ class Append(NamedTuple):
         running: whether more will come; who opens the store later and finds it running calls it orphaned.
         expires: when the stream is to be forgotten. Told with every write; the last one counts.
         restart: the entries before the first piece were lost before they could be stored (the store was away for so
-            long that memory was at its bound): what was stored is forgotten, and the stream now begins there.
+            long that memory was at its bound): what was stored is forgotten, and the stream now begins there. Where it
+            begins there already, the write is the repeat of one whose answer was lost, and is treated as any other.
     """
 
     stream: str

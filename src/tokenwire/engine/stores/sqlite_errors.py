@@ -1,0 +1,57 @@
+"""What SQLite says when it fails, in our words. The one place that knows its codes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tokenwire.errors import ConfigError, StoreFailed
+
+_DAMAGED: Final = "is damaged: move it away (tokenwire then begins a new one), or put a copy of it there"
+
+#: By the primary code, which is the lowest byte of what SQLite answers.
+_SAID: Final = {
+    sqlite3.SQLITE_BUSY: "is locked by another program",
+    sqlite3.SQLITE_LOCKED: "is locked by another program",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_READONLY: "cannot be written to",
+    sqlite3.SQLITE_PERM: "cannot be written to",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk, or its file system, reports an error",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The primary code; 0 for what Python's own half of the driver raises, which has none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def describe(path: str, error: sqlite3.Error) -> str:
+    """A sentence for people: the file, what is wrong with it, and SQLite's own words."""
+    return f"{path} {_SAID.get(code_of(error), 'cannot be used')} (SQLite: {error})"
+
+
+@contextmanager
+def told(path: str) -> Iterator[None]:
+    """SQLite's errors inside come out as ``StoreFailed``."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreFailed(describe(path, error)) from error
+
+
+@contextmanager
+def told_at_open(path: str) -> Iterator[None]:
+    """SQLite's errors inside come out as ``ConfigError``; but for a lock and a full disk, which pass."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
+            raise StoreFailed(describe(path, error)) from error
+        if code_of(error) == sqlite3.SQLITE_NOTADB:
+            raise ConfigError(f"{path} is no SQLite database: name another file, or move it away") from error
+        raise ConfigError(describe(path, error)) from error

@@ -1,0 +1,43 @@
+"""Every store of ours against the contract, and against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokenwire.engine.stores.memory import MemoryStore
+from tokenwire.engine.stores.port import Store
+from tokenwire.engine.stores.sqlite import SqliteStore
+from tokenwire.testing.inline_store import InlineSqliteStore
+from tokenwire.testing.store_contract import RULES, Make, Rule, run_rule, run_schedule
+
+
+@pytest.fixture(params=["memory", "sqlite", "inline"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    if request.param == "sqlite":
+        return lambda wall: SqliteStore(tmp_path / "t.db", wall=wall)
+    return _once(MemoryStore if request.param == "memory" else InlineSqliteStore)
+
+
+def _once(kind: type[MemoryStore] | type[InlineSqliteStore]) -> Make:
+    """What these keep lives as long as the object: the next process has the same one."""
+    made: list[Store] = []
+
+    def make(wall: Callable[[], float]) -> Store:
+        if not made:
+            made.append(kind(wall=wall))
+        return made[0]
+
+    return make
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_rule_is_kept(rule: Rule, make: Make) -> None:
+    run_rule(rule, make)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_order_of_calls_is_answered_as_by_the_model(seed: int, make: Make) -> None:
+    run_schedule(make, seed)
