@@ -48,8 +48,12 @@ class Ended:
 
 
 @pytest.fixture
-def tokenwire(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def tokenwire(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Ended]:
     """``tokenwire(*arguments)`` runs the command in this process."""
+
+    monkeypatch.setenv("TOKENWIRE_HOME", str(tmp_path / "home"))
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["tokenwire", *arguments])
@@ -81,8 +85,9 @@ class Process:
 
 
 @pytest.fixture
-def started() -> Iterator[Callable[..., Process]]:
-    """``started(*arguments)`` starts the command, and waits for the address that it prints; ended with the test."""
+def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """``started(*arguments)`` starts the command, and waits for the address that it prints; ended with the test. Each
+    has a store of its own."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> Process:
@@ -92,6 +97,7 @@ def started() -> Iterator[Callable[..., Process]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,  # what follows the first line is left for `end`
+            env={**os.environ, "TOKENWIRE_HOME": str(tmp_path / f"home{len(processes)}")},
         )
         processes.append(popen)
         assert popen.stdout is not None

@@ -51,12 +51,17 @@ def ollama(host: str) -> str:
 
 def default_store(environ: Mapping[str, str]) -> str:
     """Where ``serve`` keeps streams if nobody says otherwise: one file for each user of the machine, or in
-    ``TOKENWIRE_HOME``."""
+    ``TOKENWIRE_HOME``. The directory is made if need be. Raises ``ConfigError`` where it cannot be."""
     home = environ.get("TOKENWIRE_HOME")
     if home is None:
         state = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".local" / "state")
         home = str(Path(state) / "tokenwire")
-    return f"sqlite://{Path(home).absolute() / 'tokenwire.db'}"
+    folder = Path(home).absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make {folder} for the streams: {error.strerror}", where="store.url") from error
+    return f"sqlite://{folder / 'tokenwire.db'}"
 
 
 def with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:
