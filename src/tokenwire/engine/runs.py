@@ -1,0 +1,153 @@
+"""A log read with a decoder, the entries of one envelope at once.
+
+Nearly every entry is text in an envelope (``wire.envelope``). Entries that stand together in one are decoded as one:
+the newest of them, with the text of all in its hole. So 64 entries of text cost what one costs, and not 64 times 5 us.
+That is trusted only where a probe in the hole has decoded to exactly that text, and where what is joined gives one
+delta of text; else each entry is decoded by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from tokenwire import dialects
+from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+from tokenwire.engine.framing import parse
+from tokenwire.measure import usage
+from tokenwire.wire.json_spans import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tokenwire.dialects.base import Decoder, Dialect
+    from tokenwire.dialects.deltas import Delta
+    from tokenwire.engine.record import Record
+    from tokenwire.wire.envelope_template import Template
+
+Said: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
+
+#: The deltas of which several that follow one another may be told as one.
+SAID: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+#: What stands in the holes of a probe: words that no provider writes, digits, spaces.
+_PROBES: Final = {Kind.STRING: "tokenwire-probe-%d", Kind.INTEGER: "7%d", Kind.SPACES: ""}
+#: Bytes of text that are joined at a time: what is made of them is to fit into pages.
+MOST: Final = 4096
+
+
+class Run(NamedTuple):
+    """*size* entries in a row and their *deltas*; of several entries *said* is the only one, and joins the one of each.
+
+    *frame* says what all of them say, in the provider's dialect.
+    """
+
+    deltas: list[Delta]
+    size: int
+    frame: bytes
+    said: Said | None = None
+
+
+class Reading:
+    """A decoder at one place of a log.
+
+    Attributes:
+        seq: the newest entry that was read.
+        holes: where envelopes have their text, as far as is known; None: not in one hole.
+    """
+
+    __slots__ = ("decoder", "holes", "seq")
+
+    def __init__(self, decoder: Decoder, seq: int = 0, holes: dict[Template, int | None] | None = None) -> None:
+        self.decoder = decoder
+        self.seq = seq
+        self.holes: dict[Template, int | None] = {} if holes is None else holes
+
+    def decode(self, stream: Record, frame: bytes) -> list[Delta]:
+        """Read the next entry, which is *frame*. After the end marker nothing is said."""
+        held = stream.log
+        self.seq = seq = self.seq + 1
+        attempt = held.attempt_at(seq)
+        if attempt.unary:
+            return dialects.get(attempt.dialect).decode_response(frame)
+        if held.done_seq is not None and seq > held.done_seq:
+            return []
+        events = parse(frame, stream.dialect)
+        if len(events) == 1:  # nearly always: no list of lists
+            return self.decoder.feed(events[0])
+        return [delta for event in events for delta in self.decoder.feed(event)]
+
+    def runs(self, stream: Record, upto: int) -> Iterator[Run]:
+        """Read on through entry *upto*. Whoever stops between two runs has read what came so far, and nothing else."""
+        held = stream.log
+        while self.seq < upto:
+            for template, size, parts in held.groups(self.seq, upto - self.seq):
+                if template is None:
+                    for frame in parts:
+                        yield Run(self.decode(stream, frame), 1, frame)
+                    continue
+                fits = _fitting(template, size, parts)
+                run = self._joined(stream, template, fits, parts) if fits > 1 else None
+                if run is None:
+                    holes = iter(parts)
+                    for _ in range(size):
+                        frame = template.fill(holes)
+                        yield Run(self.decode(stream, frame), 1, frame)
+                    continue
+                self.seq += run.size
+                yield run
+                if run.size < size:
+                    break  # and look again from there
+
+    def _joined(self, stream: Record, template: Template, size: int, parts: Sequence[bytes]) -> Run | None:
+        """The first *size* entries of *parts* as one; None, and nothing was read, if they cannot be."""
+        held = stream.log
+        if held.done_seq is not None and self.seq + size > held.done_seq:
+            return None
+        hole = self._hole(stream.dialect, template)
+        if hole is None:
+            return None
+        width = len(template.kinds)
+        parts = parts[: size * width]
+        texts = parts[hole::width]
+        if b"" in texts:  # whether that is a delta, only its decoder knows
+            return None
+        last = list(parts[-width:])
+        last[hole] = b"".join(texts)
+        frame = template.fill(iter(last))
+        decoder = self.decoder.copy()
+        deltas = [delta for event in parse(frame, stream.dialect) for delta in decoder.feed(event)]
+        if len(deltas) != 1 or not isinstance(said := deltas[0], SAID):
+            return None
+        self.decoder = decoder
+        return Run(deltas, size, frame, said)
+
+    def _hole(self, dialect: Dialect, template: Template) -> int | None:
+        if template not in self.holes:
+            found = probe(template, self.decoder, dialect)
+            self.holes[template] = None if found is None else found[0]
+        return self.holes[template]
+
+
+def probe(template: Template, decoder: Decoder, dialect: Dialect) -> tuple[int, Said] | None:
+    """In which hole of *template* its text is, and what *decoder*, as it stands now, makes of a frame: one delta with
+    exactly that text. None where that is not so."""
+    probes = [_PROBES[kind] % at if "%" in _PROBES[kind] else "" for at, kind in enumerate(template.kinds)]
+    frame = template.fill(iter([each.encode() for each in probes]))
+    decoder = decoder.copy()
+    deltas = [delta for event in parse(frame, dialect) for delta in decoder.feed(event)]
+    if len(deltas) != 1 or not isinstance(deltas[0], SAID):
+        return None
+    text = usage.said(deltas[0])
+    return (probes.index(text), deltas[0]) if text and text in probes else None
+
+
+def _fitting(template: Template, size: int, parts: Sequence[bytes]) -> int:
+    """How many of the *size* entries are joined at a time."""
+    if sum(map(len, parts)) <= MOST:
+        return size
+    width = len(template.kinds)
+    total = 0
+    for at, part in enumerate(parts):
+        total += len(part)
+        if total > MOST:
+            return at // width
+    return size
