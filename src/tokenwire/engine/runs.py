@@ -17,13 +17,14 @@ from tokenwire.measure import usage
 from tokenwire.wire.json_spans import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from tokenwire.dialects.base import Decoder, Dialect
     from tokenwire.dialects.deltas import Delta
     from tokenwire.engine.record import Record
     from tokenwire.wire.envelope_template import Template
 
+Holes: TypeAlias = "dict[tuple[Template, frozenset[int]], int]"
 Said: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 
 #: The deltas of which several that follow one another may be told as one.
@@ -32,6 +33,8 @@ SAID: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _PROBES: Final = {Kind.STRING: "tokenwire-probe-%d", Kind.INTEGER: "7%d", Kind.SPACES: ""}
 #: Bytes of text that are joined at a time: what is made of them is to fit into pages.
 MOST: Final = 4096
+#: Probes of an envelope (20 us each) that fail before it is left alone.
+TRIES: Final = 4
 
 
 class Run(NamedTuple):
@@ -51,15 +54,16 @@ class Reading:
 
     Attributes:
         seq: the newest entry that was read.
-        holes: where envelopes have their text, as far as is known; None: not in one hole.
+        holes: of envelopes, and which of their holes are empty, the one that has the text, counted from 1; or how
+            often that was not found out, below 0.
     """
 
     __slots__ = ("decoder", "holes", "seq")
 
-    def __init__(self, decoder: Decoder, seq: int = 0, holes: dict[Template, int | None] | None = None) -> None:
+    def __init__(self, decoder: Decoder, seq: int = 0, holes: Holes | None = None) -> None:
         self.decoder = decoder
         self.seq = seq
-        self.holes: dict[Template, int | None] = {} if holes is None else holes
+        self.holes: Holes = {} if holes is None else holes
 
     def decode(self, stream: Record, frame: bytes) -> list[Delta]:
         """Read the next entry, which is *frame*. After the end marker nothing is said."""
@@ -102,11 +106,11 @@ class Reading:
         held = stream.log
         if held.done_seq is not None and self.seq + size > held.done_seq:
             return None
-        hole = self._hole(stream.dialect, template)
-        if hole is None:
-            return None
         width = len(template.kinds)
         parts = parts[: size * width]
+        hole = self._hole(stream.dialect, template, frozenset(at for at in range(width) if not any(parts[at::width])))
+        if hole is None:
+            return None
         texts = parts[hole::width]
         if b"" in texts:  # whether that is a delta, only its decoder knows
             return None
@@ -120,17 +124,24 @@ class Reading:
         self.decoder = decoder
         return Run(deltas, size, frame, said)
 
-    def _hole(self, dialect: Dialect, template: Template) -> int | None:
-        if template not in self.holes:
-            found = probe(template, self.decoder, dialect)
-            self.holes[template] = None if found is None else found[0]
-        return self.holes[template]
+    def _hole(self, dialect: Dialect, template: Template, empty: frozenset[int]) -> int | None:
+        shape = template, empty
+        known = self.holes.get(shape, 0)
+        if -TRIES < known <= 0:
+            found = probe(template, self.decoder, dialect, empty)
+            # The first words of an answer bring more than themselves (its beginning, half a character): asked again.
+            known = self.holes[shape] = known - 1 if found is None else found[0] + 1
+        return known - 1 if known > 0 else None
 
 
-def probe(template: Template, decoder: Decoder, dialect: Dialect) -> tuple[int, Said] | None:
-    """In which hole of *template* its text is, and what *decoder*, as it stands now, makes of a frame: one delta with
-    exactly that text. None where that is not so."""
-    probes = [_PROBES[kind] % at if "%" in _PROBES[kind] else "" for at, kind in enumerate(template.kinds)]
+def probe(
+    template: Template, decoder: Decoder, dialect: Dialect, empty: Container[int] = ()
+) -> tuple[int, Said] | None:
+    """In which hole of *template* its text is, where nothing is in those of *empty*; and what *decoder*, as it stands
+    now, makes of a frame: one delta with exactly that text. None where that is not so."""
+    probes = [
+        _PROBES[kind] % at if "%" in _PROBES[kind] and at not in empty else "" for at, kind in enumerate(template.kinds)
+    ]
     frame = template.fill(iter([each.encode() for each in probes]))
     decoder = decoder.copy()
     deltas = [delta for event in parse(frame, dialect) for delta in decoder.feed(event)]
