@@ -44,7 +44,13 @@ class Prefixes:
             self._transcript = Transcript()
         for _ in folded(stream, self._reader, self._transcript, upto):
             pass
-        return stream.encoder(dialect).prefix(self._transcript.copy())
+        encoder = stream.encoder(dialect)
+        frames = encoder.prefix(self._transcript.copy())
+        if dialect is stream.dialect and not stream.unary and not stream.hide_usage:
+            # What follows are the provider's own frames, and not this encoder's: what it keeps for its end is told now.
+            pending = getattr(encoder, "pending", None)
+            frames += pending() if pending is not None else []
+        return frames
 
     def _shown(self, stream: Record, condense: Callable[[Iterator[bytes]], list[Frame]], upto: int) -> list[Frame]:
         reading, begun = _at(self._told, stream, upto)
@@ -54,9 +60,10 @@ class Prefixes:
         def frames() -> Iterator[bytes]:
             yield from before
             notable = stream.log.notable
+            hide = Mark.SWALLOWED | Mark.USAGE_ONLY if stream.hide_usage else Mark.SWALLOWED
             for run in reading.runs(stream, upto):
-                # What is swallowed is an error, and no text: it never is among entries that are read at once.
-                if not notable.get(reading.seq, Mark.PLAIN) & Mark.SWALLOWED:
+                # What is hidden has no text: it never is among entries that are read at once.
+                if not notable.get(reading.seq, Mark.PLAIN) & hide:
                     yield run.frame
 
         self._condensed = condense(frames())

@@ -58,12 +58,13 @@ class Reading:
             often that was not found out, below 0.
     """
 
-    __slots__ = ("decoder", "holes", "seq")
+    __slots__ = ("_alone", "decoder", "holes", "seq")
 
     def __init__(self, decoder: Decoder, seq: int = 0, holes: Holes | None = None) -> None:
         self.decoder = decoder
         self.seq = seq
         self.holes: Holes = {} if holes is None else holes
+        self._alone = 1  # entries that are read one by one before it is tried again to join some
 
     def decode(self, stream: Record, frame: bytes) -> list[Delta]:
         """Read the next entry, which is *frame*. After the end marker nothing is said."""
@@ -90,15 +91,18 @@ class Reading:
                     continue
                 fits = _fitting(template, size, parts)
                 run = self._joined(stream, template, fits, parts) if fits > 1 else None
-                if run is None:
+                if run is not None:
+                    self._alone = 1
+                    self.seq += run.size
+                    yield run
+                else:
+                    fits = min(self._alone, size)
+                    self._alone *= 4
                     holes = iter(parts)
-                    for _ in range(size):
+                    for _ in range(fits):
                         frame = template.fill(holes)
                         yield Run(self.decode(stream, frame), 1, frame)
-                    continue
-                self.seq += run.size
-                yield run
-                if run.size < size:
+                if fits < size:
                     break  # and look again from there
 
     def _joined(self, stream: Record, template: Template, size: int, parts: Sequence[bytes]) -> Run | None:
