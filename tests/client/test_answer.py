@@ -55,6 +55,24 @@ def test_any_event_lost_or_doubled_is_found(data: st.DataObject) -> None:
     assert answer.done.mismatch
 
 
+def test_what_was_told_at_once_counts_for_what_it_stands_for() -> None:
+    answer = Answer()
+    digest = hashlib.sha256(b'Hello "events":7').hexdigest()
+    for kind, data in (
+        ("started", '{"stream":"st_1","model":"m","created":1.0}'),
+        ("reasoning", '{"t":"hm","events":2}'),
+        ("text", '{"t":"Hello","events":3}'),
+        ("text", '{"t":" \\"events\\":7"}'),
+        ("tool_call", '{"id":"c","name":"f"}'),
+        ("tool_args", '{"json":"{}","events":2}'),
+        ("opaque", '{"dialect":"x","data":{"events":5}}'),
+    ):
+        answer.feed(Event(kind, data))
+    answer.feed(Event("done", f'{{"state":"completed","events":11,"text_sha256":"{digest}"}}'))
+    assert answer.done is not None
+    assert (answer.done.verified, answer.done.mismatch) == (True, None)
+
+
 def test_cost_and_estimates_are_read_wherever_they_stand() -> None:
     answer = Answer()
     answer.feed(Event("usage", '{"output":3,"cost_usd":0.1,"estimated":true}'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import pytest
@@ -33,6 +34,10 @@ def ids_in(data: bytes) -> list[str]:
 
 def kinds_in(data: bytes) -> list[str]:
     return [event.event for event in sse.Decoder().feed(data)]
+
+
+def texts_in(data: bytes) -> str:
+    return "".join(json.loads(event.data)["t"] for event in sse.Decoder().feed(data) if event.event == "text")
 
 
 def catch_up(reader: Reader, sink: ScriptedSink) -> None:
@@ -182,15 +187,17 @@ def test_no_resume_decodes_more_than_a_checkpoints_distance(
         resumed = sink()
         stream.attach(resumed, target, ids=True, after=parse_event_id(f"1-{seq}")).start()
         left = total + 1 - seq
-        assert count.take()[0] - left == seq % CHECKPOINT
-        assert ids_in(resumed.data) == events[-left:]
+        assert count.take()[0] < 5 + (seq % CHECKPOINT + left) // RUN  # what stands together is decoded together
+        assert set(ids_in(resumed.data)) <= set(events[-left:])
+        assert ids_in(resumed.data)[-1] == events[-1]
 
 
 def test_checkpoints_grow_from_any_fold_that_passes_by(streaming: Streaming, sink: Callable[..., ScriptedSink]) -> None:
     """Nobody of the dialect was live when the entries came: the first reader pays, the others do not."""
     count = Count()
     stream, target = streaming(count.source()), count.target()
-    stream.append([chat.text(f"{number} ") for number in range(3 * CHECKPOINT)], 0)
+    for number in range(3 * CHECKPOINT):
+        stream.append([chat.chunk({"content": f"{number} "}, n=number)], 0)  # in no envelope
     for expected in (3 * CHECKPOINT, CHECKPOINT):
         count.take()
         stream.attach(sink(), target, ids=True, after=parse_event_id(f"1-{3 * CHECKPOINT - 1}")).start()
@@ -220,13 +227,13 @@ def test_what_a_reader_needs_to_come_back_is_not_trimmed(
     assert stream.trim(0) > 0
     assert stream.log.first == 2 * CHECKPOINT + 1
     catch_up(reader, slow)
-    assert kinds_in(slow.data).count("text") == before + after
+    assert texts_in(slow.data) == "".join(f"{number} " for number in [*range(before), *range(after)])
     for cursor in (None, "1-0", f"1-{2 * CHECKPOINT - 1}"):
         with pytest.raises(NotResumable, match="no longer held"):
             follow(stream, "native", ids=True, after=cursor)
     resumed = follow(stream, "native", ids=True, after=f"1-{before}")
-    assert len(ids_in(resumed.data)) == after
-    assert slow.data.endswith(resumed.data)
+    assert texts_in(resumed.data) == "".join(f"{number} " for number in range(after))
+    assert ids_in(resumed.data)[-1] == ids_in(slow.data)[-1]
 
 
 def test_entries_without_the_state_to_fold_them_are_as_good_as_trimmed(
@@ -253,5 +260,5 @@ def test_a_reader_that_is_behind_keeps_what_it_has_not_had(
         stream.append([chat.text(str(number))], 0)
     assert stream.trim(0) == 0
     reader.start()
-    assert kinds_in(held.data).count("text") == 4 * RUN
+    assert texts_in(held.data) == "".join(map(str, range(4 * RUN)))
     assert stream.trim(0) > 0

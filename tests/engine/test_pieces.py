@@ -12,7 +12,7 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Mark
 from tokenwire.engine.log import Log
 from tokenwire.engine.pieces import pieces, take
-from tokenwire.engine.runs import Away
+from tokenwire.engine.sealed import Away
 from tokenwire.engine.stores.port import Piece
 from tokenwire.errors import LocalProtocolError, StoreFailed
 from tokenwire.testing import chat_frames as chat

@@ -7,7 +7,7 @@ from a snapshot, can check both; tenet 1 (nothing lost, doubled or reordered) is
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Struct)
 
+_PIECES: Final = frozenset({"text", "reasoning", "refusal", "tool_args"})
+
 
 class _Reset(Struct):
     reason: str = "unknown"
@@ -30,6 +32,10 @@ class _Reset(Struct):
 
 class _Snapshot(Struct):
     events: int | None = None
+
+
+class _Run(Struct):
+    events: int = 1
 
 
 class _Timing(Struct):
@@ -115,7 +121,7 @@ class Answer:
             updates.append(delta)
             counts = counts and not is_estimate(delta)
         if counts and self._events is not None:
-            self._events += 1
+            self._events += _stands_for(event)
         if kind == "done":
             updates += self._end(event.data)
         return updates
@@ -155,6 +161,14 @@ class Answer:
         if self._events is not None and said.events is not None and self._events != said.events:
             return f"{self._events} events came, {said.events} were sent"
         return None
+
+
+def _stands_for(event: Event) -> int:
+    """How many events of the full projection: several, where a reader who was behind was told them as one."""
+    if event.event not in _PIECES or '"events":' not in event.data:  # in a string it would have backslashes
+        return 1
+    run = _read(event.data, _Run)
+    return 1 if run is None else run.events
 
 
 def _notice(data: str) -> Notice:

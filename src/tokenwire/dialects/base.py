@@ -72,6 +72,22 @@ class Encoder(Protocol):
     def copy(self) -> Encoder: ...
 
 
+class CountingEncoder(Encoder, Protocol):
+    """An encoder to which it matters how many deltas there were: a number of an event, or a count of all."""
+
+    def feed_run(self, delta: Delta, count: int) -> list[Frame]:
+        """``feed`` for *count* deltas of one text, one after the other, which *delta* has joined: what tells them as
+        one. What follows is what it would be had they been fed one by one."""
+        ...
+
+
+def feed_run(encoder: Encoder | CountingEncoder, delta: Delta, count: int) -> list[Frame]:
+    """What *encoder* makes of *count* deltas of one text that *delta* has joined."""
+    told = getattr(encoder, "feed_run", None)
+    frames: list[Frame] = encoder.feed(delta) if told is None else told(delta, count)
+    return frames
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One wire dialect.
@@ -94,6 +110,7 @@ class Dialect:
         end: the frame that must come at the end of every whole answer; b"" where an answer may be whole without one.
         peek: where there is such a function in C: raises ValueError unless what follows the opening of a frame is one
             plain chunk. What passes has no mark.
+        merges: whether readers who are behind are told the deltas of one text as one. Vendors' readers get every frame.
         condense: frames of this dialect -> the fewest that say the same to a reader who goes on with those that follow;
             for dialects where a frame means something only after the ones before it (blocks have numbers). None: an
             encoder's prefix does as well.
@@ -119,6 +136,7 @@ class Dialect:
     opening: bytes = b"data: "
     end: bytes = b""
     peek: Callable[[bytes], object] | None = None
+    merges: bool = False
     condense: Callable[[Iterable[bytes]], list[Frame]] | None = None
     decode_response: Callable[[bytes], list[Delta]]
     fold_response: Callable[[Transcript, str, float, str], bytes]

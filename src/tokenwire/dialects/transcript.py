@@ -82,6 +82,12 @@ class Transcript:
             self.events += 1
             self._content(delta)
 
+    def apply_run(self, delta: TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta, count: int) -> None:
+        """Fold in *count* deltas of one text, which *delta* has joined."""
+        self.apply(delta)
+        self.events += count - 1
+        self._at(delta.choice).told += count - 1
+
     def _content(self, delta: Delta) -> None:
         if isinstance(delta, TextDelta):
             self._at(delta.choice).say("text", delta.block, delta.text)

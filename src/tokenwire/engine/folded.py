@@ -1,6 +1,7 @@
 """A log in another dialect than it was written in: entries decoded and encoded again, once for all live readers.
 
-A reader that is behind folds privately from the nearest checkpoint, so that no resume decodes a whole log.
+A reader that is behind folds privately from the nearest checkpoint, so that no resume decodes a whole log. One who is
+far behind is told runs of text at once, where the dialect is not a vendor's (``engine.merging``).
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tokenwire import dialects
-from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame
-from tokenwire.engine.framing import encode, parse
+from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame, feed_run
+from tokenwire.engine.framing import encode
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.runs import Away
+from tokenwire.engine.merging import BEHIND, Page
+from tokenwire.engine.runs import Reading
+from tokenwire.engine.sealed import Away
 from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
 
@@ -24,27 +26,28 @@ if TYPE_CHECKING:
 CHECKPOINT = 256
 
 
-class Fold:
+class Fold(Reading):
     """Decoder and encoder at one position of a log: entry by entry, to frames of *dialect*."""
 
-    __slots__ = ("_dialect", "_stream", "decoder", "encoder", "ids", "seq")
+    __slots__ = ("_dialect", "_stream", "encoder", "ids")
 
     def __init__(
         self, stream: Stream, dialect: Dialect, decoder: Decoder, encoder: Encoder, ids: bool, seq: int = 0
     ) -> None:
+        super().__init__(decoder, seq)
         self._stream = stream
         self._dialect = dialect
-        self.decoder = decoder
         self.encoder = encoder
         self.ids = ids
-        self.seq = seq
 
     @classmethod
     def at_start(cls, stream: Stream, dialect: Dialect, ids: bool) -> Fold:
         return cls(stream, dialect, stream.decoder(), stream.encoder(dialect), ids)
 
     def copy(self) -> Fold:
-        return Fold(self._stream, self._dialect, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
+        twin = Fold(self._stream, self._dialect, self.decoder.copy(), self.encoder.copy(), self.ids, self.seq)
+        twin.holes = self.holes  # what was found out of envelopes holds for the whole stream
+        return twin
 
     def next_frames(self) -> int:
         """How many frames the next entry gives. This fold is of no use afterwards."""
@@ -61,31 +64,35 @@ class Fold:
         """The terminal entry's frames, less the first *skip* of them."""
         return self._encoded(self.last_frames(), skip)
 
+    def pass_over(self, upto: int) -> None:
+        """Fold through entry *upto*, for a reader who has all of it: runs of text at once."""
+        for run in self.runs(self._stream, upto):
+            if run.said is not None:
+                feed_run(self.encoder, run.said, run.size)
+            else:
+                for delta in run.deltas:
+                    self.encoder.feed(delta)
+
+    def merged(self, upto: int, limit: int) -> bytes:
+        """Fold through entry *upto*, or about *limit* bytes: deltas of one text that follow one another as one frame,
+        which has the id of the last."""
+        page = Page(self._dialect, self.encoder, self._stream.log.epoch if self.ids else None)
+        for run in self.runs(self._stream, upto):
+            page.add(run, self.seq)
+            if page.size >= limit:
+                break
+        return page.done()
+
     def _encoded(self, frames: list[Frame], skip: int) -> bytes:
         event_id = EventId(self._stream.log.epoch, self.seq) if self.ids else None
         return encode(frames[skip:], self._dialect, event_id, skip)
 
     def frames(self, frame: bytes) -> list[Frame]:
         """Fold the next entry; what it becomes."""
-        held = self._stream.log
-        seq = self.seq + 1
-        attempt = held.attempt_at(seq)
-        if attempt.unary:
-            deltas = dialects.get(attempt.dialect).decode_response(frame)
-        elif held.done_seq is not None and seq > held.done_seq:
-            deltas = []
-        else:
-            events = parse(frame, self._stream.dialect)
-            if len(events) == 1:  # nearly always; and one delta, which gives one frame: no lists of lists
-                deltas = self.decoder.feed(events[0])
-            else:
-                deltas = [delta for event in events for delta in self.decoder.feed(event)]
-        if len(deltas) == 1:
-            frames = self.encoder.feed(deltas[0])
-        else:
-            frames = [out for delta in deltas for out in self.encoder.feed(delta)]
-        self.seq = seq
-        return frames
+        deltas = self.decode(self._stream, frame)
+        if len(deltas) == 1:  # nearly always, and one that gives one frame
+            return self.encoder.feed(deltas[0])
+        return [out for delta in deltas for out in self.encoder.feed(delta)]
 
     def last_frames(self) -> list[Frame]:
         """Fold the terminal entry; what it becomes."""
@@ -148,12 +155,20 @@ class FoldedView(View):
         parts: list[bytes] = []
         size = 0
         skip = cursor.frames
+        merges = self.dialect.merges and held.last_frame - fold.seq >= BEHIND
         while size < limit and fold.seq < held.last_frame:
+            given = fold.seq
             try:
-                frames = held.after(fold.seq, 64)
+                if merges and not skip:
+                    data = fold.merged(self._next_checkpoint(fold), limit - size)
+                    self._pass(fold)
+                    parts.append(data)
+                    size += len(data)
+                    continue
+                frames = held.after(fold.seq, 1 if merges else 64)
             except Away:
-                if size:  # that much can be given
-                    return b"".join(parts), EventId(held.epoch, fold.seq), False
+                if size:  # that much can be given; the fold, which may be further, is made anew
+                    return b"".join(parts), EventId(held.epoch, given), False
                 raise
             for frame in frames:
                 data = self._step(fold, frame, skip)
@@ -194,17 +209,26 @@ class FoldedView(View):
 
     def _step(self, fold: Fold, frame: bytes, skip: int = 0) -> bytes:
         data = fold.feed(frame, skip)
+        if fold.seq % CHECKPOINT == 0:
+            self._pass(fold)
+        return data
+
+    def _pass(self, fold: Fold) -> None:
+        """*fold* has moved on, at most to the next place of a checkpoint."""
         if fold.seq % CHECKPOINT == 0 and fold.seq > self._checkpoints[-1].seq:
             self._checkpoints.append(fold.copy())
-        return data
+
+    def _next_checkpoint(self, fold: Fold) -> int:
+        """How far *fold* may move at once: no place of a checkpoint is passed without making it."""
+        return min(self.stream.log.last_frame, fold.seq - fold.seq % CHECKPOINT + CHECKPOINT)
 
     def _fold_at(self, seq: int) -> Fold:
         """A private fold after entry *seq*, from the nearest checkpoint before it."""
-        held = self.stream.log
         fold = self._checkpoint(seq).copy()
-        while fold.seq < min(seq, held.last_frame):
-            for frame in held.after(fold.seq, seq - fold.seq):
-                self._step(fold, frame)
+        upto = min(seq, self.stream.log.last_frame)
+        while fold.seq < upto:
+            fold.pass_over(min(upto, self._next_checkpoint(fold)))
+            self._pass(fold)
         return fold
 
     def _checkpoint(self, seq: int) -> Fold:

@@ -23,16 +23,19 @@ def parse(frame: bytes, dialect: Dialect) -> list[sse.Event]:
     return decoder.feed(frame) + decoder.close(lenient=True)
 
 
-def encode(frames: Sequence[Frame], dialect: Dialect, event_id: EventId | None, skipped: int = 0) -> bytes:
+def encode(
+    frames: Sequence[Frame], dialect: Dialect, event_id: EventId | None, skipped: int = 0, entries: int = 1
+) -> bytes:
     """Frames of one entry as bytes. With ids, the last carries ``E-S`` and the ones before it ``E-(S-1).k``, counted
-    from *skipped*; a dialect whose framing has no place for ids is given none."""
+    from *skipped*; a dialect whose framing has no place for ids is given none. Of several *entries*, the last of which
+    is S, the frames before the last are those of the first entry."""
     if dialect.framing == "ndjson":
         return b"".join([frame.data.encode() + b"\n" for frame in frames])
     if dialect.framing == "raw":
         return "".join([frame.data for frame in frames]).encode()
     if event_id is None:
         return b"".join([sse.encode(frame.data, event=frame.event) for frame in frames])
-    before = event_id.seq - 1
+    before = event_id.seq - entries
     last = len(frames) - 1
     parts: list[bytes] = []
     for index, frame in enumerate(frames):

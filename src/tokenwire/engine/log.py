@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tokenwire.dialects.base import Mark
-from tokenwire.engine.runs import ARRIVAL, Runs
+from tokenwire.engine.sealed import ARRIVAL, Sealed
 from tokenwire.errors import StreamClosed
 from tokenwire.wire.envelope import PLAIN, Codec
 from tokenwire.wire.envelope_run import OpenRun
@@ -100,7 +100,7 @@ class Log:
     )
 
     def __init__(self, holes: Holes | None = None) -> None:
-        self._sealed = Runs()
+        self._sealed = Sealed()
         self.run = OpenRun()
         self._due = LEARN if holes is not None else NEVER  # whole frames in the run, before an envelope is looked for
         self._newest = 0  # the envelope of the newest packed frame

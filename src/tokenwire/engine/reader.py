@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tokenwire.dialects.deltas import Failed, Terminal
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.runs import Away
+from tokenwire.engine.sealed import Away
 
 if TYPE_CHECKING:
     from tokenwire.engine.folded import Fold

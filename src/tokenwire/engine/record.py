@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct, structs
 
-from tokenwire.dialects.base import Mark
 from tokenwire.dialects.deltas import Terminal
 from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.framing import parse
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import Log
+from tokenwire.engine.prefixes import Prefixes, folded
+from tokenwire.engine.runs import Reading
 from tokenwire.engine.states import Pause, Policy, State
 from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 #: So many entries are decoded at most to estimate the tokens of an answer (2 ms): with those that are in an envelope,
 #: nearly always all. Else they speak for the rest of a longer one.
 SAMPLE: Final = 256
-#: Entries that one step of a fold takes: 3 ms.
+#: Entries that one step of a fold takes, at least: 2 ms, if each has to be decoded.
 STEP: Final = 256
 #: Ends before the first token that are our doing: the provider works on the request, and will want its money.
 _OURS: Final = frozenset({"shutting_down", "upstream_timeout"})
@@ -84,6 +85,7 @@ class Record:
         dialect: what the provider speaks.
         generated_ns: arrival of the first generated event (text, reasoning, tool arguments), None before it.
         paused: why the upstream is not read now.
+        prefixes: what was read for those who joined late, while it runs; None before the first.
         sent: the provider has the request (a whole one, at least once).
         meter: what says its usage and cost; None: only what the provider tells is known.
         tally: what it has used so far, where somebody asks for it while it runs.
@@ -110,6 +112,7 @@ class Record:
         "owner",
         "paused",
         "policy",
+        "prefixes",
         "readers",
         "rests_ns",
         "sent",
@@ -139,6 +142,7 @@ class Record:
         self.readers: list[Reader] = []
         self.views: list[View] = []
         self.paused = Pause.NONE
+        self.prefixes: Prefixes | None = None
         self.sent = False
         self.meter: Meter | None = None
         self.tally: Tally | None = None
@@ -253,43 +257,24 @@ class Record:
         """``transcript`` into *fold* in steps of some milliseconds, for who has other things to do between them."""
         if self.log.first > 1:
             raise self.trimmed()
-        decoder = self.decoder()
-        held = self.log
-        seq = 0
-        end = held.last_frame if upto is None else min(upto, held.last_frame)
-        while seq < end:
-            for frame in held.after(seq, end - seq):
-                seq += 1
-                if held.attempt_at(seq).unary:
-                    deltas = self.dialect.decode_response(frame)
-                elif held.done_seq is not None and seq > held.done_seq:
-                    continue
-                else:
-                    deltas = [delta for event in parse(frame, self.dialect) for delta in decoder.feed(event)]
-                for delta in deltas:
-                    fold.apply(delta)
-                if seq % STEP == 0:
-                    yield
+        end = self.log.last_frame if upto is None else min(upto, self.log.last_frame)
+        reading = Reading(self.decoder())
+        due = STEP
+        for _ in folded(self, reading, fold, end):
+            if reading.seq >= due:
+                due = reading.seq + STEP
+                yield
 
     def prefix(self, dialect: Dialect, upto: int) -> list[Frame]:
-        """What a reader of *dialect* is told of the entries up to *upto*, to go on from there. Linear in the log.
+        """What a reader of *dialect* is told of the entries up to *upto*, to go on from there. Linear in what came
+        since the last call, and in what is told; of a stream that is over, in the log.
 
-        Raises ``NotResumable`` (410) when the log's beginning was trimmed.
+        Raises ``NotResumable`` (410) when the log's beginning was trimmed before anybody asked.
         """
-        if dialect.condense is None or dialect is not self.dialect or self.unary:
-            return self.encoder(dialect).prefix(self.transcript(upto))
-        if self.log.first > 1:
-            raise self.trimmed()
-        return dialect.condense(self._shown(upto))
-
-    def _shown(self, upto: int) -> Iterator[bytes]:
-        """The frames up to *upto* that readers of the provider's own dialect get."""
-        seq = 0
-        while seq < upto:
-            for frame in self.log.after(seq, upto - seq):
-                seq += 1
-                if not self.log.notable.get(seq, Mark.PLAIN) & Mark.SWALLOWED:
-                    yield frame
+        prefixes = self.prefixes or Prefixes()
+        if self.log.terminal is None and self.log.last:  # before its first entry its dialect may still change
+            self.prefixes = prefixes
+        return prefixes.of(self, dialect, upto)
 
     def ending(self, state: TerminalState, failed: Failed | None, watch: Watch) -> Terminal:
         """The terminal entry, if the answer that *watch* has seen ended now."""

@@ -14,10 +14,9 @@ import msgspec
 from msgspec import structs
 
 from tokenwire import dialects
-from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+from tokenwire.dialects.deltas import ToolCallDelta
 from tokenwire.engine.framing import parse
-from tokenwire.measure.usage import said
-from tokenwire.wire.json_spans import Kind
+from tokenwire.engine.runs import probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
     from tokenwire.dialects.base import Decoder
     from tokenwire.dialects.deltas import Delta
     from tokenwire.engine.record import Record
+    from tokenwire.engine.runs import Said
     from tokenwire.wire.envelope_template import Template
 
-_TEXTS: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _string = msgspec.json.Decoder(str).decode
-#: What stands in the holes of a probe: words that no provider writes, digits, spaces.
-_PROBES: Final = {Kind.STRING: "tokenwire-probe-%d", Kind.INTEGER: "7%d", Kind.SPACES: ""}
 #: A whole body that is larger is not read: its pictures or sounds are no text.
 MOST_BODY: Final = 256 * 1024
 
@@ -39,7 +36,7 @@ class Place(NamedTuple):
     """Where an envelope has its text: the number of the hole; *delta* is what it becomes, with another text."""
 
     hole: int
-    delta: TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
+    delta: Said
 
     def saying(self, text: str) -> Delta:
         if isinstance(self.delta, ToolCallDelta):
@@ -136,11 +133,5 @@ class Spoken:
 
     def _probe(self, stream: Record, template: Template) -> Place | None:
         assert self._decoder is not None
-        probes = [_PROBES[kind] % at if "%" in _PROBES[kind] else "" for at, kind in enumerate(template.kinds)]
-        frame = template.fill(iter([probe.encode() for probe in probes]))
-        decoder = self._decoder.copy()
-        deltas = [delta for event in parse(frame, stream.dialect) for delta in decoder.feed(event)]
-        if len(deltas) != 1 or not isinstance(deltas[0], _TEXTS):
-            return None
-        text = said(deltas[0])
-        return Place(probes.index(text), deltas[0]) if text and text in probes else None
+        found = probe(template, self._decoder, stream.dialect)
+        return None if found is None else Place(*found)

@@ -336,6 +336,7 @@ class Stream(Bounded):
         self._move(State(state))
         self.ended_ns = now = self.clock.now_ns()
         watch, self._watch = self._watch, None
+        self.prefixes = None
         assert watch is not None  # as long as there is no terminal
         self.log.close(self.ending(state, failed, watch), now)
         self.reroute()

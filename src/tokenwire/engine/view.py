@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tokenwire.dialects.base import Dialect, Frame, Mark
 from tokenwire.engine.framing import encode
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.runs import Away
+from tokenwire.engine.sealed import Away
 from tokenwire.errors import NotResumable
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 import type { Done, Failure, NativeEvent, Read, SnapshotCall, Usage } from "./events.js";
-import { counted, estimate } from "./events.js";
+import { counted, standsFor } from "./events.js";
 import type { Platform } from "./platform.js";
 
 export interface ToolCall {
@@ -70,7 +70,7 @@ export class Answer {
 
   private apply(event: NativeEvent): void {
     const ours = event.data.lane === undefined;
-    if (ours && counted(event.kind) && !estimate(event)) this.events += 1;
+    if (ours) this.events += standsFor(event);
     if (!ours || event.data.choice) return;
     switch (event.kind) {
       case "started":

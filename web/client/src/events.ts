@@ -60,15 +60,21 @@ export interface Failure {
   upstream_status?: number;
 }
 
+/** Of what a reader who was behind is told at once. */
+export interface Run {
+  /** Events of the full projection that this one stands for; missing: 1. */
+  events?: number;
+}
+
 /** The kinds of the native dialect (INTERFACES section 3), and what their data holds. */
 export interface Kinds {
   started: Position & { stream: string; model: string; session?: string; created: number };
-  text: Position & { t: string };
-  reasoning: Position & { t: string };
+  text: Position & Run & { t: string };
+  reasoning: Position & Run & { t: string };
   reasoning_signature: Position & { signature: string };
-  refusal: Position & { t: string };
+  refusal: Position & Run & { t: string };
   tool_call: Position & { id: string; name: string };
-  tool_args: Position & { json: string };
+  tool_args: Position & Run & { json: string };
   tool_end: Position;
   tool_result: Position & { id?: string; name?: string; content: string; error?: boolean };
   citation: Position & { source: Record<string, unknown> };
@@ -134,6 +140,19 @@ export function parseEvent(name: string, text: string): NativeEvent | null {
 /** Usage that is the relay's and not the provider's: news beside the answer, at any time, and counted nowhere. */
 export function estimate(event: NativeEvent): boolean {
   return event.kind === "usage" && event.data.estimated === true;
+}
+
+/** How many events of the full projection *event* stands for. A snapshot's count begins anew, and is not added. */
+export function standsFor(event: NativeEvent): number {
+  switch (event.kind) {
+    case "text":
+    case "reasoning":
+    case "refusal":
+    case "tool_args":
+      return event.data.events ?? 1;
+    default:
+      return counted(event.kind) && !estimate(event) ? 1 : 0;
+  }
 }
 
 /**

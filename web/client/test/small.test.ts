@@ -38,6 +38,21 @@ test("retry-after, exact and in seconds", async () => {
   expect(await after({})).toBeNull();
 });
 
+test("what a reader behind is told at once counts for what it stands for", () => {
+  const answer = new Answer();
+  const take = (kind: string, data: object, id: string): void => answer.take({ kind, data, id, at: 0 } as unknown as Read);
+  take("started", { stream: "st_1", model: "m", created: 1 }, "1-0.1");
+  take("reasoning", { t: "hmhm", events: 2 }, "1-2");
+  take("text", { t: "Hello", events: 3 }, "1-5");
+  take("tool_call", { id: "c1", name: "f" }, "1-6");
+  take("tool_args", { json: "{}", events: 2 }, "1-8");
+  take("text", { t: "lane", lane: "b", events: 9 }, "1-9");
+  expect(answer).toMatchObject({ text: "Hello", events: 9, cursor: "1-9" });
+  take("snapshot", { text: "Hello", events: 9 }, "1-9");
+  take("text", { t: "!", events: 2 }, "1-11");
+  expect(answer).toMatchObject({ text: "Hello!", events: 11 });
+});
+
 test("an answer folds, is saved, and goes on", () => {
   const answer = new Answer();
   const take = (kind: string, data: object, id: string): void => answer.take({ kind, data, id, at: 0 } as unknown as Read);

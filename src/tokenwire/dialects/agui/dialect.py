@@ -57,6 +57,7 @@ DIALECT: Final = Dialect(
     encoder=Encoder,
     scan=scan,
     look=look,
+    merges=True,
     decode_response=decode_response,
     fold_response=fold_response,
     error_body=error_body,

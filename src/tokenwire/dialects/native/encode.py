@@ -49,7 +49,8 @@ class Encoder:
 
     ``done`` lets a reader prove that it has everything: ``text_sha256`` is the digest of all text of choice 0 in UTF-8,
     in order of arrival; ``events`` counts the events of the full projection before it. Who joined late counts on from
-    the ``events`` of its snapshot; notices, resets, estimates (``usage`` with ``estimated``) and the frames of other
+    the ``events`` of its snapshot, and an event that was told to a reader behind for several says in ``events`` for how
+    many; notices, resets, estimates (``usage`` with ``estimated``) and the frames of other
     lanes are not counted.
 
     Args:
@@ -87,6 +88,16 @@ class Encoder:
         elif not isinstance(delta, Started | Failed):
             frames.append(self._rarely(delta))
         self._events += len(frames)
+        return frames
+
+    def feed_run(self, delta: Delta, count: int) -> list[Frame]:
+        """Its event says how many it stands for, as a snapshot's does: the count in ``done`` is of the full projection,
+        whatever a reader was told at once."""
+        frames = self.feed(delta)
+        self._events += count - 1
+        if count > 1:
+            event, data = frames[-1]
+            frames[-1] = Frame(event, f'{data[:-1]},"events":{count}}}')
         return frames
 
     def prefix(self, fold: Transcript) -> list[Frame]:

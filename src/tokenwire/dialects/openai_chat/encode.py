@@ -149,12 +149,12 @@ class Encoder:
             calls = index in self._choices and self._choices[index].calls
             reason = terminal.reason if terminal.reason in _WORDS else None
             frames += self._finish(index, reason or ("tool_use" if calls else "stop"))
-        usage = self._usage or terminal.usage
-        # An estimate is not told: the format has no word for it, and it would pass for the provider's count.
-        if self._include_usage and usage is not None and not usage.estimated:
-            frames.append(Frame(None, _json({**self._identity, "choices": [], "usage": usage_object(usage)}).decode()))
-        frames.append(Frame(None, "[DONE]"))
-        return frames
+        return [*frames, *self._usage_chunk(self._usage or terminal.usage), Frame(None, "[DONE]")]
+
+    def pending(self) -> list[Frame]:
+        """What was said and is kept for ``close``: for a reader who goes on with the provider's own chunks, which say
+        it no more."""
+        return self._usage_chunk(self._usage)
 
     def copy(self) -> Encoder:
         twin = object.__new__(Encoder)
@@ -162,6 +162,12 @@ class Encoder:
         twin._choices = {index: state.copy() for index, state in self._choices.items()}
         twin._usage = self._usage
         return twin
+
+    def _usage_chunk(self, usage: Usage | None) -> list[Frame]:
+        # An estimate is not told: the format has no word for it, and it would pass for the provider's count.
+        if not self._include_usage or usage is None or usage.estimated:
+            return []
+        return [Frame(None, _json({**self._identity, "choices": [], "usage": usage_object(usage)}).decode())]
 
     def _rarely(self, delta: Delta) -> list[Frame]:
         if isinstance(delta, ToolCallStarted):

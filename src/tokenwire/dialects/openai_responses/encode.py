@@ -113,6 +113,13 @@ class Encoder:
             self._end = self._end or delta
         return frames
 
+    def feed_run(self, delta: Delta, count: int) -> list[Frame]:
+        """The last event has the number that the last of the run has."""
+        frames = self.feed(delta)
+        if frames:
+            frames[-1] = self._ahead(frames[-1], count - 1)
+        return frames
+
     def prefix(self, fold: Transcript) -> list[Frame]:
         """What *fold* says in the fewest events: one delta for each run of one kind. Whatever was fed before is
         forgotten.
@@ -131,10 +138,7 @@ class Encoder:
             frames += self.feed(delta)
         if frames:
             ahead = choice.told - told + (choice.scored - scored if scored else 0)
-            last = frames[-1]
-            events = self._writer.events
-            number = events.number = max(events.number + ahead, events.number)
-            frames[-1] = Frame(last.event, f"{last.data.rpartition(':')[0]}:{number - 1}}}")
+            frames[-1] = self._ahead(frames[-1], ahead)
         return frames
 
     def close(self, terminal: Terminal) -> list[Frame]:
@@ -172,6 +176,12 @@ class Encoder:
         twin._begun, twin._writer = self._begun, self._writer.copy()
         twin._usage, twin._end = self._usage, self._end
         return twin
+
+    def _ahead(self, last: Frame, count: int) -> Frame:
+        """*last*, the newest event, numbered as if *count* more had come before it; the numbers go on from there."""
+        events = self._writer.events
+        number = events.number = max(events.number + count, events.number)
+        return Frame(last.event, f"{last.data.rpartition(':')[0]}:{number - 1}}}")
 
     def _begin(self) -> list[Frame]:
         self._begun = True

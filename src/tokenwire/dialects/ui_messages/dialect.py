@@ -59,6 +59,7 @@ DIALECT: Final = Dialect(
     encoder=Encoder,
     scan=scan,
     look=look,
+    merges=True,
     end=b"data: [DONE]\n\n",
     decode_response=decode_response,
     fold_response=fold_response,
