@@ -241,6 +241,11 @@ class Log:
         self._packed_size += size
         return before - size
 
+    @property
+    def packed(self) -> tuple[Packed, ...]:
+        """The runs that are packed, oldest first. They never change: whoever keeps them shares them with this log."""
+        return tuple(self._runs)
+
     def trim(self, upto: int) -> int:
         """Forget the oldest packed run if it ends at or before entry *upto* and is not all there is; returns the bytes
         freed, 0 if none."""

@@ -143,7 +143,8 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
         """503 while draining: a load balancer sends nothing more."""
         figures = gateway.hub.statistics()._asdict()
         status = "draining" if gateway.draining else "ready"
-        return JSONResponse({"status": status, **figures}, 503 if gateway.draining else 200)
+        cache = gateway.cache.statistics()._asdict()
+        return JSONResponse({"status": status, **figures, "cache": cache}, 503 if gateway.draining else 200)
 
     @app.get("/", response_class=PlainTextResponse)
     async def home(request: Request) -> str:

@@ -12,6 +12,7 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
+from tokenwire.gateway.cache import Cache
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import tokenizers_of
 from tokenwire.measure import prices
@@ -27,6 +28,7 @@ class Core:
     """One engine with its upstreams. Made inside the running loop.
 
     Attributes:
+        cache: answers that are kept for who asks the same again.
         draining: no stream begins any more.
         on_drain: told how many streams run when draining begins.
     """
@@ -36,6 +38,10 @@ class Core:
         self.clock = LoopClock()
         self.hub = Hub(self.clock, settings.limits.retention())
         self.hub.tokenizers.update(tokenizers_of(settings))
+        limits = settings.limits
+        self.cache = Cache(
+            self.clock, self.hub.wheel, max_bytes=limits.cache_bytes, max_answer=limits.cache_answer_bytes
+        )
         self.pacing = FrameClock(self.clock)
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)
