@@ -116,9 +116,10 @@ def describe(stream: Stream) -> dict[str, Any]:
         "usage": None if usage is None else _usage(usage),
         "timing": None if terminal is None else {"ttft_ms": terminal.ttft_ms, "e2e_ms": terminal.e2e_ms},
         "attempts": [_attempt(stream, number) for number in range(1, len(stream.attempts) + 1)],
-        "cache": stream.meta.get("cache"),
         "metadata": stream.meta.get("metadata"),
     }
+    if "cache" in stream.meta:
+        out["cache"] = stream.meta["cache"]
     if terminal is not None and terminal.error is not None:
         out["error"] = _error(terminal.error)
     return out
