@@ -253,8 +253,7 @@ def test_the_same_question_in_another_dialect_is_the_same_if_its_translation_is(
     chat, messages = Bench("openai.chat"), Bench("anthropic", "openai.chat")
     asked = {"model": "up/m", "stream": True, "max_tokens": 5, "messages": [TURN]}
     words = messages.key({"model": "up/m", "stream": True, "max_tokens": 5, "messages": [TURN]})
-    spellings = {chat.key(asked), chat.key({**asked, "max_completion_tokens": 5, "max_tokens": None})}
-    assert words in spellings
+    assert chat.key(asked) == words
     assert chat.key({**asked, "max_tokens": 6}) != words
     ids = [
         {
