@@ -257,6 +257,11 @@ class Log:
         before, self.run_size = self.run_size, 0
         return before - packed.size - ARRIVAL * count
 
+    @property
+    def packed(self) -> tuple[Packed, ...]:
+        """The runs that are packed, oldest first. They never change: whoever keeps them shares them with this log."""
+        return tuple(self._runs)
+
     def trim(self, upto: int) -> int:
         """Forget the oldest packed run if it ends at or before entry *upto* and is not all there is; returns the bytes
         freed, 0 if none."""

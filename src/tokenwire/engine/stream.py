@@ -197,6 +197,12 @@ class Stream(Bounded):
             elif not self._taken_back(failed):
                 self._terminate("failed", failed)
 
+    def replayed(self) -> None:
+        """All of an answer that was proven whole has come again. Not ``finish``: that would prove it once more, which
+        for a dialect without an end marker means to decode all of it."""
+        if self._watch is not None:
+            self._terminate("completed", None)
+
     def attempt_failed(self, failed: Failed) -> None:
         """The present attempt has failed; and so has the stream, unless it is taken back."""
         if not self._taken_back(failed):

@@ -64,8 +64,13 @@ def stream_headers(stream: Stream, dialect: Dialect) -> Headers:
 
 
 def named(stream: Stream) -> Headers:
-    """The stream's id; and what of the request did not reach its upstream as it came, if anything."""
+    """The stream's id; what of the request did not reach its upstream as it came, if anything; and, of a model whose
+    answers are cached, whether this one was, and how long ago it was whole (RFC 9111, section 5.1)."""
     headers = [(b"x-tokenwire-stream", stream.id.encode())]
+    if isinstance(cache := stream.meta.get("cache"), str):
+        headers.append((b"x-tokenwire-cache", cache.encode()))
+        if isinstance(age := stream.meta.get("age"), float):
+            headers.append((b"age", b"%d" % age))
     if notes := stream.meta.get("notes"):
         assert isinstance(notes, str)
         headers.append((b"x-tokenwire-translation", notes.encode()))

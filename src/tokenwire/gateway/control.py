@@ -149,6 +149,7 @@ def control_routes(gateway: Gateway, version: str) -> FastAPI:
             figures["store"] = {**recorder.statistics()._asdict(), "error": recorder.degraded}
             if status == "ready" and recorder.degraded is not None:
                 status = "full" if recorder.full else "degraded"
+        figures["cache"] = gateway.cache.statistics()._asdict()
         return JSONResponse({"status": status, **figures}, 503 if status in ("draining", "full") else 200)
 
     @app.get("/", response_class=PlainTextResponse)

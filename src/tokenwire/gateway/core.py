@@ -15,6 +15,7 @@ from tokenwire.engine.hub import Hub
 from tokenwire.engine.pacing import FrameClock
 from tokenwire.engine.stores.address import open_store
 from tokenwire.errors import StoreFailed
+from tokenwire.gateway.cache import Cache
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import tokenizers_of
 from tokenwire.measure import prices
@@ -39,6 +40,7 @@ class Core:
     """One engine with its upstreams. Made inside the running loop.
 
     Attributes:
+        cache: answers that are kept for who asks the same again.
         draining: no stream begins any more.
         on_drain: told how many streams run when draining begins.
     """
@@ -48,6 +50,10 @@ class Core:
         self.clock = LoopClock()
         self.hub = Hub(self.clock, settings.limits.retention(settings.store))
         self.hub.tokenizers.update(tokenizers_of(settings))
+        limits = settings.limits
+        self.cache = Cache(
+            self.clock, self.hub.wheel, max_bytes=limits.cache_bytes, max_answer=limits.cache_answer_bytes
+        )
         self.pacing = FrameClock(self.clock)
         self.pool = Pool(self.clock.now_ns, self.pacing)
         self.directory = Directory(settings, self.pool)

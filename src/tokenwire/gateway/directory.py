@@ -8,13 +8,14 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.errors import RequestRefused, TokenwireError, UnknownModel
+from tokenwire.gateway.cache_settings import OFF, CacheSettings
 from tokenwire.gateway.settings import DeadlineOverrides, Settings, UpstreamSettings
 from tokenwire.gateway.upstreams import Provider, Upstream, list_models, upstream_of
 from tokenwire.upstream.deadlines import Deadlines
 from tokenwire.upstream.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tokenwire.gateway.vendors import Vendor
 
@@ -85,6 +86,14 @@ class Directory:
         if alias is None:
             return [self._find(name)]
         return [self._find(each)._replace(overrides=alias.deadlines) for each in alias.route or (name,)]
+
+    def cache(self, name: str, targets: Sequence[Target]) -> CacheSettings:
+        """Whether answers to who asks for *name*, which *targets* serve, are kept: what is set for that name, else for
+        the UPSTREAM/MODEL that it stands for."""
+        model = self._settings.models.get(name)
+        if model is None:
+            model = self._settings.models.get(f"{targets[0].upstream.name}/{targets[0].model}")
+        return OFF if model is None else model.cache
 
     def _find(self, name: str) -> Target:
         prefix, slash, rest = name.partition("/")

@@ -19,6 +19,7 @@ from tokenwire.engine.hub import Retention
 from tokenwire.engine.keeping import Keep
 from tokenwire.engine.states import Policy
 from tokenwire.errors import BadArgument, ConfigError
+from tokenwire.gateway.cache_settings import CacheSettings
 from tokenwire.gateway.edge_limits import EdgeLimits
 from tokenwire.gateway.environment import KEYS, SPOKEN, expand, ollama, with_proxies
 from tokenwire.gateway.settings_check import check
@@ -65,6 +66,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         stream_bytes, total_bytes: what one stream's log, and all of them, may hold.
         ended_seconds: how long an ended stream can be followed where memory is the store; else ``store`` says that.
         idle_seconds: a running stream that brought nothing for so long expires.
+        cache_bytes, cache_answer_bytes: what all kept answers, and one of them, may take in memory.
         heartbeat, linger, reader_timeout, drain, hold: see ``engine.stream.Policy``; ``drain`` is the shutdown's,
             ``hold`` how long a response waits for its first token before its head goes out.
     """
@@ -76,6 +78,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     streams: int = 20_000
     ended_seconds: float = 600.0
     idle_seconds: float = 3600.0
+    cache_bytes: int = 64 * 1024 * 1024
+    cache_answer_bytes: int = 4 * 1024 * 1024
     heartbeat: float = 10.0
     linger: float = 15.0
     reader_timeout: float = 60.0
@@ -187,10 +191,12 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         route: UPSTREAM/MODEL, the first that answers; left out where the name itself is one, and only has settings of
             its own.
         deadlines: taken instead of those of the upstream, whichever answers.
+        cache: whether its answers are kept for who asks the same again.
     """
 
     route: list[str] = []
     deadlines: DeadlineOverrides = DeadlineOverrides()
+    cache: CacheSettings = CacheSettings()
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

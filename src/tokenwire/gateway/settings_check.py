@@ -12,6 +12,7 @@ import msgspec
 from tokenwire import dialects
 from tokenwire.engine.stores.address import parse_store_url
 from tokenwire.errors import ConfigError, RequestRefused
+from tokenwire.gateway.cache_settings import check_cache
 from tokenwire.gateway.vendors import VENDORS
 from tokenwire.measure.tokenizers import tokenizer
 from tokenwire.upstream import proxy
@@ -120,6 +121,8 @@ def _check_model(settings: Settings, name: str, model: ModelSettings) -> None:
     for deadline, value in msgspec.structs.asdict(model.deadlines).items():
         if value is not None:
             _check_number(value, f"{where}.deadlines.{deadline}")
+    _check_number(model.cache.seconds, f"{where}.cache.seconds", zero=True)
+    check_cache(model.cache, f"{where}.cache")
 
 
 def _check_tls(tls: Tls, scheme: str, where: str) -> None:

@@ -9,15 +9,23 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tokenwire import dialects
+from tokenwire.engine.replay import Replay
+from tokenwire.engine.sharing import Share
 from tokenwire.errors import RequestRefused
+from tokenwire.gateway import caching
 from tokenwire.gateway.answers import header
 from tokenwire.gateway.ways import Way, told, ways_to
 from tokenwire.measure.usage import Meter
 from tokenwire.upstream.route import Leg, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tokenwire.dialects.request_body import GenerateRequest
     from tokenwire.engine.stream import Stream
+    from tokenwire.gateway.cache import Found
+    from tokenwire.gateway.caching import Wish
     from tokenwire.gateway.core import Core
     from tokenwire.gateway.sinks import Scope
     from tokenwire.gateway.vendors import Caller
@@ -25,27 +33,57 @@ if TYPE_CHECKING:
 
 
 def start(core: Core, caller: Caller, scope: Scope, owner: str, request: GenerateRequest, *, linger: float) -> Stream:
-    """Begin generation. Raises ``RequestRefused`` when the model is unknown, its upstream cannot be asked this, or the
-    process is full."""
+    """Begin generation, or tell a kept answer again, or share one that comes. Raises ``RequestRefused`` when the model
+    is unknown, its upstream cannot be asked this, or the process is full."""
     if core.draining:
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
     ways = ways_to(core.directory.route(request.model), caller, request)
-    target, provider = ways[0].target, ways[0].provider
-    upstream = target.upstream
-    ask_usage = request.stream and upstream.settings.usage
+    wish = caching.wish_of(core, caller, scope, owner, request, ways)
+    stored = header(scope, b"x-tokenwire-store") != "off"
+    stream = _opened(core, owner, request, ways[0], linger, stored=stored)
+    stream.meta["session"] = header(scope, b"x-tokenwire-session")
+    source: Route | Replay | Share
+    if wish is None:
+        source = _route(core, stream, caller, scope, request, ways)
+    elif (found := caching.found(core, wish)) is not None:
+        source = _told_again(stream, found, request, paced=wish.settings.replay == "paced")
+    elif wish.settings.share:
+        source = _shared(core, stream, wish, caller, scope, request, ways)
+    else:
+        stream.meta["cache"] = "miss"
+        caching.keep_when_whole(core, wish, stream)
+        source = _route(core, stream, caller, scope, request, ways)
+    source.start()
+    return stream
+
+
+def _opened(core: Core, owner: str, request: GenerateRequest, way: Way, linger: float, *, stored: bool) -> Stream:
+    """A new stream, for what comes on *way* in all likelihood."""
+    upstream = way.target.upstream
     stream = core.hub.open(
         owner=owner,
-        dialect=provider.dialect,
-        model=f"{upstream.name}/{target.model}",
+        dialect=way.provider.dialect,
+        model=f"{upstream.name}/{way.target.model}",
         policy=core.settings.limits.policy(linger),
-        hide_usage=ask_usage and not request.include_usage,
-        stored=header(scope, b"x-tokenwire-store") != "off",
+        hide_usage=_asks_usage(request, way) and not request.include_usage,
+        stored=stored,
     )
-    spoken = {way.provider.dialect.name for way in ways}
-    stream.meta["spoken"] = spoken.pop() if len(spoken) == 1 else None  # whoever answers in the end
     stream.meta["upstream"] = upstream.name
-    stream.meta["session"] = header(scope, b"x-tokenwire-session")
-    route = Route(
+    return stream
+
+
+def _asks_usage(request: GenerateRequest, first: Way) -> bool:
+    """Whether a stream's usage is asked for: as the settings of the upstream have it that is asked first."""
+    return request.stream and first.target.upstream.settings.usage
+
+
+def _route(
+    core: Core, stream: Stream, caller: Caller, scope: Scope, request: GenerateRequest, ways: Sequence[Way]
+) -> Route:
+    """The source that asks upstreams."""
+    stream.meta["spoken"] = _spoken(ways)
+    ask_usage = _asks_usage(request, ways[0])
+    return Route(
         stream,
         core.pool,
         [
@@ -64,8 +102,47 @@ def start(core: Core, caller: Caller, scope: Scope, owner: str, request: Generat
         pacing=header(scope, b"x-tokenwire-pacing") != "off",
         max_event=core.settings.limits.upstream_event,
     )
-    route.start()
-    return stream
+
+
+def _spoken(ways: Sequence[Way]) -> str | None:
+    """The dialect of whoever answers in the end, if that is certain."""
+    spoken = {way.provider.dialect.name for way in ways}
+    return spoken.pop() if len(spoken) == 1 else None
+
+
+def _told_again(stream: Stream, found: Found, request: GenerateRequest, *, paced: bool) -> Replay:
+    """The source that tells a kept answer."""
+    recording = found.recording
+    stream.speaks(dialects.get(recording.dialect))
+    stream.rename(recording.model)
+    stream.meta["upstream"] = recording.model.partition("/")[0]
+    stream.meta["notes"] = recording.notes
+    stream.meta["cache"] = "hit"
+    stream.meta["age"] = found.age
+    # One body that is told as a stream is encoded anew, and so with or without its usage, as was asked.
+    stream.meta["spoken"] = None if recording.unary and request.stream else recording.dialect
+    return Replay(stream, recording, paced=paced)
+
+
+def _shared(
+    core: Core,
+    stream: Stream,
+    wish: Wish,
+    caller: Caller,
+    scope: Scope,
+    request: GenerateRequest,
+    ways: Sequence[Way],
+) -> Share:
+    """The source that tells what comes to all who asked the same; if nobody has, the upstream is asked now."""
+    origin = core.cache.running(wish.key)
+    stream.meta["cache"] = "miss" if origin is None else "shared"
+    stream.meta["spoken"] = _spoken(ways)
+    if origin is None:
+        origin = _opened(core, caching.NOBODY, request, ways[0], 0.0, stored=False)
+        caching.keep_when_whole(core, wish, origin)
+        core.cache.run(wish.key, origin)
+        _route(core, origin, caller, scope, request, ways).start()
+    return Share(stream, origin)
 
 
 def asked_of(

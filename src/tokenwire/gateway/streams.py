@@ -119,6 +119,8 @@ def describe(stream: Stream) -> dict[str, Any]:
         "attempts": [_attempt(stream, number) for number in range(1, len(stream.attempts) + 1)],
         "metadata": stream.meta.get("metadata"),
     }
+    if "cache" in stream.meta:
+        out["cache"] = stream.meta["cache"]
     if terminal is not None and terminal.error is not None:
         out["error"] = _error(terminal.error)
     return out
