@@ -273,11 +273,13 @@ class Record:
 
     def prefix(self, dialect: Dialect, upto: int) -> list[Frame]:
         """What a reader of *dialect* is told of the entries up to *upto*, to go on from there. Linear in the log.
+        Nothing, where they say nothing: what follows then begins the answer.
 
         Raises ``NotResumable`` (410) when the log's beginning was trimmed.
         """
         if dialect.condense is None or dialect is not self.dialect or self.unary:
-            return self.encoder(dialect).prefix(self.transcript(upto))
+            said = self.transcript(upto)
+            return [] if said.silent else self.encoder(dialect).prefix(said)
         if self.log.first > 1:
             raise self.trimmed()
         return dialect.condense(self._shown(upto))

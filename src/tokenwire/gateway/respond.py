@@ -11,6 +11,7 @@ import math
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
+from tokenwire.dialects.base import Mark
 from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.live import bears
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenwire.dialects.base import Dialect
+    from tokenwire.engine.log import Log
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
 
@@ -136,8 +138,7 @@ class Following:
         preface = b""
         if self._snapshot:
             held = stream.log
-            # The end marker is no part of a prefix: it still has to come.
-            seq = held.last_frame if held.done_seq is None else held.done_seq - 1
+            seq = _before_end(held)
             reader.cursor = EventId(held.epoch, seq)
             last = reader.cursor if reader.view.ids else None
             preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
@@ -224,6 +225,15 @@ def where(stream: Stream, dialect: Dialect, ids: bool, after: EventId | None, st
     if start == "snapshot" and held.first > 1:
         raise stream.trimmed()
     return after if start == "start" else EventId(held.epoch, held.last_frame)
+
+
+def _before_end(held: Log) -> int:
+    """The newest entry that a prefix may hold: the end marker is no part of it, nor is the provider's own error, which
+    ends the answer just so. They still have to come."""
+    if held.done_seq is not None:
+        return held.done_seq - 1
+    last = held.last_frame
+    return last - 1 if held.notable.get(last, Mark.PLAIN) & Mark.ERROR else last
 
 
 def retry_block() -> bytes:
