@@ -11,7 +11,6 @@ import math
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
-from tokenwire.dialects.base import Mark
 from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.live import bears
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Entries with which an answer ends: why each choice did (two, seldom more), the usage, perhaps an error.
+LAST_WORDS = 4
 #: The request's field that asks for usage while it grows.
 USAGE = b"x-tokenwire-usage"
 
@@ -228,12 +229,15 @@ def where(stream: Stream, dialect: Dialect, ids: bool, after: EventId | None, st
 
 
 def _before_end(held: Log) -> int:
-    """The newest entry that a prefix may hold: the end marker is no part of it, nor is the provider's own error, which
-    ends the answer just so. They still have to come."""
-    if held.done_seq is not None:
-        return held.done_seq - 1
-    last = held.last_frame
-    return last - 1 if held.notable.get(last, Mark.PLAIN) & Mark.ERROR else last
+    """The newest entry that a prefix may hold. What ends an answer is no part of it and still has to come, in the
+    provider's own words: why it ended, what it used (a prefix of chunks has no place for that), an error, the end
+    marker."""
+    seq = held.last_frame if held.done_seq is None else held.done_seq - 1
+    for _ in range(LAST_WORDS):
+        if seq not in held.notable:
+            break
+        seq -= 1
+    return seq
 
 
 def retry_block() -> bytes:
