@@ -22,11 +22,12 @@ class Answer:
     """One play of a script, as far as it came.
 
     Attributes:
-        given: of each write: where its data begins and ends in the bytes of the connection, and in those of the body.
+        at_ns: when it was asked for.
     """
 
     def __init__(self, play: Play, end: End) -> None:
         self.play = play
+        self.at_ns = end.process.world.now_ns
         self._end = end
         self._given: list[tuple[int, int, int]] = []
         self._written = 0

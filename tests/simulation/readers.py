@@ -11,11 +11,11 @@ its folded answer. ``outcome`` says how it went:
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tests.simulation.browser import Broken
+from tests.simulation.world import sleep
 from tokenwire import dialects
 from tokenwire.client.updates import Done, Reset
 from tokenwire.engine.ids import EventId, parse_event_id
@@ -141,13 +141,14 @@ class Follower(Reader):
         self.download = download = await browser.ask("GET", path, fields=fields)
         if download.status != 200:
             body = await download.body()
-            self._answered(download.status, body)
+            self._answered(download, body)
             return
         await self._read(download)
         if self.last is None:  # no ids: a clean end is all there is to know
             self.outcome = "over"
 
-    def _answered(self, status: int, body: bytes) -> None:
+    def _answered(self, download: Download, body: bytes) -> None:
+        status = download.status
         self.why = f"{status} {body.decode()}"
         if status == 204:
             self.outcome = "over"
@@ -155,7 +156,7 @@ class Follower(Reader):
             self.outcome = "gone"
         elif status in (409, 410) and not (self.resets and self.last is None):
             self._reset()
-        elif status < 500:
+        elif status < 500 or "x-tokenwire-stream" in download.fields:  # the latter: so the stream itself has failed
             self.outcome = "refused"
 
     async def _read(self, download: Download) -> None:
@@ -195,11 +196,12 @@ class Events:
         if not given or given == self._given:
             return None
         self._given = given
-        found = parse_event_id(given)
-        if found == self.last:
-            return None  # news beside the log, or the place where this connection begins
-        if self.last is not None and found < self.last:
-            raise Unordered(f"{found} after {self.last}")
+        found, last = parse_event_id(given), self.last
+        if last is not None:
+            if found[1:] == last[1:]:
+                return None  # news beside the log, or the place where this connection begins
+            if found[1:] < last[1:] or found.epoch < last.epoch:
+                raise Unordered(f"{found} after {last}")
         self.last = found
         return found
 
@@ -290,6 +292,7 @@ class Caller(Follower):
             if self.outcome or self.ids:
                 break
             download = await self._again(ask, chance)
+            self.stream = download.fields.get("x-tokenwire-stream", self.stream)
         if not self.outcome:
             await self.run(browser, self.stream, chance)
 
@@ -301,7 +304,3 @@ class Caller(Follower):
             except Broken as error:
                 self.why = str(error)
         raise AssertionError(f"{self} gets no answer: {self.why}")
-
-
-async def sleep(seconds: float) -> None:
-    await asyncio.sleep(seconds)

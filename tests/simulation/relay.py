@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 from uvicorn import Config
@@ -17,19 +18,25 @@ from uvicorn.server import ServerState
 
 from tests.simulation.answers import SPOKEN
 from tests.simulation.provider import PORT as PROVIDER
-from tests.simulation.world import Process, SimulatedClock, World
+from tests.simulation.world import Process, SimulatedClock, World, sleep
+from tokenwire.errors import StoreFailed
 from tokenwire.gateway import core
 from tokenwire.gateway import port as gateway_port
 from tokenwire.gateway.app import Gateway
 from tokenwire.gateway.page import Page
 from tokenwire.gateway.server import configure
-from tokenwire.gateway.settings import DeadlineSettings, LimitSettings, RetrySettings, Settings, UpstreamSettings
+from tokenwire.gateway.settings import DeadlineSettings, LimitSettings, RetrySettings, Settings, StoreSettings, UpstreamSettings
 from tokenwire.upstream import reading
 
 if TYPE_CHECKING:
+    from tests.simulation.disk import Disk
+    from tokenwire.engine.stores.port import Store
     from tokenwire.engine.stream import Stream
 
 PORT = 8787
+#: The address of a store on the simulated disk, and for how long it keeps what is over, seconds.
+STORED = "sqlite:///disk"
+KEPT = 150.0
 #: Of the callers' requests: who asks without keys.
 OWNER = "local"
 
@@ -38,45 +45,94 @@ class Relay:
     """One machine on which a relay runs, mostly.
 
     Attributes:
-        process, gateway: the present incarnation's; the gateway None until it has started.
+        process, gateway: the present incarnation's; the gateway None until it serves.
         started: incarnations so far.
-        seen: every stream that any incarnation had, by its id; the newest object of each.
+        seen: every stream that any incarnation had, by its id: all the objects that there were of it.
+        killed_ns: when each incarnation that was killed was.
     """
 
-    def __init__(self, world: World, settings: Settings) -> None:
+    def __init__(self, world: World, settings: Settings, disk: Disk | None) -> None:
         self.world = world
         self.settings = settings
+        self.disk = disk
+        self.supervisor = Process(world, "supervisor")
         self.process: Process
         self.gateway: Gateway | None = None
         self.started = 0
-        self.dead: list[Process] = []
+        self.seen: dict[str, list[Stream]] = {}
+        self.crashes: list[Crash] = []
 
     def start(self) -> None:
         self.started += 1
-        self.process = Process(self.world, f"relay {self.started}")
-        self.process.call_soon(self._boot)
-
-    def kill(self) -> None:
-        """kill -9."""
-        self.process.kill()
-        self.dead.append(self.process)
-        self.gateway = None
+        self.process = process = Process(self.world, f"relay {self.started}")
+        process.call_soon(lambda: process.create_task(self._boot(process)))
 
     @property
     def alive(self) -> bool:
         return not self.process.dead
 
-    def stream(self, stream: str) -> Stream | None:
-        """The stream of that id, if this incarnation has it."""
-        return None if self.gateway is None else self.gateway.hub._streams.get(stream)
+    def kill(self, again: float) -> None:
+        """kill -9; in *again* seconds it is started anew."""
+        if self.gateway is not None:
+            self.crashes.append(Crash(self.world.now_ns, self.gateway.hub.running()))
+        self._gone(again)
 
-    def _boot(self) -> None:
+    def stop(self, again: float) -> None:
+        """SIGTERM; it is started anew *again* seconds after its end."""
+        gateway = self.gateway
+        if gateway is not None and not gateway.draining:
+            process = self.process
+            process.call_soon(lambda: process.create_task(self._wind_down(gateway, again)))
+
+    async def _wind_down(self, gateway: Gateway, again: float) -> None:
+        """As ``gateway.server.Server`` ends."""
+        await gateway.wind_down()
+        await sleep(0.02)
+        await gateway.shutdown()
+        self._gone(again)
+
+    def _gone(self, again: float) -> None:
+        self.gateway = None
+        self.process.kill()
+        if self.disk is not None:
+            self.disk.crash()
+        self.supervisor.call_later(again, self.start)
+
+    async def _boot(self, process: Process) -> None:
         gateway = Gateway(self.settings)
+        self._watch(gateway.hub)
         config = configure(gateway)
         config.load()
         state = ServerState()
+        try:
+            await gateway.startup()
+        except StoreFailed:  # so it says, and ends; whoever started it tries again
+            self._gone(1.0)
+            return
         self.gateway = gateway
-        self.world.network.listen(PORT, self.process, lambda: _protocol(config, state))
+        self.world.network.listen(PORT, process, lambda: _protocol(config, state))
+
+    def _watch(self, hub: Any) -> None:
+        """Remember every stream that *hub* has, made or found."""
+        opened, adopt = hub.open, hub.adopt
+
+        def watched_open(**arguments: Any) -> Stream:
+            stream: Stream = opened(**arguments)
+            self.seen[stream.id] = [stream]
+            return stream
+
+        def watched_adopt(stream: Stream) -> None:
+            adopt(stream)
+            self.seen.setdefault(stream.id, []).append(stream)
+
+        hub.open, hub.adopt = watched_open, watched_adopt
+
+
+class Crash(NamedTuple):
+    """When it was, and what ran then."""
+
+    at_ns: int
+    running: list[Stream]
 
 
 def _protocol(config: Config, state: ServerState) -> Any:
@@ -84,7 +140,7 @@ def _protocol(config: Config, state: ServerState) -> Any:
     return make(config=config, server_state=state, app_state={})
 
 
-def settings(chance: Random) -> Settings:
+def settings(chance: Random, *, stored: bool) -> Settings:
     """Bounds that short schedules reach."""
     upstreams = {
         name.replace(".", "-"): UpstreamSettings(
@@ -103,8 +159,16 @@ def settings(chance: Random) -> Settings:
         linger=chance.choice((0.0, 2.0, 10.0)),
         reader_timeout=5.0,
         hold=chance.choice((0.0, 10.0)),
+        drain=2.0,
     )
-    return Settings(upstreams=upstreams, limits=limits)
+    store = StoreSettings(
+        url=STORED if stored else None,
+        unstored_bytes=chance.choice((1 << 20, 1 << 20, 4000)),
+        ended_seconds=KEPT,
+        hot_bytes=chance.choice((1 << 18, 2000)),
+        rest_seconds=chance.choice((60.0, 0.5)),
+    )
+    return Settings(upstreams=upstreams, limits=limits, store=store)
 
 
 class Complaints(logging.Handler):
@@ -148,13 +212,15 @@ class Machine:
     def token_bytes(self, count: int = 32) -> bytes:
         return self._noise.randbytes(count)
 
+    def open_store(self, url: str) -> Store | None:
+        assert self._world is not None
+        return self._world.disk.open(running()) if url == STORED else None
+
     def clock(self) -> SimulatedClock:
         return SimulatedClock(running())
 
 
 def running() -> Process:
-    import asyncio
-
     process = asyncio.get_running_loop()
     assert isinstance(process, Process)
     return process
@@ -170,6 +236,7 @@ def machine() -> Iterator[Machine]:
     descriptors = SimpleNamespace(read=made.read, write=made.write)
     with (
         mock.patch.object(core, "LoopClock", made.clock),
+        mock.patch.object(core, "open_store", made.open_store),
         mock.patch.object(Page, "load", lambda: page),
         mock.patch.object(reading, "os", descriptors),
         mock.patch.object(gateway_port, "os", descriptors),

@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from tests.simulation import checks
 from tests.simulation.answers import SPOKEN, Script, script
 from tests.simulation.browser import URL, Broken, Browser, Download
+from tests.simulation.disk import Disk, Mood
 from tests.simulation.network import Network
 from tests.simulation.provider import PORT as PROVIDER
 from tests.simulation.provider import Connection, Provider
-from tests.simulation.readers import TRIES, Caller, Follower, Native, Reader, sleep
+from tests.simulation.readers import TRIES, Caller, Follower, Native, Reader
 from tests.simulation.relay import PORT, Machine, Relay, settings
-from tests.simulation.world import Process, SimulatedClock, World
+from tests.simulation.world import Process, SimulatedClock, World, sleep
 from tokenwire.client.backoff import Retry
 from tokenwire.client.relay import Client
+from tokenwire.errors import RelayRefused, RelayUnreachable
 from tokenwire.gateway.vendors import VENDORS
-
-if TYPE_CHECKING:
-    from tokenwire.engine.stream import Stream
 
 #: What followers ask for, and how often.
 FOLLOWED: Final = (
@@ -52,21 +50,17 @@ LIMIT: Final = 400.0
 
 
 class Begun:
-    """One stream of a schedule.
+    """One model's answers: a stream, or several where one was asked for anew.
 
     Attributes:
         id: "" until somebody was told.
-        held: the newest object that a relay had for it.
-        told: told by the relay, ``X-Tokenwire-Stream`` or a body.
-        stopped: somebody asked for its end (cancel or delete).
+        known: the same, for who waits for it.
     """
 
     def __init__(self, model: str, plan: Script) -> None:
         self.model = model
         self.plan = plan
         self.id = ""
-        self.held: Stream | None = None
-        self.deleted = False
         self.readers: list[Reader] = []
         self.known: asyncio.Future[str]
 
@@ -86,8 +80,10 @@ class Schedule:
         self.actions: list[str] = []
         machine.host(self.world, seed)
         self.network = Network(self.world)
-        self.settings = settings(self.chance)
-        self.relay = Relay(self.world, self.settings)
+        disk = Disk(self.world) if self.chance.random() < 0.75 else None
+        self.settings = settings(self.chance, stored=disk is not None)
+        self.relay = Relay(self.world, self.settings, disk)
+        self.deleted: set[str] = set()
         self.people = Process(self.world, "people")
         self.streams = [self._planned(index) for index in range(self.chance.choice((1, 1, 1, 2, 3)))]
         self.provider = Provider(self.world, {each.model: each.plan for each in self.streams})
@@ -109,20 +105,19 @@ class Schedule:
         self.relay.start()
         self.people.call_soon(self._arrive)
         over = self.world.run(self._over, LIMIT)
-        self._raise()
+        self.complaints()
         assert over, f"somebody waits for ever: {[task for task in self._playing if not task.done()]}"
-        checks.readers(self)
-        checks.nothing_left(self)
+        checks.everything(self)
 
     def _over(self) -> bool:
         return bool(self._playing) and all([task.done() for task in self._playing])
 
-    def _raise(self) -> None:
+    def complaints(self) -> None:
         """What went wrong in somebody's process."""
         for task in self._playing:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-        for process in (self.people, self.relay.process):
+        for process in (self.people, self.relay.process, self.relay.supervisor):
             for context in process.complaints:
                 raise AssertionError(f"{process}: {context['message']}") from context.get("exception")
         assert not self.machine.complaints.told, self.machine.complaints.told[0]
@@ -171,8 +166,13 @@ class Schedule:
         _, body = self._request(stream, dialect)
         body = {**body, "model": self._model(stream)}
         self.note(f"{stream.model}: started in {dialect}, {policy}")
-        stream.id = await self.client.start(body, dialect=dialect, on_disconnect=policy)
-        self._found(stream)
+        try:
+            stream.id = await self.client.start(body, dialect=dialect, on_disconnect=policy)
+        except (RelayRefused, RelayUnreachable) as error:
+            assert not isinstance(error, RelayRefused) or error.status == 503, error
+            self.note(f"{stream.model}: not started: {error}")
+            return
+        stream.known.set_result(stream.id)
         if self.chance.random() < 0.7:
             await self._read(stream, Native("native", "start"))
 
@@ -200,7 +200,7 @@ class Schedule:
             caller.outcome, caller.why = "over", str(error)
             return
         stream.id = caller.stream = download.fields.get("x-tokenwire-stream", "")
-        self._found(stream)
+        stream.known.set_result(stream.id)
         await caller.call(self.browser, download, ask, chance)
         self.note(f"{stream.model}: {caller} {caller.outcome} {caller.why}")
 
@@ -223,11 +223,6 @@ class Schedule:
     def _model(stream: Begun) -> str:
         return f"{stream.plan.dialect.name.replace('.', '-')}/{stream.model}"
 
-    def _found(self, stream: Begun) -> None:
-        stream.held = self.relay.stream(stream.id) or stream.held
-        if not stream.known.done():
-            stream.known.set_result(stream.id)
-
     async def _join(self, stream: Begun) -> None:
         """Somebody follows it, sooner or later."""
         chance = self.chance
@@ -246,6 +241,12 @@ class Schedule:
         elif isinstance(reader, Follower):
             await reader.run(self.browser, stream.id, self.chance)
         self.note(f"{stream.model}: {reader} {reader.outcome} {reader.why}")
+
+    def bury(self) -> None:
+        """Leave nothing behind that the next schedule could hear of."""
+        for process in self.world.processes:
+            process.bury()
+        self.machine.complaints.told.clear()
 
     # ------------------------------------------------------------------ trouble
 
@@ -305,11 +306,12 @@ class Schedule:
         if not stream.id:
             return
         self.note(f"{stream.model}: {method} {action}")
-        stream.deleted = stream.deleted or method == "DELETE"
+        if method == "DELETE":
+            self.deleted.add(stream.id)
         try:
             download = await self.browser.ask(method, f"/v1/streams/{stream.id}{action}")
             await download.body()
-            assert download.status in (200, 204, 404), download.status
+            assert download.status in (200, 204, 404, 503), download.status
         except Broken:
             pass
 
@@ -325,7 +327,37 @@ class Schedule:
         self.note(f"the relay stands still for {seconds:g} s")
         self.relay.process.suspend(seconds)
 
-    TROUBLES = (_cut, _cut, _cut, _cut, _storm, _freeze, _freeze, _vanish, _leave, _cancel, _delete, _jump, _suspend)
+    def _crash(self) -> None:
+        """kill -9, and a supervisor."""
+        if self.relay.alive:
+            seconds = self.chance.choice((0.0, 0.3, 3.0))
+            self.note(f"the relay is killed, for {seconds:g} s")
+            self.relay.kill(seconds)
+
+    def _restart(self) -> None:
+        """A new release."""
+        if self.relay.alive:
+            self.note("the relay is stopped")
+            self.relay.stop(self.chance.choice((0.0, 0.3)))
+
+    def _disk(self) -> None:
+        """The disk stalls, fails, fills up, for a while."""
+        disk = self.relay.disk
+        if disk is not None:
+            mood: Mood = self.chance.choice(("failing", "full", "flaky", "stalled"))
+            seconds = self.chance.choice((0.3, 2.0, 10.0))
+            self.note(f"the disk is {mood} for {seconds:g} s")
+            disk.becomes(mood)
+            self.people.call_later(seconds, self.heal)
+
+    def heal(self) -> None:
+        if self.relay.disk is not None and self.relay.disk.mood != "well":
+            self.relay.disk.becomes("well")
+
+    TROUBLES = (
+        _cut, _cut, _cut, _cut, _storm, _freeze, _freeze, _vanish, _leave, _cancel, _delete, _jump, _suspend,
+        _crash, _crash, _crash, _restart, _disk, _disk, _disk,
+    )  # fmt: skip
 
 
 def play(seed: int, machine: Machine) -> Schedule:
@@ -336,8 +368,6 @@ def play(seed: int, machine: Machine) -> Schedule:
     except BaseException as error:
         error.schedule = schedule  # type: ignore[attr-defined]
         raise
+    finally:
+        schedule.bury()
     return schedule
-
-
-def chance_of(seed: int) -> Random:
-    return Random(seed)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tests.simulation.disk import Disk
     from tests.simulation.network import Network
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class World:
         now_ns: CLOCK_MONOTONIC of this machine.
         wall_offset: what the time of day has jumped by, seconds.
         steps: callbacks that were run.
+        processes: all that there ever were.
     """
 
     def __init__(self, seed: int) -> None:
@@ -55,9 +57,11 @@ class World:
         self.wall_offset = 0.0
         self.steps = 0
         self.network: Network
+        self.disk: Disk
         self._due: list[tuple[int, int, int, Process, asyncio.Handle]] = []
         self._asked = 0
         self._busy: list[Process] = []
+        self.processes: list[Process] = []
 
     @property
     def seconds(self) -> float:
@@ -135,6 +139,7 @@ class Process(asyncio.AbstractEventLoop):
     """
 
     def __init__(self, world: World, name: str) -> None:
+        world.processes.append(self)
         self.world = world
         self.name = name
         self.dead = False
@@ -148,9 +153,10 @@ class Process(asyncio.AbstractEventLoop):
 
     def kill(self) -> None:
         """kill -9. Its sockets are closed by the kernel."""
-        self.dead = True
-        self.world.forget(self)
-        self.world.network.killed(self)
+        if not self.dead:
+            self.dead = True
+            self.world.forget(self)
+            self.world.network.killed(self)
 
     def suspend(self, seconds: float) -> None:
         """It gets no processor for so long (SIGSTOP, a machine that sleeps): then everything is late at once."""
@@ -160,6 +166,16 @@ class Process(asyncio.AbstractEventLoop):
             self.world.rests(self)
         for handle in waiting:
             self.world.at(self.suspended_ns, self, handle)
+
+    def bury(self) -> None:
+        """Let go of what it was at. Its ``finally`` clauses run, which those of a killed process do not: they find
+        sockets, timers and a disk that are gone."""
+        self.kill()
+        for task in self.unfinished:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine: Any = task.get_coro()
+            if not coroutine.cr_running:
+                coroutine.close()
 
     @property
     def unfinished(self) -> list[asyncio.Task[Any]]:
@@ -257,3 +273,8 @@ class SimulatedClock:
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         return self._process.call_later(delay, callback)
+
+
+async def sleep(seconds: float) -> None:
+    """By virtual time."""
+    await asyncio.sleep(seconds)
