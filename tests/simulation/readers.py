@@ -110,7 +110,7 @@ class Follower(Reader):
     async def run(self, browser: Browser, stream: str, chance: Random) -> None:
         self.stream = stream
         tries = 0
-        begin: str = self.begin
+        begin: str = "start" if self.begin == "post" else self.begin
         while not self.outcome:
             if self.leaving:
                 self.outcome = "left"

@@ -326,6 +326,8 @@ class Schedule:
         seconds = self.chance.choice((0.1, 1.0, 5.0))
         self.note(f"the relay stands still for {seconds:g} s")
         self.relay.process.suspend(seconds)
+        if self.relay.disk is not None:  # it may be well, and is not asked
+            self.relay.disk.troubled_ns = self.world.now_ns + int(seconds * 1e9)
 
     def _crash(self) -> None:
         """kill -9, and a supervisor."""
