@@ -71,6 +71,11 @@ class Relay:
     def alive(self) -> bool:
         return not self.process.dead
 
+    @property
+    def serves(self) -> bool:
+        """It is up, and will be."""
+        return self.gateway is not None and not self.gateway.draining
+
     def kill(self, again: float) -> None:
         """kill -9; in *again* seconds it is started anew."""
         if self.gateway is not None:
@@ -109,6 +114,8 @@ class Relay:
         except StoreFailed:  # so it says, and ends; whoever started it tries again
             self._gone(1.0)
             return
+        if gateway.hub.archive is not None:
+            gateway.hub.archive._random = self.world.random
         self.gateway = gateway
         self.world.network.listen(PORT, process, lambda: _protocol(config, state))
 

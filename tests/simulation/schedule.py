@@ -163,7 +163,7 @@ class Schedule:
         own = stream.plan.dialect.name
         dialect = "openai.chat" if own == "gemini" else own  # whose requests have their model in the path
         policy = self.chance.choice((None, "cancel", "linger=3", "finish"))
-        _, body = self._request(stream, dialect)
+        _, body = self._request(stream, dialect, usage=self.chance.random() < 0.5)
         body = {**body, "model": self._model(stream)}
         self.note(f"{stream.model}: started in {dialect}, {policy}")
         try:
@@ -187,7 +187,8 @@ class Schedule:
         fields = [("x-tokenwire-ids", "1")] * ids
         fields += [("idempotency-key", key)] if key else []
         fields += [("x-tokenwire-on-disconnect", policy)] if policy else []
-        path, body = self._request(stream, dialect)
+        # Who may go on by the follow route, which tells the usage, asks for it from the beginning.
+        path, body = self._request(stream, dialect, usage=ids or chance.random() < 0.5)
         ask = partial(self.browser.ask, "POST", path, body=msgspec.json.encode(body), fields=tuple(fields))
         self.note(f"{stream.model}: asked in {dialect} of {own}, {fields}")
         vendor = VENDORS[dialect]
@@ -212,10 +213,10 @@ class Schedule:
                 await sleep(self.chance.random())
         raise AssertionError("no answer")
 
-    def _request(self, stream: Begun, dialect: str) -> tuple[str, dict[str, Any]]:
+    def _request(self, stream: Begun, dialect: str, *, usage: bool) -> tuple[str, dict[str, Any]]:
         path, body = ROUTES[dialect]
         model = self._model(stream)
-        if dialect == "openai.chat" and self.chance.random() < 0.5:
+        if dialect == "openai.chat" and usage:
             body = {**body, "stream_options": {"include_usage": True}}
         return path.format(model), body if dialect == "gemini" else {**body, "model": model}
 

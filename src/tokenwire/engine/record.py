@@ -16,6 +16,7 @@ from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.framing import parse
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import Log
+from tokenwire.engine.runs import Away
 from tokenwire.engine.states import Pause, Policy, State
 from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
@@ -223,7 +224,11 @@ class Record:
         held = self.log
         seq = newest = held.last_frame
         while seq >= max(held.first, newest - MOST_PINGS):
-            if parse(held.frame(seq), self.dialect)[0].event != ping[0].event:
+            try:
+                event = parse(held.frame(seq), self.dialect)[0].event
+            except Away:  # in the store only: it is not worth the wait
+                break
+            if event != ping[0].event:
                 break
             seq -= 1
         return held.arrivals_ns[seq - 1] if seq else self.created_ns
