@@ -197,16 +197,27 @@ def _body(reader: Caller, truth: Truth) -> None:
         _events(reader, truth)
         return
     assert not reader.complete or _ended(reader.dialect, truth), "it was told the end, and there was none"
-    body = bytes(reader.body)
+    body = _less_farewell(bytes(reader.body))
     heartbeat = reader.dialect.heartbeat
     if reader.dialect is truth.dialect:
         wanted = b"".join(frame for _, frame in oracle.raw(truth))
         if heartbeat:  # in Anthropic's it is a ping like the provider's; the last may have been cut
             body = body.replace(heartbeat, b"")
             wanted = wanted.replace(heartbeat, b"")
+        if heartbeat and not reader.complete:
             body = body[: len(body) - _begun(heartbeat, body)]
         assert wanted.startswith(body), f"{body[-200:]!r} is not what came"
-        assert not reader.complete or body == wanted, f"{len(wanted) - len(body)} bytes are missing"
+        over = reader.complete and len(body) == len(reader.body)
+        assert not over or body == wanted, f"{len(wanted) - len(body)} bytes are missing"
+
+
+def _less_farewell(body: bytes) -> bytes:
+    """*body* without what tells a reader that it was too slow: that is not of the log."""
+    at = body.find(b"reader_timeout")
+    if at < 0:
+        return body
+    end = body.rfind(b"\n\n", 0, at) + 2
+    return body[:end] if end > 1 else body[: body.rfind(b"\n", 0, at) + 1]
 
 
 def _ended(dialect: Dialect, truth: Truth) -> bool:
@@ -249,6 +260,6 @@ def nothing_left(schedule: Schedule) -> None:
     open_links = [link for link in schedule.network.links if link.port == PORT and not link.far.lost]
     assert not open_links
     if relay.disk is not None:
-        kept = relay.disk.figures()
+        kept = relay.disk.inner.figures()
         assert kept.streams == 0, f"{kept.streams} streams are left on the disk"
 

@@ -7,11 +7,13 @@ write and after it. What is under way when the process is killed is done or is n
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from tests.simulation.world import sleep
+from tokenwire.engine.stores import sqlite_schema
 from tokenwire.engine.stores.memory import MemoryStore
-from tokenwire.engine.stores.port import PAGE, Append, Figures, Head, Note, Piece, Store
+from tokenwire.engine.stores.port import PAGE, Append, Figures, Head, Note, Piece
+from tokenwire.engine.stores.sqlite_database import Database
 from tokenwire.errors import StoreFailed
 
 if TYPE_CHECKING:
@@ -26,6 +28,141 @@ T = TypeVar("T")
 Mood: TypeAlias = Literal["well", "failing", "full", "flaky", "stalled"]
 
 
+class Inner(Protocol):
+    """A store whose calls are done when they return."""
+
+    def open(self) -> None: ...
+
+    def write(self, appends: Sequence[Append], notes: Sequence[Note]) -> None: ...
+
+    def head(self, stream: str) -> Head | None: ...
+
+    def pieces(self, stream: str, after: int, limit: int) -> list[Piece]: ...
+
+    def heads(self, owner: str, limit: int) -> list[Head]: ...
+
+    def orphans(self, limit: int) -> list[Head]: ...
+
+    def recall(self, kind: str, owner: str, key: str) -> bytes | None: ...
+
+    def forget(self, streams: Sequence[str]) -> None: ...
+
+    def sweep(self, now: float) -> int: ...
+
+    def figures(self) -> Figures: ...
+
+    def close(self) -> None:
+        """In good order."""
+
+    def crash(self) -> None:
+        """Whoever had it open is gone."""
+
+
+class Plain:
+    """``MemoryStore``, which waits for nothing."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._store = MemoryStore(wall=wall)
+
+    def open(self) -> None:
+        now(self._store.open())
+
+    def write(self, appends: Sequence[Append], notes: Sequence[Note]) -> None:
+        now(self._store.write(appends, notes))
+
+    def head(self, stream: str) -> Head | None:
+        return now(self._store.head(stream))
+
+    def pieces(self, stream: str, after: int, limit: int) -> list[Piece]:
+        return now(self._store.pieces(stream, after, limit))
+
+    def heads(self, owner: str, limit: int) -> list[Head]:
+        return now(self._store.heads(owner, limit))
+
+    def orphans(self, limit: int) -> list[Head]:
+        return now(self._store.orphans(limit))
+
+    def recall(self, kind: str, owner: str, key: str) -> bytes | None:
+        return now(self._store.recall(kind, owner, key))
+
+    def forget(self, streams: Sequence[str]) -> None:
+        now(self._store.forget(streams))
+
+    def sweep(self, at: float) -> int:
+        return now(self._store.sweep(at))
+
+    def figures(self) -> Figures:
+        return now(self._store.figures())
+
+    def close(self) -> None:
+        now(self._store.close())
+
+    crash = close
+
+
+class Sqlite:
+    """The synchronous core of ``SqliteStore``, on a database in memory. What that core itself holds in memory is lost in
+    a crash."""
+
+    def __init__(self, wall: Callable[[], float], chance: Callable[[], float]) -> None:
+        self._wall = wall
+        self._chance = chance
+        self._connection = sqlite_schema.connect(":memory:")
+        sqlite_schema.prepare(self._connection, ":memory:")
+        self._database: Database | None = None
+
+    def __del__(self) -> None:
+        self._connection.close()
+
+    def open(self) -> None:
+        if self._database is None:
+            self._database = Database(self._connection, ":memory:", self._wall)
+            self._database.load()
+
+    @property
+    def _open(self) -> Database:
+        if self._database is None:
+            raise StoreFailed("it is not open")
+        return self._database
+
+    def write(self, appends: Sequence[Append], notes: Sequence[Note]) -> None:
+        self._open.write(appends, notes)
+        if self._chance() < 0.2:
+            self._open.upkeep()
+
+    def head(self, stream: str) -> Head | None:
+        return self._open.reading.head(stream)
+
+    def pieces(self, stream: str, after: int, limit: int) -> list[Piece]:
+        return self._open.reading.pieces(stream, after, limit)
+
+    def heads(self, owner: str, limit: int) -> list[Head]:
+        return self._open.reading.heads(owner, limit)
+
+    def orphans(self, limit: int) -> list[Head]:
+        return self._open.orphans(limit)
+
+    def recall(self, kind: str, owner: str, key: str) -> bytes | None:
+        return self._open.reading.recall(kind, owner, key)
+
+    def forget(self, streams: Sequence[str]) -> None:
+        self._open.forget(streams)
+
+    def sweep(self, at: float) -> int:
+        return self._open.sweep(at)
+
+    def figures(self) -> Figures:
+        return self._open.reading.figures()
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.fold_all()
+        self._database = None
+
+    def crash(self) -> None:
+        self._database = None
+
+
 class Disk:
     """What is on it survives everything but ``forget``.
 
@@ -38,7 +175,8 @@ class Disk:
         self.world = world
         self.mood: Mood = "well"
         self.troubled_ns = 0
-        self.inner: Store = MemoryStore(wall=world.wall)
+        chance = world.random.random
+        self.inner: Inner = Plain(world.wall) if chance() < 0.5 else Sqlite(world.wall, chance)
         self._waiting: list[Callable[[], None]] = []
         world.disk = self
         self._under_way: list[tuple[Sequence[Append], Sequence[Note]]] = []
@@ -61,14 +199,11 @@ class Disk:
         for appends, notes in under_way:
             if self.mood in ("well", "stalled") and self.world.random.random() < 0.5:
                 self._try(appends, notes)
-        now(self.inner.close())
-
-    def figures(self) -> Figures:
-        return now(self.inner.figures())
+        self.inner.crash()
 
     def _try(self, appends: Sequence[Append], notes: Sequence[Note]) -> None:
         try:
-            now(self.inner.write(appends, notes))
+            self.inner.write(appends, notes)
         except StoreFailed:  # a conflict: so it is with a write whose repetition was done
             pass
 
@@ -101,12 +236,12 @@ class Handle:
         self._disk = disk
         self._process = process
 
-    async def _do(self, work: Callable[[], Coroutine[Any, Any, T]], *, writing: bool = False) -> T:
+    async def _do(self, work: Callable[[], T], *, writing: bool = False) -> T:
         disk = self._disk
         await disk.delayed(self._process)
         if disk.refuses(writing=writing):
             raise StoreFailed(f"the disk is {disk.mood}")
-        result = now(work())
+        result = work()
         await disk.delayed(self._process)
         if disk.mood == "flaky" and disk.refuses(writing=writing):
             raise StoreFailed("the answer was lost")
@@ -119,9 +254,9 @@ class Handle:
     async def write(self, appends: Sequence[Append], notes: Sequence[Note] = ()) -> None:
         disk, write = self._disk, (appends, notes)
 
-        async def work() -> None:
+        def work() -> None:
             disk.is_over(write)
-            await disk.inner.write(appends, notes)
+            disk.inner.write(appends, notes)
 
         disk.begins(write)
         try:
@@ -155,7 +290,7 @@ class Handle:
         return await self._do(self._disk.inner.figures)
 
     async def close(self) -> None:
-        await self._disk.inner.close()
+        self._disk.inner.close()
 
 
 def now(coroutine: Coroutine[Any, Any, T]) -> T:
