@@ -62,6 +62,11 @@ class Transcript:
         """The choice as far as it came; an empty one if nothing was said in it."""
         return self.choices.get(index) or Choice(index)
 
+    @property
+    def silent(self) -> bool:
+        """Whether no delta was applied yet."""
+        return not (self.choices or self.opaque or self.usage is not None or self.failed is not None)
+
     def apply(self, delta: Delta) -> None:
         """Fold one delta in.
 

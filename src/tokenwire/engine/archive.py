@@ -11,7 +11,7 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tokenwire.engine.heads import read_head, stream_of, templates_of
+from tokenwire.engine.heads import read_head, stream_of
 from tokenwire.engine.keeping import Kept
 from tokenwire.engine.pieces import take
 from tokenwire.engine.states import Policy
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tokenwire.engine.hub import Hub
     from tokenwire.engine.stores.port import Head, Store
     from tokenwire.engine.stream import Stream
-    from tokenwire.wire.envelope_template import Template
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +47,6 @@ class ArchiveStatistics(NamedTuple):
     orphaned: int
 
 
-class _Found(NamedTuple):
-    """Of a stream from another process: what its pieces' numbers mean, and how its clock stands to ours."""
-
-    templates: tuple[Template, ...]
-    shift_ns: int
-
-
 class Archive:
     """One per hub that has a store."""
 
@@ -67,7 +59,7 @@ class Archive:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tokens = float(RATE)
         self._filled_ns = hub.clock.now_ns()
-        self._found_as: dict[str, _Found] = {}
+        self._shifts: dict[str, int] = {}  # from the clock of the process that wrote a stream to ours
         self._fetching: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._found = 0
         self._pages = 0
@@ -117,7 +109,7 @@ class Archive:
         data = read_head(head.data)
         stream = stream_of(self._hub, head, data, self._policy)
         stream.kept = kept = Kept(head.last)
-        self._found_as[stream.id] = _Found(templates_of(data), stream.created_ns - data.created_ns)
+        self._shifts[stream.id] = stream.created_ns - data.created_ns
         self._found += 1
         if head.running:  # its process is gone: it ends now
             await self.bring(stream, whole=True)
@@ -168,7 +160,7 @@ class Archive:
 
     async def _bring(self, stream: Stream, seq: int, whole: bool) -> None:
         held = stream.log
-        templates, shift_ns = self._found_as.get(stream.id) or (held.templates, 0)
+        shift_ns = self._shifts.get(stream.id, 0)
         after = max(seq, held.first) - 1
         while True:
             found = await self._store.pieces(stream.id, after)
@@ -176,7 +168,7 @@ class Archive:
             if not found and after < held.last_frame:
                 raise stream.trimmed() if held.terminal else StoreFailed(f"stream {stream.id}: its entries are gone")
             before = held.size
-            for taken in take(found, templates):
+            for taken in take(found, held.templates):
                 taken.give(held, shift_ns)
                 if held.terminal is None and stream.source is None:
                     taken.mark(held)
@@ -190,7 +182,7 @@ class Archive:
 
     def forgotten(self, stream: Stream) -> None:
         """It is not in memory any more."""
-        self._found_as.pop(stream.id, None)
+        self._shifts.pop(stream.id, None)
 
     # ------------------------------------------------------------------ at the start
 

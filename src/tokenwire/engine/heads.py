@@ -185,7 +185,7 @@ def stream_of(hub: Hub, stored: Head, head: HeadData, policy: Policy) -> Stream:
     held.attempts = [Attempt(*attempt) for attempt in head.attempts]
     held.epochs = tuple((number, first) for number, first in head.epochs)
     held.epoch = held.epochs[-1][0]
-    held.stored(stored.first, stored.last)
+    held.stored(stored.first, stored.last, templates_of(head))
     held.arrivals_ns.extend([_at(base, head.newest) or base] * stored.last)
     for seq, mark in head.marks:
         held.mark(seq, mark)

@@ -64,7 +64,7 @@ def teaches(stream: Stream) -> int | None:
     if terminal is None or terminal.state != "completed" or terminal.reason not in _WHOLE:
         return None
     usage = terminal.usage
-    if usage is None or usage.output is None or usage.estimated or held.first > 1 or held.last > MOST_ENTRIES:
+    if usage is None or usage.output is None or usage.estimated or not held.whole or held.last > MOST_ENTRIES:
         return None
     return usage.output - (usage.reasoning or 0)
 
@@ -99,4 +99,6 @@ class _Lesson:
                 break
             if isinstance(delta, TextDelta | RefusalDelta) and self._parts is not None:
                 self._parts.append(delta.text)
+        if self._spoken.missed:  # a part of it has left memory meanwhile
+            self._parts = None
         return self._spoken.spent - before

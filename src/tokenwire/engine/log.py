@@ -83,6 +83,7 @@ class Log:
     __slots__ = (
         "_codec",
         "_due",
+        "_found",
         "_holes",
         "_newest",
         "_sealed",
@@ -101,6 +102,7 @@ class Log:
 
     def __init__(self, holes: Holes | None = None) -> None:
         self._sealed = Sealed()
+        self._found: tuple[Template, ...] = ()
         self.run = OpenRun()
         self._due = LEARN if holes is not None else NEVER  # whole frames in the run, before an envelope is looked for
         self._newest = 0  # the envelope of the newest packed frame
@@ -260,7 +262,7 @@ class Log:
     @property
     def packed(self) -> tuple[Packed, ...]:
         """The runs that are packed, oldest first. They never change: whoever keeps them shares them with this log."""
-        return tuple(self._runs)
+        return self._sealed.present()
 
     def trim(self, upto: int) -> int:
         """Forget the oldest packed run if it ends at or before entry *upto* and is not all there is; returns the bytes
@@ -279,9 +281,11 @@ class Log:
         """The entries from *first* on are here again."""
         self._sealed.warm(first, run)
 
-    def stored(self, first: int, last: int) -> None:
-        """The entries from *first* to *last* are in a store, and none here. Only while there are none."""
+    def stored(self, first: int, last: int, templates: tuple[Template, ...] = ()) -> None:
+        """The entries from *first* to *last* are in a store, and none here; *templates* are those of their envelopes.
+        Only while there are none."""
         assert not self.last
+        self._found = templates
         self._sealed.entries = first - 1
         if last >= first:
             self._sealed.add_cold(last - first + 1)
@@ -300,7 +304,7 @@ class Log:
     @property
     def templates(self) -> tuple[Template, ...]:
         """What the numbers of ``parts`` mean; grows at its end."""
-        return () if self._codec is None else self._codec.templates
+        return self._found if self._codec is None else self._codec.templates
 
     @property
     def size(self) -> int:

@@ -44,6 +44,8 @@ class Prefixes:
             self._transcript = Transcript()
         for _ in folded(stream, self._reader, self._transcript, upto):
             pass
+        if self._transcript.silent:
+            return []
         encoder = stream.encoder(dialect)
         frames = encoder.prefix(self._transcript.copy())
         if dialect is stream.dialect and not stream.unary and not stream.hide_usage:

@@ -17,6 +17,7 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.log import Log
 from tokenwire.engine.prefixes import Prefixes, folded
 from tokenwire.engine.runs import Reading
+from tokenwire.engine.sealed import Away
 from tokenwire.engine.states import Pause, Policy, State
 from tokenwire.engine.view import View
 from tokenwire.errors import NotResumable
@@ -227,7 +228,11 @@ class Record:
         held = self.log
         seq = newest = held.last_frame
         while seq >= max(held.first, newest - MOST_PINGS):
-            if parse(held.frame(seq), self.dialect)[0].event != ping[0].event:
+            try:
+                event = parse(held.frame(seq), self.dialect)[0].event
+            except Away:  # in the store only: it is not worth the wait
+                break
+            if event != ping[0].event:
                 break
             seq -= 1
         return held.arrivals_ns[seq - 1] if seq else self.created_ns
@@ -266,8 +271,9 @@ class Record:
                 yield
 
     def prefix(self, dialect: Dialect, upto: int) -> list[Frame]:
-        """What a reader of *dialect* is told of the entries up to *upto*, to go on from there. Linear in what came
-        since the last call, and in what is told; of a stream that is over, in the log.
+        """What a reader of *dialect* is told of the entries up to *upto*, to go on from there; nothing, where they say
+        nothing: what follows then begins the answer. Linear in what came since the last call, and in what is told; of a
+        stream that is over, in the log.
 
         Raises ``NotResumable`` (410) when the log's beginning was trimmed before anybody asked.
         """

@@ -7,8 +7,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, TypeAlias
 
-from tokenwire.errors import LocalProtocolError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -100,6 +98,12 @@ class Sealed:
             raise Away(seq + 1, start + len(run))
         return run, seq - start
 
+    def present(self) -> tuple[Packed, ...]:
+        """All runs, oldest first. They never change: whoever keeps them shares them with this log."""
+        if self.cold:
+            raise Away(self.first, self.entries)
+        return tuple(run for run in self._runs if not isinstance(run, Cold))
+
     # ------------------------------------------------------------------ forgetting
 
     def trim(self, upto: int, *, all_but_one: bool) -> int:
@@ -138,10 +142,9 @@ class Sealed:
         return freed
 
     def warm(self, first: int, run: Packed) -> None:
-        """The entries from *first* on are back. What is not away is left as it is."""
+        """The entries from *first* on are back. What is not away is left as it is: the last of them may not even be
+        sealed, for what is stored at once was not sealed at once."""
         start, stop = first - 1, first - 1 + len(run)
-        if stop > self.entries:
-            raise LocalProtocolError(f"entries {first} to {stop} of a log whose sealed part ends at {self.entries}")
         runs: list[Run] = []
         starts: list[int] = []
         for at, old in zip(self._starts, self._runs, strict=True):

@@ -17,6 +17,7 @@ from tokenwire import dialects
 from tokenwire.dialects.deltas import ToolCallDelta
 from tokenwire.engine.framing import parse
 from tokenwire.engine.runs import probe
+from tokenwire.engine.sealed import Away
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,13 @@ class Spoken:
         deltas: list[Delta] = []
         last = self.spent + budget
         while self.seq < end and self.spent < last:
-            for template, size, parts in held.groups(self.seq, end - self.seq):
+            try:
+                groups = held.groups(self.seq, end - self.seq)
+            except Away as away:  # nobody can wait for them here: they count as those that were trimmed
+                self.missed += away.last - self.seq
+                self.seq = away.last
+                continue
+            for template, size, parts in groups:
                 if template is not None and (place := self._enveloped(stream, template, parts, deltas)) is not None:
                     first = 0 if template is self._newest else len(template.kinds)
                     self._newest = template

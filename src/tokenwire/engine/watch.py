@@ -102,7 +102,7 @@ class Watch:
         if held.done_seq is not None:
             return None  # the decoder has seen the end marker, and would have said what was missing
         decoder = self._decoder.copy()
-        if held.first == 1 and self.generated:  # before that, the decoder sees everything
+        if held.whole and self.generated:  # before that, the decoder sees everything
             # Without an end marker every choice must have finished, and only the whole log says which choices there
             # are: the notable entries tell of a finish, not of a choice that was cut. 10 us an entry, once a stream,
             # with providers that send no marker. What was trimmed cannot be asked.
@@ -119,7 +119,7 @@ class Watch:
     def _last_words(self, deltas: list[Delta], before: Sequence[bytes], frame: bytes, held: Log) -> list[Delta]:
         """*deltas*, those of *frame*, an end marker that comes after those of *held* and *before*. If nobody said why
         the answer ended, that depends on what was plain: whether it was cut within a call, whether it ends in calls."""
-        if held.first > 1 or not any(isinstance(delta, Finished) and delta.native_reason is None for delta in deltas):
+        if not held.whole or not any(isinstance(delta, Finished) and delta.native_reason is None for delta in deltas):
             return deltas
         deltas = self._look(frame, self._read(held, before))[1]
         # Calls that were plain are none to the fold here.

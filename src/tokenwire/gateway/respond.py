@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenwire.dialects.base import Dialect
+    from tokenwire.engine.log import Log
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
 
 log = logging.getLogger(__name__)
 
+#: Entries with which an answer ends: why each choice did (two, seldom more), the usage, perhaps an error.
+LAST_WORDS = 4
 #: The request's field that asks for usage while it grows.
 USAGE = b"x-tokenwire-usage"
 
@@ -136,8 +139,7 @@ class Following:
         preface = b""
         if self._snapshot:
             held = stream.log
-            # The end marker is no part of a prefix: it still has to come.
-            seq = held.last_frame if held.done_seq is None else held.done_seq - 1
+            seq = _before_end(held)
             reader.cursor = EventId(held.epoch, seq)
             last = reader.cursor if reader.view.ids else None
             preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
@@ -224,6 +226,18 @@ def where(stream: Stream, dialect: Dialect, ids: bool, after: EventId | None, st
     if start == "snapshot" and held.first > 1:
         raise stream.trimmed()
     return after if start == "start" else EventId(held.epoch, held.last_frame)
+
+
+def _before_end(held: Log) -> int:
+    """The newest entry that a prefix may hold. What ends an answer is no part of it and still has to come, in the
+    provider's own words: why it ended, what it used (a prefix of chunks has no place for that), an error, the end
+    marker."""
+    seq = held.last_frame if held.done_seq is None else held.done_seq - 1
+    for _ in range(LAST_WORDS):
+        if seq not in held.notable:
+            break
+        seq -= 1
+    return seq
 
 
 def retry_block() -> bytes:
