@@ -9,8 +9,16 @@ export interface Script {
   finish: string;
 }
 
+export interface Asked {
+  messages: { role: string; content: unknown }[];
+}
+
 export class ScriptedUpstream {
   script: Script = { deltas: [], pause: 0, finish: "stop" };
+  /** For the next requests, one each; then `script`. */
+  readonly next: Script[] = [];
+  /** What was asked, in order. */
+  readonly asked: Asked[] = [];
   /** Closed by the other side before the end, so often. */
   left = 0;
   readonly #server: Server = createServer((request, response) => void this.#answer(request, response));
@@ -29,8 +37,10 @@ export class ScriptedUpstream {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    for await (const _ of request);
-    const { deltas, pause, finish } = this.script;
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    this.asked.push(JSON.parse(body) as Asked);
+    const { deltas, pause, finish } = this.next.shift() ?? this.script;
     let gone = false;
     response.on("close", () => {
       if (!response.writableEnded) this.left += 1;
