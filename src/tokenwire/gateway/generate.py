@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond, responses
+from tokenwire.gateway import guard, respond, responses, variants
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.starting import linger_of, start
 from tokenwire.gateway.vendors import OPENAI_RESPONSES
@@ -75,4 +75,4 @@ def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: 
     named = header(scope, b"x-tokenwire-dialect")
     if named is not None and named != caller.dialect:
         return dialects.get(named)
-    return caller.answers(request, stream.meta.get("spoken") == caller.dialect)
+    return variants.asked_in(stream, caller, request)
