@@ -55,13 +55,15 @@ def respond_to(
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
     usage_asked = respond.usage_asked(header(scope, respond.USAGE))
     request = vendor.parse(body)
-    stream = gateway.keys.find(owner, key, body) if key else None
+    # Where the model is in the path, the body alone is not what was asked.
+    asked = body if vendor.path or not key else scope["path"].encode() + b"\0" + body
+    stream = gateway.keys.find(owner, key, asked) if key else None
     if stream is None:
         stream = start(gateway, vendor, scope, owner, request, linger=linger)
         if vendor is OPENAI_RESPONSES:
             responses.remember(gateway, stream)
         if key:
-            gateway.keys.put(owner, key, body, stream)
+            gateway.keys.put(owner, key, asked, stream)
     dialect = answered_in(vendor, scope, request, stream)
     if not request.stream:
         return respond.Whole(stream, sink, dialect)
