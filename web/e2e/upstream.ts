@@ -7,6 +7,8 @@ export interface Script {
   deltas: Record<string, unknown>[];
   pause: number;
   finish: string;
+  /** The answer begins when this is there. */
+  begins?: Promise<void>;
 }
 
 export interface Asked {
@@ -40,12 +42,13 @@ export class ScriptedUpstream {
     let body = "";
     for await (const chunk of request) body += String(chunk);
     this.asked.push(JSON.parse(body) as Asked);
-    const { deltas, pause, finish } = this.next.shift() ?? this.script;
+    const { deltas, pause, finish, begins } = this.next.shift() ?? this.script;
     let gone = false;
     response.on("close", () => {
       if (!response.writableEnded) this.left += 1;
       gone = true;
     });
+    await begins;
     response.writeHead(200, { "content-type": "text/event-stream" });
     const send = (delta: unknown, reason: string | null): void => {
       const choices = [{ index: 0, delta, finish_reason: reason }];
