@@ -13,7 +13,7 @@ from tokenwire import dialects
 from tokenwire.dialects.base import Frame
 from tokenwire.dialects.deltas import Failed
 from tokenwire.dialects.openai_responses.ending import follow as follows
-from tokenwire.engine.ids import parse_event_id
+from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable
 from tokenwire.testing import chat_frames as chat
@@ -88,6 +88,19 @@ def test_from_every_id_of_the_end_comes_the_rest(streaming: Streaming, follow: F
     for cursor in ("1-1.1", "1-2.2", "1-3.1"):
         with pytest.raises(NotResumable):
             view.position(parse_event_id(cursor))
+
+
+def test_where_the_beginning_is_in_the_store_only_the_numbers_go_on(streaming: Streaming, follow: Follow) -> None:
+    stream = streaming(RESPONSES)
+    live = follow(stream, RESPONSES.name)
+    stream.append([BEGUN, *(text("a", number) for number in range(1, 200))], 0)
+    stream.hub.pack(stream)
+    stream.append([text("b", 200)], 0)
+    assert stream.log.cool(0, 200) > 0
+    stream.cancel()
+    assert numbers(live.data) == list(range(203))
+    view = stream.view(RESPONSES, ids=False)
+    assert not view.over_at(EventId(1, 201))  # asked before anything is fetched
 
 
 def test_an_end_before_the_beginning_counts_from_nought(queued: Streaming, follow: Follow) -> None:

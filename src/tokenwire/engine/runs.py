@@ -7,8 +7,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, TypeAlias
 
-from tokenwire.errors import LocalProtocolError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -138,10 +136,9 @@ class Runs:
         return freed
 
     def warm(self, first: int, run: Packed) -> None:
-        """The entries from *first* on are back. What is not away is left as it is."""
+        """The entries from *first* on are back. What is not away is left as it is: a store's piece may end in the log's
+        open run."""
         start, stop = first - 1, first - 1 + len(run)
-        if stop > self.entries:
-            raise LocalProtocolError(f"entries {first} to {stop} of a log whose sealed part ends at {self.entries}")
         runs: list[Run] = []
         starts: list[int] = []
         for at, old in zip(self._starts, self._runs, strict=True):

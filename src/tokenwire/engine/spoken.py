@@ -16,6 +16,7 @@ from msgspec import structs
 from tokenwire import dialects
 from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from tokenwire.engine.framing import parse
+from tokenwire.engine.runs import Away
 from tokenwire.measure.usage import said
 from tokenwire.wire.json_spans import Kind
 
@@ -52,7 +53,7 @@ class Spoken:
 
     Attributes:
         seq: the newest entry that was read.
-        missed: entries that were trimmed before they could be.
+        missed: entries that were trimmed, or in the store only, before they could be.
         spent: entries decoded so far; an envelope's run counts as one.
     """
 
@@ -83,7 +84,13 @@ class Spoken:
         deltas: list[Delta] = []
         last = self.spent + budget
         while self.seq < end and self.spent < last:
-            for template, size, parts in held.groups(self.seq, end - self.seq):
+            try:
+                groups = held.groups(self.seq, end - self.seq)
+            except Away as away:  # whoever counts cannot wait for the store
+                self.missed += away.last - self.seq
+                self.seq, self._newest = away.last, None
+                continue
+            for template, size, parts in groups:
                 if template is not None and (place := self._enveloped(stream, template, parts, deltas)) is not None:
                     first = 0 if template is self._newest else len(template.kinds)
                     self._newest = template

@@ -196,12 +196,12 @@ class RawView(View):
             return False
         rest = range(cursor.seq + 1, held.last_frame + 1)
         hidden = all(held.notable.get(seq, Mark.PLAIN) & self.hide for seq in rest)
-        return hidden and (cursor.seq >= held.last or not self._terminal())
+        return hidden and (cursor.seq >= held.last or not self._end())
 
     def position(self, event_id: EventId) -> EventId:
         if event_id.frames:  # an entry is one frame here, but for the end, where that is in our words
             at_end = event_id.seq == self.stream.log.last_frame
-            if not at_end or event_id.frames >= len(self.last_frames()):
+            if not at_end or event_id.frames >= len(self._end()):
                 raise NotResumable(
                     409, "discontinuous", f"{event_id} was given in another dialect than {self.dialect.name}"
                 )
@@ -226,18 +226,24 @@ class RawView(View):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def last_frames(self) -> list[Frame]:
-        """The dialect's own words for an end that was not clean; none if the provider's error already said it."""
+        """The dialect's own words for an end that was not clean; none if the provider's error already said it. Raises
+        ``Away`` where they follow on an entry that is in the store only."""
+        held = self.stream.log
+        frames = self._end()
+        follow = self.dialect.follow
+        if follow is None or not frames or not held.last_frame:
+            return frames
+        return follow(frames, held.frame(1) if held.whole else b"", self._newest())
+
+    def _end(self) -> list[Frame]:
+        """``last_frames``, whatever came before."""
         held = self.stream.log
         terminal = held.terminal
         if terminal is None or terminal.state == "completed":
             return []
         if any(mark & Mark.ERROR and not mark & Mark.SWALLOWED for mark in held.notable.values()):
             return []
-        frames = self.stream.encoder(self.dialect).close(terminal)
-        follow = self.dialect.follow
-        if follow is None or held.first > 1 or not held.last_frame:
-            return frames
-        return follow(frames, held.frame(1), self._newest())
+        return self.stream.encoder(self.dialect).close(terminal)
 
     def shows(self, seq: int) -> bool:
         """Whether readers are given entry *seq*, a frame."""

@@ -91,7 +91,9 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             stopped = stream is not None and stream.cancel()
             await send_json(send, 200, {"stopped": stopped})
             return
-        if stream is None:
+        if stream is not None:
+            await gateway.hub.whole(stream)  # of a long answer, the store may have the beginning
+        if stream is None or stream.terminal is not None:
             raise NotResumable(204, "over", "no answer of this chat is under way")
         sink = respond.sink_for(scope, receive)
         dialect = again(stream, version_of(scope))

@@ -19,7 +19,8 @@ _LOOKED_AT: Final = 64
 
 
 def follow(frames: Sequence[Frame], first: bytes, newest: Iterable[bytes]) -> list[Frame]:
-    """*frames* of an ending as they follow on what was sent: its *first* frame, and all of it from the *newest* on.
+    """*frames* of an ending as they follow on what was sent: its *first* frame (b"" where that is not at hand), and all
+    of it from the *newest* on.
 
     Clients refuse to go on after a number that was given twice, and ask for the response by the name that its first
     event has.
