@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -15,17 +19,19 @@ from tokenwire.testing.processes import Running, running_relay, wait_for
 CONFIG = """
 [upstreams.chat]
 base_url = "{simulator}/v1"
-models = ["gpt-4o"]
+models = ["gpt-4o", "claude-sonnet-4-6"]
 retry = {{ attempts = 1 }}
 [upstreams.responses]
 dialect = "openai.responses"
 base_url = "{simulator}/v1"
-models = ["gpt-4o", "fault-eof-3"]
+models = ["gpt-4o", "claude-sonnet-4-6", "fault-eof-3"]
 retry = {{ attempts = 1 }}
 """
 PROMPT = "Tell me of the sea."
 #: The simulator takes its time, as a provider does: a reader comes in between two events.
 MODEL = "gpt-4o"
+#: And one that takes twice as long.
+SLOWER = "claude-sonnet-4-6"
 TOKENS = 16  # the fewest that OpenAI takes
 UPSTREAMS = ("chat", "responses")
 
@@ -38,8 +44,12 @@ def resumable(simulator: Running, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def client(resumable: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{resumable.url}/v1", api_key="none", max_retries=0, timeout=20) as made:
+    with _client(resumable) as made:
         yield made
+
+
+def _client(relay: Running) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{relay.url}/v1", api_key="none", max_retries=0, timeout=20)
 
 
 def dumped(events: Any) -> list[dict[str, Any]]:
@@ -115,6 +125,38 @@ def test_a_response_that_nobody_reads_goes_on_and_is_stopped_from_elsewhere(
     assert client.responses.retrieve(name).status == "in_progress"
     assert client.responses.cancel(name).status == "cancelled"
     wait_for(lambda: fetch(f"{simulator.url}/stats")["active"], lambda active: active == 0)
+
+
+@pytest.mark.slow
+def test_an_answer_goes_on_over_a_relay_that_is_killed(simulator: Running, tmp_path: Path) -> None:
+    """As far as it was stored, with the numbers that it had, and an end that counts on."""
+    config = CONFIG.format(simulator=simulator.url) + f'[store]\nurl = "sqlite://{tmp_path}/streams.db"\n'
+    fields = {"x-tokenwire-on-disconnect": "finish"}
+    seen: list[list[dict[str, Any]]] = []
+    with running_relay(config, tmp_path) as relay:
+        with _client(relay) as client:
+            for upstream in UPSTREAMS:
+                model = f"{upstream}/{SLOWER}"
+                begun = client.responses.create(model=model, input=PROMPT, stream=True, extra_headers=fields)
+                seen.append([event.to_dict() for event, _ in zip(begun, range(12), strict=False)])
+            time.sleep(0.3)  # what is older than a flush is on the disk
+        os.kill(relay.pid, signal.SIGKILL)
+        relay.ended()
+    with running_relay(config, tmp_path) as relay, _client(relay) as client:
+        for events in seen:
+            name = events[0]["response"]["id"]
+            assert client.responses.retrieve(name).status == "failed"
+            assert client.responses.retrieve(name).output_text.startswith(text_of(events))
+            rest: list[dict[str, Any]] = []
+            stream = client.responses.retrieve(name, stream=True, starting_after=5)
+            with pytest.raises(openai.APIError, match="restarted"):
+                rest.extend(event.to_dict() for event in stream)
+            assert rest[: len(events) - 6] == events[6:]
+            numbers = [event["sequence_number"] for event in rest]
+            assert numbers == list(range(6, 6 + len(rest)))
+            (failed,) = client.responses.retrieve(name, stream=True, starting_after=numbers[-1] + 1)
+            assert isinstance(failed, openai.types.responses.ResponseFailedEvent)
+            assert (failed.sequence_number, failed.response.id) == (numbers[-1] + 2, name)
 
 
 @pytest.mark.slow

@@ -122,26 +122,15 @@ export class Tab {
 export class Server {
   readonly scripted = new ScriptedUpstream();
   url = "";
-  /** Whether it has a store that outlives it. */
-  durable = true;
   readonly #folder = mkdtempSync(join(tmpdir(), "tokenwire-app-"));
   readonly #processes: ChildProcess[] = [];
 
   async begin(): Promise<void> {
     const upstream = await this.scripted.listen();
-    const config = (store: string): void => {
-      const text = `[server]\ndefault_model = "up/m"\n${store}[upstreams.up]\nbase_url = "${upstream}/v1"\nmodels = ["m"]\n`;
-      writeFileSync(this.#config, text);
-    };
-    config(`[store]\nurl = "sqlite://${join(this.#folder, "streams.db")}"\n`);
-    try {
-      await this.#start(0);
-    } catch (error) {
-      if (!/not built yet/.test(String(error))) throw error;
-      this.durable = false;
-      config("");
-      await this.#start(0);
-    }
+    const store = `[store]\nurl = "sqlite://${join(this.#folder, "streams.db")}"\n`;
+    const up = `[upstreams.up]\nbase_url = "${upstream}/v1"\nmodels = ["m"]\n`;
+    writeFileSync(this.#config, `[server]\ndefault_model = "up/m"\n${store}${up}`);
+    await this.#start(0);
   }
 
   /** As the kernel would, without a word; and begun again. */

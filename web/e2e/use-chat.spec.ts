@@ -144,7 +144,6 @@ test("a network that is gone for a while: resumeStream shows the rest", async ({
 });
 
 test("a relay that is killed and begun again: nothing doubled, and the chat goes on", async ({ context, server }) => {
-  test.skip(!server.durable, "SKIPPED: no store outlives the relay yet");
   await put(context, server.url, 7);
   const tab = await Tab.open(context, server.url, { chat: randomUUID() });
   await tab.press("Send");
