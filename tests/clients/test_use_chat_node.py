@@ -129,9 +129,13 @@ def test_results_of_tools_that_ran_here_are_shown_in_steps_and_come_back_as_turn
     ]  # fmt: skip
     assert (parts[2]["output"], parts[3]["errorText"], seen["error"]) == ({"b": [2]}, "no", None)
     dialect = VERSIONS[version]
-    for at in (8, 9):
+    for at, answered in ((6, ()), (7, ("t2",)), (8, ("t1", "t2")), (9, ("t1", "t2"))):
         late, _ = chat("resume", streamed(dialect, joined(dialect, deltas, at)), messages=[USER])
-        assert [part.get("output") for part in late["messages"][1]["parts"]] == [part.get("output") for part in parts]
+        for name in ("state", "input", "output", "errorText"):
+            assert [part.get(name) for part in late["messages"][1]["parts"]] == [part.get(name) for part in parts]
+        # What has its result is not handed to the page's tools once more.
+        run = [call for call in seen["calls"] if call[0] not in answered]
+        assert (len(seen["calls"]), late["calls"]) == (2, run)
     _, server = chat("send", answer_of(version, TextDelta("ok")), messages=seen["messages"])
     turns = dialects.prompts("ui-messages").read(parse_request(json.dumps(server.asked[0][2]).encode())).turns
     assert [turn.role for turn in turns] == ["user", "assistant", "tool", "assistant"]

@@ -293,13 +293,15 @@ def test_what_an_envelope_does_not_tell_is_decoded(
     assert reading.spent == len(frames)
 
 
-def test_what_was_trimmed_is_taken_to_be_like_the_rest(
-    clock: ManualClock, hub: Hub, streaming: Streaming, sink: Sinks
+@pytest.mark.parametrize("where", ["trimmed", "in the store only"])
+def test_what_cannot_be_read_is_taken_to_be_like_the_rest(
+    clock: ManualClock, hub: Hub, streaming: Streaming, sink: Sinks, where: str
 ) -> None:
     stream = metered(streaming())
     for _ in range(30):
         stream.append([chat.text(WORD)] * 110, clock.now_ns())
-    assert stream.trim(stream.log.size // 2)
+    half = stream.log.size // 2
+    assert stream.trim(half) if where == "trimmed" else stream.log.cool(0, stream.log.last // 2)
     tally = hub.live.watch(stream)
     tally.look(stream)
     assert tally.tokens(stream) == pytest.approx(3000, rel=0.01)

@@ -108,6 +108,17 @@ def test_what_is_away_comes_back_where_it_was(steps: list[Step], data: st.DataOb
     assert all_frames(held) == expected
 
 
+def test_what_comes_back_may_end_in_what_is_not_packed_yet() -> None:
+    """Pieces are taken together, and the newest of them are in the open run."""
+    packed = Step([chat.text(f"{at}") for at in range(40)], pack=True, store=True)
+    held, found = written([packed, Step([chat.text("z")] * 9, pack=False, store=True)])
+    expected = all_frames(held)
+    assert held.cool(0, 49) > 0
+    (taken,) = take(found, held.templates)
+    taken.give(held, 0)
+    assert (held.present, all_frames(held)) == (True, expected)
+
+
 def test_what_was_trimmed_stays_so() -> None:
     held, found = written([Step([chat.text(f"{at}")] * 40, pack=True, store=True) for at in range(4)])
     held.cool(0, 80)

@@ -280,6 +280,33 @@ def test_the_orphans_of_a_process_are_ended_by_the_next() -> None:
     play(main)
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_who_asks_for_an_orphan_that_is_being_ended_gets_that_one(turns: int) -> None:
+    """After a restart the readers come back while the orphans are looked through."""
+
+    async def main(store: Faulty) -> None:
+        node = Node(store)
+        stream = node.stream("one", "two")
+        await node.stored(stream)
+        node.kill()
+        await store.close()
+        await store.open()
+        after = Node(store)
+        archive = after.hub.archive
+        assert archive is not None
+        ending = asyncio.create_task(archive.end_orphans())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        found = await after.hub.find(stream.id, "me")
+        await ending
+        assert found is await after.hub.find(stream.id, "me")
+        assert (found.terminal is not None, found.log.last, found.log.whole) == (True, 3, True)
+        assert archive.statistics().orphaned == 1
+        after.kill()
+
+    play(main)
+
+
 def test_a_store_that_fails_costs_nobody_a_token_and_is_caught_up_with() -> None:
     async def main(store: Faulty) -> None:
         node = Node(store)

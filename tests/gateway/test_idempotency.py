@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -171,6 +172,81 @@ def test_a_stream_that_is_no_longer_kept_is_gone(relayed: Any) -> None:
         assert "new key" in gone.json["error"]["message"]
         await settle()
         assert len(upstream.peers) == 1, "a second generation is never started in silence"
+
+    relayed(main, streamed("one"))
+
+
+# ---------------------------------------------------------------------- every route that begins generation
+
+PARTS = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+SAID = [{"id": "u", "role": "user", "content": "hi"}]
+#: Path -> what begins an answer there.
+ROUTES: dict[str, dict[str, Any]] = {
+    CHAT: chat(),
+    "/v1/responses": {"model": "up/m", "input": "hi", "stream": True},
+    "/v1/messages": {"model": "up/m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "hi"}]},
+    "/v1beta/models/up/m:streamGenerateContent?alt=sse": PARTS,
+    "/v1beta/models/up/m:streamGenerateContent": PARTS,
+    "/ollama/api/chat": {"model": "up/m", "messages": [{"role": "user", "content": "hi"}]},
+    "/ollama/api/generate": {"model": "up/m", "prompt": "hi"},
+    "/v1/streams": {"dialect": "openai.chat", "request": chat()},
+    "/api/chat": {
+        "model": "up/m", "id": "c",
+        "messages": [{"id": "u", "role": "user", "parts": [{"type": "text", "text": "hi"}]}],
+    },
+    "/api/chat?plain": {"model": "up/m", "prompt": "hi"},
+    "/agui": {
+        "threadId": "t", "runId": "r", "state": {}, "tools": [], "context": [], "messages": SAID,
+        "forwardedProps": {"model": "up/m"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["in mid-stream", "before the first byte"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_who_lost_the_line_and_asks_again_attaches(relayed: Any, path: str, begun: bool) -> None:
+    """As SDKs do that try again by themselves: one generation, and every answer is the whole of it."""
+
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        lost, client = await relay.connect(), await relay.connect()
+        first = lost.post(path, ROUTES[path], KEY)
+        stream = await relay.stream()
+        starts = path == "/v1/streams"  # answered at once: nothing of the answer is in it
+        if begun or starts:
+            await first.until(lambda answer: b"one" in answer.body or (starts and answer.over))
+        else:
+            await until(lambda: upstream.peers and upstream.peers[0].requests)
+        lost.transport.abort()
+        await until(lambda: not stream.readers)
+        again = client.post(path, ROUTES[path], KEY)
+        await until(lambda: starts or stream.readers)
+        gate.set()
+        await again.whole()
+        await until(lambda: stream.terminal is not None)
+        later = await client.post(path, ROUTES[path], KEY).whole()
+        for each in (again, later):
+            assert (each.status, each.fields["x-tokenwire-stream"]) == (201 if starts else 200, stream.id)
+        if starts:
+            assert again.json["id"] == later.json["id"] == first.json["id"]
+        else:
+            assert again.body == later.body
+            assert again.body.startswith(first.body)
+            assert b"two" in again.body
+        refused = await client.post(path, json.loads(json.dumps(ROUTES[path]).replace('"hi"', '"ho"')), KEY).whole()
+        assert (refused.status, b"another body" in refused.body) == (422, True)
+        assert len(relay.streams) == len(upstream.peers) == 1
+
+    gate = asyncio.Event()
+    relayed(main, [REQUEST, FIRST, gate, REST] if begun else [REQUEST, gate, FIRST + REST])
+
+
+def test_where_the_model_is_in_the_path_it_is_part_of_the_question(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        ask = "/v1beta/models/up/{}:streamGenerateContent?alt=sse"
+        await client.post(ask.format("m"), PARTS, KEY).whole()
+        other = await client.post(ask.format("n"), PARTS, KEY).whole()
+        assert (other.status, len(relay.streams)) == (422, 1)
 
     relayed(main, streamed("one"))
 

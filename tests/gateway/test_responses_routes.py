@@ -17,7 +17,7 @@ from tokenwire.testing.http_bytes import LAST_CHUNK, answer
 from tokenwire.testing.http_client import Answer
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chunks, serving
 from tokenwire.testing.rig import run_in, until
-from tokenwire.testing.upstream import FLUSHED, REQUEST, ScriptedUpstream, Step
+from tokenwire.testing.upstream import CLOSE, FLUSHED, REQUEST, ScriptedUpstream, Step
 
 PATH = "/v1/responses"
 ASKED: dict[str, Any] = {"model": "up/m", "input": "hi", "stream": True}
@@ -108,6 +108,27 @@ def test_going_on_after_a_sequence_number(dialect: str) -> None:
             done = (await looking.get(f"{PATH}/{name}").whole()).json
             assert (done["status"], done["output"][0]["content"][0]["text"]) == ("completed", "one two")
             over = await looking.get(f"{PATH}/{name}?stream=true&starting_after={numbers[-1]}").whole()
+            assert (over.status, over.json["error"]["code"]) == (404, "over")
+
+    run_in("uvloop", main)
+
+
+@pytest.mark.parametrize("dialect", SENT)
+def test_going_on_after_every_event_of_an_answer_that_was_cut(dialect: str) -> None:
+    """The end is in our words: it counts on, and is found by its numbers."""
+
+    async def main() -> None:
+        async with before(dialect, REQUEST, STREAM_HEAD + SENT[dialect][0], CLOSE) as (relay, _):
+            client = await relay.connect()
+            seen = events((await client.post(PATH, ASKED).whole()).body)
+            assert [each["type"] for each in seen][-2:] == ["error", "response.failed"]
+            assert [each["sequence_number"] for each in seen] == list(range(len(seen)))
+            name = seen[0]["response"]["id"]
+            assert seen[-1]["response"]["id"] == name
+            for number in range(len(seen) - 1):
+                rest = await client.get(f"{PATH}/{name}?stream=true&starting_after={number}").whole()
+                assert events(rest.body) == seen[number + 1 :]
+            over = await client.get(f"{PATH}/{name}?stream=true&starting_after={len(seen) - 1}").whole()
             assert (over.status, over.json["error"]["code"]) == (404, "over")
 
     run_in("uvloop", main)

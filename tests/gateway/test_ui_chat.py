@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tokenwire.gateway.chats import Chats
-from tokenwire.gateway.settings import RetrySettings, ServerSettings, Settings, UpstreamSettings
+from tokenwire.gateway.settings import RetrySettings, ServerSettings, Settings, StoreSettings, UpstreamSettings
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chunks, serving, streamed
@@ -86,6 +87,28 @@ def test_a_reload_goes_on_under_the_same_message_id(version: str) -> None:
             assert found[0] == parts(page.body)[0], "the same message"
             over = await (await relay.connect()).get("/api/chat/chat1/stream", fields).whole()
             assert (over.status, bytes(over.body)) == (204, b"")
+
+    run_in("uvloop", main)
+
+
+def test_the_beginning_of_a_long_answer_comes_from_the_store(tmp_path: Path) -> None:
+    words = [f"word{number} " for number in range(2000)]
+
+    async def main() -> None:
+        begun = chunks(frames.role(), *map(frames.text, words))
+        async with ScriptedUpstream([REQUEST, STREAM_HEAD + begun]) as upstream:
+            up = UpstreamSettings(base_url=upstream.base_url, models=[], retry=RetrySettings(attempts=1))
+            store = StoreSettings(url=f"sqlite://{tmp_path}/streams.db", hot_bytes=1024)
+            settings = Settings(upstreams={"up": up}, server=ServerSettings(default_model="up/m"), store=store)
+            async with serving(settings) as relay:
+                (await relay.connect()).post("/api/chat", asked())
+                stream = await relay.stream()
+                await until(lambda: stream.log.last > 2000 and not stream.log.whole)
+                again = (await relay.connect()).get("/api/chat/chat1/stream")
+                await again.until(lambda answer: b"word1999 " in answer.body)
+                stopped = await (await relay.connect()).post("/api/chat/chat1/stop").whole()
+                assert stopped.json == {"stopped": True}
+                assert text_of(parts((await again.whole()).body)) == "".join(words)
 
     run_in("uvloop", main)
 

@@ -5,6 +5,8 @@ export class BreakingLine {
   /** Bytes after which answers that are event streams are cut, one for each; then none is cut. */
   readonly cuts: number[];
   streams = 0;
+  /** Of the requests that came, in order: their first lines and their `Last-Event-ID`. */
+  readonly asked: { line: string; after: string | undefined }[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -16,6 +18,11 @@ export class BreakingLine {
       this.#sockets.add(near).add(far);
       let left: number | null = null;
       near.pipe(far);
+      near.on("data", (chunk: Buffer) => {
+        const head = chunk.toString("latin1");
+        const line = /^[A-Z]+ \S+/.exec(head)?.[0];
+        if (line) this.asked.push({ line, after: /^last-event-id: *(.*?)\r$/im.exec(head)?.[1] });
+      });
       far.on("data", (chunk: Buffer) => {
         if (left === null && chunk.includes("content-type: text/event-stream")) {
           this.streams += 1;
@@ -46,8 +53,13 @@ export class BreakingLine {
     });
   }
 
-  close(): Promise<void> {
+  /** Cut what goes through now. */
+  cut(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  close(): Promise<void> {
+    this.cut();
     return new Promise((resolve) => void this.#server.close(() => resolve()));
   }
 }

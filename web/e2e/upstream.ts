@@ -7,10 +7,20 @@ export interface Script {
   deltas: Record<string, unknown>[];
   pause: number;
   finish: string;
+  /** The answer begins when this is there. */
+  begins?: Promise<void>;
+}
+
+export interface Asked {
+  messages: { role: string; content: unknown }[];
 }
 
 export class ScriptedUpstream {
   script: Script = { deltas: [], pause: 0, finish: "stop" };
+  /** For the next requests, one each; then `script`. */
+  readonly next: Script[] = [];
+  /** What was asked, in order. */
+  readonly asked: Asked[] = [];
   /** Closed by the other side before the end, so often. */
   left = 0;
   readonly #server: Server = createServer((request, response) => void this.#answer(request, response));
@@ -29,13 +39,16 @@ export class ScriptedUpstream {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    for await (const _ of request);
-    const { deltas, pause, finish } = this.script;
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    this.asked.push(JSON.parse(body) as Asked);
+    const { deltas, pause, finish, begins } = this.next.shift() ?? this.script;
     let gone = false;
     response.on("close", () => {
       if (!response.writableEnded) this.left += 1;
       gone = true;
     });
+    await begins;
     response.writeHead(200, { "content-type": "text/event-stream" });
     const send = (delta: unknown, reason: string | null): void => {
       const choices = [{ index: 0, delta, finish_reason: reason }];

@@ -191,7 +191,7 @@ export async function eventually(question: () => Promise<boolean>, patience = PA
 }
 
 /** Its address, from the first line that it prints. */
-function start(processes: ChildProcess[], arguments_: string[]): Promise<string> {
+export function start(processes: ChildProcess[], arguments_: string[]): Promise<string> {
   const environment: NodeJS.ProcessEnv = {};
   for (const [name, value] of Object.entries(process.env)) if (!name.endsWith("_API_KEY")) environment[name] = value;
   const child = spawn(PYTHON, arguments_, { stdio: ["ignore", "pipe", "pipe"], env: environment });
@@ -212,8 +212,8 @@ function start(processes: ChildProcess[], arguments_: string[]): Promise<string>
   });
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
+export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((resolve) => child.once("exit", resolve));
   child.kill("SIGTERM");
   setTimeout(() => child.kill("SIGTERM"), 2000).unref(); // a second signal ends at once

@@ -114,6 +114,9 @@ class Dialect:
         condense: frames of this dialect -> the fewest that say the same to a reader who goes on with those that follow;
             for dialects where a frame means something only after the ones before it (blocks have numbers). None: an
             encoder's prefix does as well.
+        follow: an ending of ours, the first frame that was sent (b"" where it is gone), and all of them from the newest
+            on -> the ending as it follows on these; for dialects that number their events. None: an ending is the same
+            after anything.
         decode_response: a whole non-streaming body -> the deltas that a stream would have brought.
         fold_response: the other way: what a non-streaming client of this dialect is answered.
         error_body: the HTTP error body in this dialect, given the failure and the HTTP status it goes out with.
@@ -138,6 +141,7 @@ class Dialect:
     peek: Callable[[bytes], object] | None = None
     merges: bool = False
     condense: Callable[[Iterable[bytes]], list[Frame]] | None = None
+    follow: Callable[[Sequence[Frame], bytes, Iterable[bytes]], list[Frame]] | None = None
     decode_response: Callable[[bytes], list[Delta]]
     fold_response: Callable[[Transcript, str, float, str], bytes]
     error_body: Callable[[Failed, int], bytes]

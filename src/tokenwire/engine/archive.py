@@ -60,7 +60,7 @@ class Archive:
         self._tokens = float(RATE)
         self._filled_ns = hub.clock.now_ns()
         self._shifts: dict[str, int] = {}  # from the clock of the process that wrote a stream to ours
-        self._fetching: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._fetching: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._found = 0
         self._pages = 0
         self._refused = 0
@@ -75,9 +75,13 @@ class Archive:
 
         Raises ``StoreFailed``, and ``Overloaded`` when too many others wait.
         """
+        if stream_id not in self._coming:
+            self._admit()
+        return await self._come(stream_id)
+
+    async def _come(self, stream_id: str) -> Stream | None:
         task = self._coming.get(stream_id)
         if task is None:
-            self._admit()
             task = self._coming[stream_id] = asyncio.get_running_loop().create_task(self._find(stream_id))
             task.add_done_callback(lambda _: self._coming.pop(stream_id, None))
         return await asyncio.shield(task)
@@ -134,7 +138,7 @@ class Archive:
 
         Raises ``StoreFailed``; ``NotResumable`` (410) if the store has them no longer.
         """
-        key = (stream.id, 0 if whole else seq)
+        key = (id(stream), 0 if whole else seq)  # not its name: one that was forgotten may be there again
         task = self._fetching.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._bring(stream, seq, whole))
@@ -193,13 +197,13 @@ class Archive:
         while True:
             try:
                 heads = await self._store.orphans(PORTION)
-                heads = [head for head in heads if self._hub.resident(head.stream) is None]
-                for head in heads:
-                    await self._find(head.stream)
                 if not heads:
                     return
+                for head in heads:
+                    await self._come(head.stream)  # somebody may be asking for it at this moment
                 assert self._hub.recorder is not None
-                await self._hub.recorder.flush(10.0)
+                if not await self._hub.recorder.flush(10.0):
+                    await asyncio.sleep(pause)  # the store does not take their ends: it is told elsewhere
             except (StoreFailed, Overloaded) as error:
                 log.warning("streams of the process before this one cannot be ended yet: %s", error)
                 await asyncio.sleep(pause)

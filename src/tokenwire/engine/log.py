@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tokenwire.dialects.base import Mark
 from tokenwire.engine.sealed import ARRIVAL, Sealed
-from tokenwire.errors import StreamClosed
+from tokenwire.errors import LocalProtocolError, StreamClosed
 from tokenwire.wire.envelope import PLAIN, Codec
 from tokenwire.wire.envelope_run import OpenRun
 
@@ -278,7 +278,9 @@ class Log:
         return self._sealed.cool(keep - self.run_size, upto)
 
     def warm(self, first: int, run: Packed) -> None:
-        """The entries from *first* on are here again."""
+        """The entries from *first* on are here again. Raises ``LocalProtocolError`` for more than there are."""
+        if first - 1 + len(run) > self.last_frame:
+            raise LocalProtocolError(f"entries {first} to {first - 1 + len(run)} of a log of {self.last_frame}")
         self._sealed.warm(first, run)
 
     def stored(self, first: int, last: int, templates: tuple[Template, ...] = ()) -> None:

@@ -74,11 +74,11 @@ class Recording(Struct, frozen=True, kw_only=True):
 
 def record(stream: Stream, most_bytes: int) -> Recording | None:
     """What *stream*, which has its terminal, is told again from. None unless the answer is whole in every sense:
-    completed, ended by the model (``WHOLE``), none of it trimmed, *most_bytes* at most."""
+    completed, ended by the model (``WHOLE``), none of it trimmed or away, *most_bytes* at most."""
     held, terminal, generated_ns = stream.log, stream.terminal, stream.generated_ns
     if terminal is None or terminal.state != "completed" or terminal.reason not in WHOLE or generated_ns is None:
         return None
-    if held.first > 1 or len(held.attempts) != 1 or held.size > most_bytes:
+    if not held.whole or len(held.attempts) != 1 or held.size > most_bytes:
         return None
     stream.hub.pack(stream)
     runs = held.packed

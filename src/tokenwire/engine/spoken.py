@@ -85,7 +85,7 @@ class Spoken:
                 groups = held.groups(self.seq, end - self.seq)
             except Away as away:  # nobody can wait for them here: they count as those that were trimmed
                 self.missed += away.last - self.seq
-                self.seq = away.last
+                self.seq, self._newest = away.last, None
                 continue
             for template, size, parts in groups:
                 if template is not None and (place := self._enveloped(stream, template, parts, deltas)) is not None:

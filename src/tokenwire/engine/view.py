@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tokenwire.dialects.base import Dialect, Frame, Mark
@@ -174,7 +174,7 @@ class RawView(View):
                     break
         over = seq >= last and (held.terminal is not None or held.done_seq is not None)
         if over and held.done_seq is None and seq < held.last:  # after the end marker nothing is relayed
-            parts.append(self._terminal())
+            parts.append(self._terminal(reader.cursor.frames))
             seq = held.last
         return b"".join(parts), EventId(held.epoch, seq), over
 
@@ -196,13 +196,15 @@ class RawView(View):
             return False
         rest = range(cursor.seq + 1, held.last_frame + 1)
         hidden = all(held.notable.get(seq, Mark.PLAIN) & self.hide for seq in rest)
-        return hidden and (cursor.seq >= held.last or not self._terminal())
+        return hidden and (cursor.seq >= held.last or not self._end())
 
     def position(self, event_id: EventId) -> EventId:
-        if event_id.frames:
-            raise NotResumable(
-                409, "discontinuous", f"{event_id} was given in another dialect than {self.dialect.name}"
-            )
+        if event_id.frames:  # an entry is one frame here, but for the end, where that is in our words
+            at_end = event_id.seq == self.stream.log.last_frame
+            if not at_end or event_id.frames >= len(self._end()):
+                raise NotResumable(
+                    409, "discontinuous", f"{event_id} was given in another dialect than {self.dialect.name}"
+                )
         return super().position(event_id)
 
     def _render(self, frames: Sequence[bytes], seq: int) -> bytes:
@@ -223,13 +225,37 @@ class RawView(View):
             seq += 1
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _terminal(self) -> bytes:
-        """The dialect's own words for an end that was not clean; nothing if the provider's error already said it."""
+    def last_frames(self) -> list[Frame]:
+        """The dialect's own words for an end that was not clean; none if the provider's error already said it. Raises
+        ``Away`` where they follow on an entry that is in the store only."""
+        held = self.stream.log
+        frames = self._end()
+        follow = self.dialect.follow
+        if follow is None or not frames or not held.last_frame:
+            return frames
+        return follow(frames, held.frame(1) if held.whole else b"", self._newest())
+
+    def _end(self) -> list[Frame]:
+        """``last_frames``, whatever came before."""
         held = self.stream.log
         terminal = held.terminal
         if terminal is None or terminal.state == "completed":
-            return b""
+            return []
         if any(mark & Mark.ERROR and not mark & Mark.SWALLOWED for mark in held.notable.values()):
-            return b""
-        frames = self.stream.encoder(self.dialect).close(terminal)
-        return encode(frames, self.dialect, EventId(held.epoch, held.last) if self.ids else None)
+            return []
+        return self.stream.encoder(self.dialect).close(terminal)
+
+    def shows(self, seq: int) -> bool:
+        """Whether readers are given entry *seq*, a frame."""
+        held = self.stream.log
+        return not held.notable.get(seq, Mark.PLAIN) & self.hide and (held.done_seq is None or seq <= held.done_seq)
+
+    def _newest(self) -> Iterator[bytes]:
+        held = self.stream.log
+        return (held.frame(seq) for seq in range(held.last_frame, held.first - 1, -1) if self.shows(seq))
+
+    def _terminal(self, skip: int = 0) -> bytes:
+        """``last_frames`` as bytes, less the first *skip*."""
+        held = self.stream.log
+        frames = self.last_frames()
+        return encode(frames[skip:], self.dialect, EventId(held.epoch, held.last) if self.ids else None, skip)

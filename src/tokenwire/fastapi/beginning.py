@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, structs
 
 from tokenwire import dialects
-from tokenwire.dialects.agui.dialect import dialect_for as agui_dialect
 from tokenwire.dialects.agui.request import RunRequest
-from tokenwire.dialects.request_body import GenerateRequest
-from tokenwire.dialects.ui_messages.dialect import dialect_for as ui_dialect
 from tokenwire.dialects.ui_messages.request import UiRequest
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.fastapi.asking import UNNAMED, Asked
 from tokenwire.fastapi.response import follow_openly
 from tokenwire.fastapi.source import LOGGED, GeneratorSource, discard
-from tokenwire.gateway import respond, starting, ui_chat
+from tokenwire.gateway import respond, starting, ui_chat, variants
 from tokenwire.gateway.answers import header, query
 from tokenwire.gateway.plain_chat import MAX_RUN
 from tokenwire.gateway.vendors import OPENAI_CHAT
@@ -176,16 +173,17 @@ def _dialect(scope: Scope, wanted: Wanted, stream: Stream, ui_version: int) -> D
     asked = wanted.asked
     request = asked.request if isinstance(asked, Asked) else None
     if wanted.dialect == "ui-messages":
-        return ui_dialect(ui_version, request.response_id if isinstance(request, UiRequest) else "")
+        message = request.response_id if isinstance(request, UiRequest) else ""
+        return variants.tell(stream, wanted.dialect, ui_version, message)
     if wanted.dialect == "agui":
         if isinstance(request, RunRequest):
-            return agui_dialect(request.thread_id, request.run_id)
-        return agui_dialect(_chat_id(wanted) or stream.id, stream.id)
+            return variants.tell(stream, wanted.dialect, request.thread_id, request.run_id)
+        return variants.tell(stream, wanted.dialect, _chat_id(wanted) or stream.id, stream.id)
     caller = asked.caller if isinstance(asked, Asked) else OPENAI_CHAT
     if request is not None and caller.dialect == wanted.dialect:
-        return caller.answers(request, stream.meta.get("spoken") == caller.dialect)
+        return variants.asked_in(stream, caller, request)
     if wanted.dialect == OPENAI_CHAT.dialect:
-        return OPENAI_CHAT.answers(GenerateRequest(stream.model, True, False, {}), False)
+        return variants.tell(stream, wanted.dialect, False)
     return dialects.get(wanted.dialect)
 
 

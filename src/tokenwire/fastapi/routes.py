@@ -56,7 +56,9 @@ def routes(relay: Relay) -> APIRouter:
     async def resume(request: Request, chat_id: str) -> Response:
         async def answer(sink: ResponseSink, send: Send) -> respond.Responding:
             stream = relay.running.chats.running(await relay.owner_of(request), chat_id)
-            if stream is None:
+            if stream is not None:
+                await relay.running.core.hub.whole(stream)  # of a long answer, the store may have the beginning
+            if stream is None or stream.terminal is not None:
                 raise NotResumable(204, "over", "no answer of this chat is under way")
             follow_openly(stream, sink)
             dialect = ui_chat.again(stream, ui_chat.version_of(request.scope))

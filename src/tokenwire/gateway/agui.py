@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tokenwire import dialects
-from tokenwire.dialects.agui.dialect import dialect_for
 from tokenwire.dialects.agui.request import parse_request
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond, starting
+from tokenwire.gateway import guard, respond, starting, variants
 from tokenwire.gateway.answers import header, read_body, send_refusal
 from tokenwire.gateway.vendors import Caller, always
 
@@ -45,7 +44,7 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
         responding = respond.Following(
             stream,
             respond.sink_for(scope, receive),
-            dialect_for(asked.thread_id, asked.run_id),
+            variants.tell(stream, CALLER.dialect, asked.thread_id, asked.run_id),
             ids=True,
             hold=gateway.settings.limits.hold,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond, responses
+from tokenwire.gateway import guard, respond, responses, variants
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.starting import linger_of, start
 from tokenwire.gateway.vendors import OPENAI_RESPONSES
@@ -55,13 +55,15 @@ def respond_to(
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
     usage_asked = respond.usage_asked(header(scope, respond.USAGE))
     request = vendor.parse(body)
-    stream = gateway.keys.find(owner, key, body) if key else None
+    # Where the model is in the path, the body alone is not what was asked.
+    asked = body if vendor.path or not key else scope["path"].encode() + b"\0" + body
+    stream = gateway.keys.find(owner, key, asked) if key else None
     if stream is None:
         stream = start(gateway, vendor, scope, owner, request, linger=linger)
         if vendor is OPENAI_RESPONSES:
             responses.remember(gateway, stream)
         if key:
-            gateway.keys.put(owner, key, body, stream)
+            gateway.keys.put(owner, key, asked, stream)
     dialect = answered_in(vendor, scope, request, stream)
     if not request.stream:
         return respond.Whole(stream, sink, dialect)
@@ -75,4 +77,4 @@ def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: 
     named = header(scope, b"x-tokenwire-dialect")
     if named is not None and named != caller.dialect:
         return dialects.get(named)
-    return caller.answers(request, stream.meta.get("spoken") == caller.dialect)
+    return variants.asked_in(stream, caller, request)

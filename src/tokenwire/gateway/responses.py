@@ -13,6 +13,7 @@ from tokenwire.engine.folded import Fold
 from tokenwire.engine.framing import encode, parse
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.stores.port import Note
+from tokenwire.engine.view import RawView
 from tokenwire.errors import NotResumable, RequestRefused, StoreFailed
 from tokenwire.gateway import guard, respond
 from tokenwire.gateway.answers import MethodNotAllowed, query, send_body, send_refusal
@@ -154,8 +155,7 @@ def _cursor(stream: Stream, dialect: Dialect, number: int | None) -> EventId | N
     held = stream.log
     if held.first > 1:
         raise stream.trimmed()
-    own = dialect is stream.dialect and not stream.unary
-    for seq, events in enumerate(_given(stream, dialect, own=own), 1):
+    for seq, events in enumerate(_given(stream, dialect), 1):
         for index, event in enumerate(events, 1):
             if sequence_of(event) == number:
                 whole = index == len(events)
@@ -163,14 +163,20 @@ def _cursor(stream: Stream, dialect: Dialect, number: int | None) -> EventId | N
     raise NotResumable(409, "discontinuous", f"no event of this response has the sequence_number {number} yet")
 
 
-def _given(stream: Stream, dialect: Dialect, *, own: bool) -> Iterator[list[bytes]]:
+def _given(stream: Stream, dialect: Dialect) -> Iterator[list[bytes]]:
     """What each entry of the log becomes in *dialect*, the terminal included."""
     held = stream.log
+    view = stream.view(dialect, ids=False)
+    own = view if isinstance(view, RawView) else None
     fold = Fold.at_start(stream, dialect, False)
     seq = 0
     while seq < held.last_frame:
         for frame in held.after(seq):
             seq += 1
-            yield [frame] if own else [encode([each], dialect, None) for each in fold.frames(frame)]
-    if held.terminal is not None and not own:
-        yield [encode([each], dialect, None) for each in fold.last_frames()]
+            if own is None:
+                yield [encode([each], dialect, None) for each in fold.frames(frame)]
+            else:
+                yield [frame] if own.shows(seq) else []
+    if held.terminal is not None:
+        last = fold.last_frames() if own is None else own.last_frames()
+        yield [encode([each], dialect, None) for each in last]

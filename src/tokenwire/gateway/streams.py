@@ -12,7 +12,7 @@ from tokenwire.dialects.native.encode import usage_fields
 from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond
+from tokenwire.gateway import guard, respond, variants
 from tokenwire.gateway.answers import (
     MethodNotAllowed,
     header,
@@ -206,7 +206,7 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
     sent."""
     parameters = query(scope)
     name = parameters.get("dialect") or header(scope, b"x-tokenwire-dialect") or "native"
-    dialect = dialects.get(name)
+    dialect = variants.told(stream, name)
     begin = parameters.get("from", "start")
     if begin not in ("start", "snapshot", "now"):
         raise RequestRefused(400, "bad_from", f"from is start, snapshot or now, not {begin[:40]!r}", param="from")

@@ -17,7 +17,7 @@ from tokenwire.dialects.ui_messages.again import told_again
 from tokenwire.dialects.ui_messages.dialect import VERSIONS, dialect_for
 from tokenwire.dialects.ui_messages.request import parse_request
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import guard, respond, starting
+from tokenwire.gateway import guard, respond, starting, variants
 from tokenwire.gateway.answers import MethodNotAllowed, header, send_json, send_refusal
 from tokenwire.gateway.vendors import Caller, always
 
@@ -70,7 +70,7 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
     if asked.chat_id:
         gateway.chats.put(owner, asked.chat_id, stream)
     sink = respond.sink_for(scope, receive)
-    dialect = dialect_for(version, asked.response_id)
+    dialect = variants.tell(stream, CALLER.dialect, version, asked.response_id)
     if not asked.stream:
         return respond.Whole(stream, sink, dialect)
     return respond.Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold)
@@ -91,7 +91,9 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             stopped = stream is not None and stream.cancel()
             await send_json(send, 200, {"stopped": stopped})
             return
-        if stream is None:
+        if stream is not None:
+            await gateway.hub.whole(stream)  # of a long answer, the store may have the beginning
+        if stream is None or stream.terminal is not None:
             raise NotResumable(204, "over", "no answer of this chat is under way")
         sink = respond.sink_for(scope, receive)
         dialect = again(stream, version_of(scope))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from tokenwire.dialects.ollama_generate import request as ollama_generate_reques
 from tokenwire.dialects.openai_chat import request as openai_chat_request
 from tokenwire.dialects.openai_responses import request as openai_responses_request
 from tokenwire.dialects.request_body import GenerateRequest
-from tokenwire.gateway import listing
+from tokenwire.gateway import listing, variants
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
@@ -85,16 +85,9 @@ def _bearer(key: str) -> tuple[str, str]:
     return "authorization", f"Bearer {key}"
 
 
-@cache
-def _chat_without_usage() -> Dialect:
-    from tokenwire.dialects.openai_chat.encode import Encoder
-
-    return replace(dialects.get("openai.chat"), encoder=partial(Encoder, include_usage=False))
-
-
 def _chat_answer(request: GenerateRequest, own: bool) -> Dialect:
     """The usage chunk is for who asked for it. Where the upstream speaks chat itself, its view hides that chunk."""
-    return dialects.get("openai.chat") if own or request.include_usage else _chat_without_usage()
+    return variants.chat(own or request.include_usage)
 
 
 OPENAI_CHAT: Final = Vendor(

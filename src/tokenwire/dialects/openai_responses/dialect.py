@@ -1,7 +1,7 @@
 """OpenAI's Responses: what the dialect is, in one record.
 
-The work is in the files beside this one: decode (with items), encode (with writer, writer_parts, objects), response,
-errors, usage, condense; request and prompt for what is asked.
+The work is in the files beside this one: decode (with items), encode (with writer, writer_parts, objects), ending,
+response, errors, usage, condense; request and prompt for what is asked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tokenwire.dialects.json_text import loads
 from tokenwire.dialects.openai_responses.condense import condense, events, sequence_of
 from tokenwire.dialects.openai_responses.decode import Decoder
 from tokenwire.dialects.openai_responses.encode import Encoder
+from tokenwire.dialects.openai_responses.ending import follow
 from tokenwire.dialects.openai_responses.errors import describe_error, error_body
 from tokenwire.dialects.openai_responses.items import NAME
 from tokenwire.dialects.openai_responses.response import decode_response, fold_response
@@ -111,6 +112,7 @@ DIALECT: Final = Dialect(
     opening=_OPENING,
     peek=_peek,
     condense=condense,
+    follow=follow,
     decode_response=decode_response,
     fold_response=fold_response,
     error_body=error_body,

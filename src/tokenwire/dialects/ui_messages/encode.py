@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _TYPES: Final = {"text": "text", "refusal": "text", "reasoning": "reasoning"}
 
 _INPUT: Final = '{"type":"tool-input-'
+_WHOLE: Final = f"{_INPUT}available"
 
 _json = msgspec.json.encode
 
@@ -110,7 +111,11 @@ class Encoder:
 
     def prefix(self, fold: Transcript) -> list[Frame]:
         """One delta for each part, and whole calls without the pieces of their arguments. Whatever was fed before is
-        forgotten."""
+        forgotten.
+
+        A call that has its result is told in pieces all the same: ``tool-input-available`` would make a page that was
+        there before run its tool a second time, and a result does not need it.
+        """
         self._reset()
         calls = fold.choice().tool_calls
         frames: list[Frame] = []
@@ -123,6 +128,8 @@ class Encoder:
             elif isinstance(delta, ToolCallEnded):
                 if told and not told[0].data.startswith(_INPUT):
                     told = pieces + told  # the only news of it is its end: then it must have begun
+                elif told and calls[delta.block].result is not None and told[0].data.startswith(_WHOLE):
+                    told = pieces if len(pieces) > 1 else [*pieces, _nothing(calls[delta.block].id)]
                 pieces = []
             frames += told
         return frames
@@ -266,6 +273,11 @@ class Encoder:
 def delta_choice(delta: Delta) -> int:
     """The choice that *delta* is of; 0 where it is of the whole answer."""
     return getattr(delta, "choice", 0)
+
+
+def _nothing(call: str) -> Frame:
+    """The arguments of a call without any."""
+    return _part({"type": "tool-input-delta", "toolCallId": call, "inputTextDelta": "{}"})
 
 
 def _part(fields: dict[str, Any]) -> Frame:
