@@ -36,6 +36,10 @@ AT_ONCE: Final = 32
 COME_BACK: Final = (1, 6)
 #: Orphans that are ended in one go, at the start: 5 ms each, if they are long.
 PORTION: Final = 16
+#: How long the store may take for their ends before it is tried again, after a pause; and how often one is tried.
+FLUSH_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 0.5
+TRIES: Final = 3
 
 
 class ArchiveStatistics(NamedTuple):
@@ -193,17 +197,33 @@ class Archive:
     async def end_orphans(self) -> None:
         """End what was running when the process before us went. Whoever asks for one of them earlier ends it by that.
         Goes on until all are ended; while the store fails it tries again."""
-        pause = 0.5
+        unreadable: dict[str, int] = {}
         while True:
             try:
-                heads = await self._store.orphans(PORTION)
+                found = await self._store.orphans(PORTION + len(unreadable))
+                heads = [head for head in found if unreadable.get(head.stream, 0) < TRIES]
                 if not heads:
                     return
                 for head in heads:
-                    await self._come(head.stream)  # somebody may be asking for it at this moment
+                    await self._end_orphan(head.stream, unreadable)
                 assert self._hub.recorder is not None
-                if not await self._hub.recorder.flush(10.0):
-                    await asyncio.sleep(pause)  # the store does not take their ends: it is told elsewhere
-            except (StoreFailed, Overloaded) as error:
+                if await self._hub.recorder.flush(FLUSH_SECONDS):
+                    continue
+            except StoreFailed as error:
                 log.warning("streams of the process before this one cannot be ended yet: %s", error)
-                await asyncio.sleep(pause)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _end_orphan(self, stream_id: str, unreadable: dict[str, int]) -> None:
+        try:
+            await self._come(stream_id)  # somebody may be asking for it at this moment
+        except StoreFailed as error:
+            unreadable[stream_id] = tries = unreadable.get(stream_id, 0) + 1
+            if tries == TRIES:
+                log.error(
+                    "stream %s was running when the process before this one went, and stays so: %s", stream_id, error
+                )
+
+    def close(self) -> None:
+        """Whoever waits for the store waits no longer."""
+        for task in (*self._coming.values(), *self._fetching.values()):
+            task.cancel()

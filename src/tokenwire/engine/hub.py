@@ -79,8 +79,9 @@ class Hub(Registry):
         for stream in self.running():
             stream.cancel("the relay is shutting down")
         self._tick_timer.cancel()
-        if self.recorder is not None:
+        if self.recorder is not None and self.archive is not None:
             self.recorder.close()
+            self.archive.close()
         for errand in self.errands:
             errand.cancel()
         self.wheel.close()

@@ -167,6 +167,8 @@ class Core:
         if not await recorder.flush(LAST_WRITE_SECONDS):
             log.error("the store did not take the last of it: %s", recorder.degraded or "it is too slow")
         recorder.close()
+        if self.hub.archive is not None:
+            self.hub.archive.close()
         await store.close()
 
 
