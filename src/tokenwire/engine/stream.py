@@ -319,6 +319,16 @@ class Stream(Bounded):
     # ------------------------------------------------------------------ inside
 
     @property
+    def expires(self) -> float | None:
+        """When it will be forgotten at the latest, seconds since 1970; None: not known before it is over."""
+        recorder, bounds = self.hub.recorder, self.hub.retention
+        if recorder is not None and self.kept is not None:
+            return recorder.expires(self)
+        if self.ended_ns is None:
+            return None
+        return self.created + (self.ended_ns - self.created_ns) / 1e9 + bounds.ended_seconds
+
+    @property
     def counted_exactly(self) -> bool:
         """Whether a tokenizer counts along: then what was said so far is looked at whether or not anybody reads."""
         return bool(self.hub.tokenizers) and self.model.partition("/")[0] in self.hub.tokenizers

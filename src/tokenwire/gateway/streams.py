@@ -118,6 +118,7 @@ def describe(stream: Stream) -> dict[str, Any]:
         "timing": None if terminal is None else {"ttft_ms": terminal.ttft_ms, "e2e_ms": terminal.e2e_ms},
         "attempts": [_attempt(stream, number) for number in range(1, len(stream.attempts) + 1)],
         "metadata": stream.meta.get("metadata"),
+        "expires": stream.expires,
     }
     if "cache" in stream.meta:
         out["cache"] = stream.meta["cache"]
