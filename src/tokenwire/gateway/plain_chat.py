@@ -100,17 +100,17 @@ def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: 
 
 def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> respond.Following:
     parameters = query(scope)
+    # The address is that of the first time, whenever it is asked: the header is newer.
+    where = header(scope, b"last-event-id") or parameters.get("after")
+    if where == str(TOLD):
+        raise NotResumable(204, "over", "why there is no answer was told")
     question = checked(
         Question(parameters.get("prompt", ""), parameters.get("model") or None, parameters.get("system") or None)
     )
     run = parameters.get("run", "")
     if len(run) > MAX_RUN:
         raise RequestRefused(400, "bad_run", f"a run's name has {MAX_RUN} characters at most", param="run")
-    # The address is that of the first time, whenever it is asked: the header is newer.
-    where = header(scope, b"last-event-id") or parameters.get("after")
     after = parse_event_id(where) if where else None
-    if after == TOLD:
-        raise NotResumable(204, "over", "why there is no answer was told")
     leased = lease.asked(scope)
     stream = _of_run(gateway, scope, owner, run, question, after)
     sink = respond.sink_for(scope, receive)
