@@ -20,6 +20,8 @@ FIRST = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
 REST = chunks(frames.text(" two"), frames.finish(), frames.DONE) + LAST_CHUNK
 #: Long enough for a slow machine to renew it, short enough to wait for its end.
 BRIEF = {"X-Tokenwire-Lease": "0.2"}
+#: Its lease is renewed by nobody: by its end, that much time has passed.
+WATCH = {"X-Tokenwire-Lease": "0.3"}
 LONG = {"X-Tokenwire-Lease": "60"}
 CANCEL = {"X-Tokenwire-On-Disconnect": "cancel"}
 UI = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
@@ -81,21 +83,20 @@ def test_one_that_lapses_is_a_leaving(relayed: Any, path: str, edge: str) -> Non
 def test_renewed_it_holds(relayed: Any, how: str) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client, other = await relay.connect(), await relay.connect()
-        answer = client.post("/v1/chat/completions", chat(), {"X-Tokenwire-Lease": "0.6", **CANCEL})
+        answer = client.post("/v1/chat/completions", chat(), {**BRIEF, **CANCEL})
         await answer.until(lambda answer: b"one" in answer.body)
         held = answer.fields["x-tokenwire-lease-id"]
         path = f"/v1/streams/{answer.fields['x-tokenwire-stream']}/lease"
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while loop.time() < began + 1.0:
+        watch = (await relay.connect()).get(await started(other), WATCH)
+        await watch.head()
+        while not watch.over:  # as long as another stream's lease lasts that is not renewed
             fields = {"X-Tokenwire-Lease-Id": held} if how == "header" else {}
             body = {"lease": held} if how == "body" else None
             renewed = await other.post(path, body, fields).whole()
             assert renewed.status == 200
             assert renewed.json["leases"] == 1
-            assert renewed.json["seconds"] == 0.6
-            assert renewed.json["expires"] == pytest.approx(relay.gateway.clock.wall() + 0.6, abs=0.5)
-            await asyncio.sleep(0.05)
+            assert renewed.json["seconds"] == 0.2
+            assert renewed.json["expires"] == pytest.approx(relay.gateway.clock.wall() + 0.2, abs=0.5)
         gate.set()
         await answer.whole()
         assert answer.data[-1] == "[DONE]"
@@ -103,7 +104,7 @@ def test_renewed_it_holds(relayed: Any, how: str) -> None:
         assert (over.status, over.json["seconds"], over.json["state"]) == (200, None, "completed")
 
     gate = asyncio.Event()
-    relayed(main, [REQUEST, FIRST, gate, REST])
+    relayed(main, [REQUEST, FIRST, gate, REST], [REQUEST, FIRST])
 
 
 def test_two_tabs_hold_a_stream_each_for_itself(relayed: Any) -> None:
@@ -157,7 +158,8 @@ def test_it_begins_when_its_client_can_know_of_it(relayed: Any) -> None:
         answer = client.post("/v1/chat/completions", chat(), {**BRIEF, **CANCEL})
         stream = await relay.stream()
         await until(lambda: stream.readers and upstream.peers and upstream.peers[0].requests)
-        await asyncio.sleep(0.3)
+        # As long as such a lease lasts where it has begun.
+        await (await relay.connect()).get(f"/v1/streams/{stream.id}/events", WATCH).whole()
         assert (stream.terminal, answer.status) == (None, 0)
         gate.set()
         await answer.until(lambda answer: b"one" in answer.body)

@@ -138,19 +138,26 @@ def test_a_ticket_is_a_right_to_one_stream_whoever_has_it(relayed: Any) -> None:
 def test_a_linger_counts_the_readers_of_all_connections(relayed: Any) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         hands, one, two, back = [await relay.connect() for _ in range(4)]
-        body = {"dialect": "openai.chat", "request": chat(), "on_disconnect": "linger=0.4"}
+        body = {"dialect": "openai.chat", "request": chat(), "on_disconnect": "linger=0.2"}
         path = (await hands.post("/v1/streams", body, ADA).whole()).json["events"]
+
+        async def linger_is_over() -> None:
+            """As long as a stream of the same policy that nobody reads lives."""
+            location = (await hands.post("/v1/streams", body, EVE).whole()).fields["location"]
+            other = relay.gateway.hub.get(location.rpartition("/")[2], "eve")
+            await until(lambda: other.terminal is not None)
+
         for client in (one, two):
             await client.get(path, ADA).until(lambda answer: "text" in answer.events)
         [stream] = relay.gateway.hub.mine("ada")
         one.close()
         await until(lambda: len(stream.readers) == 1)
-        await asyncio.sleep(0.6)
+        await linger_is_over()
         assert stream.terminal is None, "one still reads"
         two.close()
         await until(lambda: not stream.readers)
         again = await back.get(path, {**ADA, "last-event-id": "1-2"}).head()
-        await asyncio.sleep(0.6)
+        await linger_is_over()
         assert (again.status, stream.terminal) == (200, None), "one came back in time"
         back.close()
         await until(lambda: stream.terminal is not None)
@@ -159,7 +166,7 @@ def test_a_linger_counts_the_readers_of_all_connections(relayed: Any) -> None:
         assert stream.terminal.error.code == "client_left"
         assert await upstream.peers[0].gone() is not None
 
-    relayed(main, [REQUEST, FIRST])
+    relayed(main, [REQUEST, FIRST], [REQUEST, FIRST], [REQUEST, FIRST])
 
 
 @pytest.mark.parametrize("moment", ["before the provider was asked", "before its answer", "before the first token"])

@@ -153,7 +153,8 @@ class Following:
             seq = _before_end(held)
             reader.cursor = EventId(held.epoch, seq)
             last = reader.cursor if reader.view.ids else None
-            preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
+            if seq:  # else the whole is what follows, and begins with what a prefix begins with
+                preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
         if self._dialect.name == "native" and reader.view.ids and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
