@@ -161,11 +161,11 @@ def test_an_end_without_events_says_when_to_come_back(play: Play) -> None:
 
 def test_a_retry_that_waits_for_an_event_can_be_asked_for() -> None:
     decoder = sse.Decoder()
-    assert decoder.retry is None
-    assert decoder.feed(b"retry: 1500\n\n") == []
-    assert decoder.retry == 1500
-    assert decoder.feed(b"data: x\n\n")[0].retry == 1500
-    assert decoder.retry is None
+    said = [decoder.retry]
+    for data in (b"retry: 1500\n\n", b"data: x\n\n"):
+        decoder.feed(data)
+        said.append(decoder.retry)
+    assert said == [None, 1500, None]
 
 
 # ---------------------------------------------------------------------- against a relay

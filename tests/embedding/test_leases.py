@@ -12,9 +12,9 @@ from tokenwire.gateway import lease
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.relay import STREAM_HEAD, chunks, streamed
 from tokenwire.testing.rig import until
-from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
+from tokenwire.testing.upstream import REQUEST, ScriptedUpstream, Step
 
-BEGUN = [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))]
+BEGUN: list[Step] = [REQUEST, STREAM_HEAD + chunks(frames.role(), frames.text("one"))]
 BODY: dict[str, Any] = {"model": "up/m", "messages": [USER_SAYS], "stream": True}
 
 

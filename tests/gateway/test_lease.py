@@ -245,7 +245,7 @@ def test_an_address_may_ask_for_one(relayed: Any) -> None:
 def test_who_starts_may_promise_to_follow(relayed: Any, how: str) -> None:
     async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
         client = await relay.connect()
-        body = {"dialect": "openai.chat", "request": chat(), "on_disconnect": "cancel"}
+        body: dict[str, Any] = {"dialect": "openai.chat", "request": chat(), "on_disconnect": "cancel"}
         fields = {**BRIEF, "idempotency-key": "k"} if how == "header" else {"idempotency-key": "k"}
         body |= {"lease": 0.2} if how == "body" else {}
         answer = await client.post("/v1/streams", body, fields).whole()
