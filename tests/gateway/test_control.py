@@ -185,6 +185,7 @@ def test_the_schema_names_every_route(relayed: Any) -> None:
                 "GET /v1/streams/{id}",
                 "DELETE /v1/streams/{id}",
                 "POST /v1/streams/{id}/cancel",
+                "POST /v1/streams/{id}/lease",
                 "GET /v1/streams/{id}/events",
                 "POST /v1/streams/{id}/ticket",
                 "POST /api/chat",

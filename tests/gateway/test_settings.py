@@ -84,6 +84,7 @@ def test_the_defaults_are_those_of_the_interface() -> None:
     assert (limits.stream_bytes, limits.total_bytes) == (16 << 20, 256 << 20)
     assert (limits.reader_timeout, limits.heartbeat, limits.linger, limits.drain) == (60, 10, 15, 30)
     assert (limits.hold, limits.ended_seconds) == (10, 600)
+    assert (limits.unread_cost_usd, limits.unread_tokens) == (1, 100_000)
     deadlines = Settings.__struct_fields__
     assert deadlines == ("server", "store", "limits", "upstreams", "models", "prices")
     upstream = from_mapping({"upstreams": {"a": {"base_url": "http://x"}}}, {}).upstreams["a"]
@@ -97,6 +98,8 @@ def test_the_limits_reach_the_engine() -> None:
     limits = LimitSettings(heartbeat=1, reader_timeout=2, stream_bytes=3, total_bytes=4, ended_seconds=5, streams=6)
     policy = limits.policy(7.0)
     assert (policy.linger, policy.heartbeat, policy.reader_timeout, policy.max_bytes) == (7, 1, 2, 3)
+    unread = from_mapping({"limits": {"unread_cost_usd": 2, "unread_tokens": float("inf")}}, {}).limits.policy(7.0)
+    assert (unread.unread_usd, unread.unread_tokens) == (2, float("inf"))
     store = StoreSettings(hard_seconds=7, hot_bytes=8, rest_seconds=9)
     retention = limits.retention(store)
     assert (retention.max_bytes, retention.ended_seconds, retention.max_streams) == (4, 5, 6)
@@ -144,6 +147,8 @@ UP = '[upstreams.a]\nbase_url = "http://127.0.0.1/v1"\n'
         ("[limits]\nheartbeat = inf", "limits.heartbeat", "finite"),
         ("[limits]\nlinger = -1", "limits.linger", "0 or more"),
         ("[limits]\nlinger = nan", "limits.linger", "0 or more"),
+        ("[limits]\nunread_cost_usd = 0", "limits.unread_cost_usd", "above 0"),
+        ("[limits]\nunread_tokens = nan", "limits.unread_tokens", "above 0"),
         ("[limits]\nstreams = 0", "limits.streams", "above 0"),
         (UP + "deadlines = { total = 0 }", "upstreams.a.deadlines.total", "above 0"),
         (UP + "deadlines = { total = inf }", "upstreams.a.deadlines.total", "finite"),

@@ -63,3 +63,31 @@ export class BreakingLine {
     return new Promise((resolve) => void this.#server.close(() => resolve()));
   }
 }
+
+/** A proxy that hides when a client leaves: it goes on reading answers for nobody. */
+export class HidingLine {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(target: string) {
+    const { hostname, port } = new URL(target);
+    this.#server = createServer({ allowHalfOpen: true }, (near) => {
+      const far = connect(Number(port), hostname);
+      for (const socket of [near, far]) this.#sockets.add(socket.on("error", () => undefined));
+      near.on("data", (chunk: Buffer) => void far.write(chunk));
+      far.on("data", (chunk: Buffer) => void (near.writable && near.write(chunk)));
+      far.on("close", () => near.destroy());
+    });
+  }
+
+  listen(): Promise<string> {
+    return new Promise((resolve) => {
+      this.#server.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`));
+    });
+  }
+
+  close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    return new Promise((resolve) => void this.#server.close(() => resolve()));
+  }
+}

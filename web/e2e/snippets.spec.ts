@@ -1,7 +1,6 @@
 // The two snippets that every textbook has, as they stand there, against /api/chat; and our own plain functions.
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
-import { type Page, expect, test } from "./world.js";
+import { library } from "./library.js";
+import { expect, test } from "./world.js";
 
 declare const tokenwire: typeof import("@tokenwire/client");
 
@@ -137,15 +136,3 @@ test("a stream is read by fetch and by EventSource alike", async ({ page }) => {
   expect(events).toEqual([streamed, true]);
   expect(verdicts).toEqual(["verified", "verified"]);
 });
-
-/** The client as one script, put in by the debugger, which no policy binds. */
-async function library(page: Page): Promise<void> {
-  const entry = fileURLToPath(new URL("../client/src/index.ts", import.meta.url));
-  const built = await build({
-    configFile: false,
-    logLevel: "silent",
-    build: { lib: { entry, formats: ["iife"], name: "tokenwire" }, write: false, minify: false, target: "es2023" },
-  });
-  const output = (Array.isArray(built) ? built[0] : built) as { output: { code: string }[] };
-  await page.evaluate(`${output.output[0]?.code}; globalThis.tokenwire = tokenwire; undefined`);
-}

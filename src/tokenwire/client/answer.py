@@ -112,6 +112,8 @@ class Answer:
             self._whole_text = True
             if said_before is not None:
                 self.transcript.apply(said_before)
+        if kind == "started" and self._events is None:
+            self._events, self._whole_text = 0, True  # the first event of all: nothing is missing before it
         counts = kind not in ("snapshot", "done", "message")
         updates: list[Update] = []
         for delta in self._decoder.feed(event):

@@ -41,14 +41,14 @@ class Backoff:
 
     def __init__(self, retry: Retry, random: Callable[[], float]) -> None:
         self._retry = retry
-        self._random = random
+        self.random = random
         self.attempts = 0
 
     def delay(self, floor: float = 0.0) -> float:
         """Seconds until the next attempt: at least *floor*, which is what the server asked for."""
         bound = min(self._retry.longest, self._retry.first * 2.0 ** min(self.attempts, _MOST_DOUBLINGS))
         self.attempts += 1
-        return max(floor, self._random() * bound)
+        return max(floor, self.random() * bound)
 
     def reset(self) -> None:
         """It went well: begin anew."""

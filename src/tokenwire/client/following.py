@@ -2,7 +2,8 @@
 
 The cursor is the id of the last event that was folded. Whatever becomes of a connection, the next asks for what comes
 after it, so every event is folded once and in order. Nothing here is a task: all of it happens while the caller waits
-for the next update, and a cancelled wait leaves a state from which the next one goes on.
+for the next update, and a cancelled wait leaves a state from which the next one goes on. Only the renewals of a lease,
+where one is asked for, go on by themselves (``client.renewing``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 from tokenwire.client.answer import Answer
 from tokenwire.client.http import stream_path
 from tokenwire.client.refusals import refusal, retry_after
+from tokenwire.client.renewing import Renewing
 from tokenwire.client.updates import Dropped, Resumed
 from tokenwire.dialects.deltas import Failed
 from tokenwire.dialects.native.decode import Decoder
@@ -34,7 +36,8 @@ class Following:
     """An asynchronous iterator of updates, the last of which is ``Done``. Made by ``Client.follow``.
 
     Iterating raises:
-        StreamNotFound, StreamOver, CursorLost: the relay's answer to the cursor, also later, to a resume.
+        StreamNotFound, StreamOver, CursorLost: the relay's answer to the cursor, also later, to a resume. Instead of
+            the last, relays tell a reader to begin anew (``Reset``, then a snapshot's deltas), and go on.
         RelayRefused: any other refusal that trying again does not cure.
         RelayUnreachable: no progress for ``Retry.give_up`` seconds.
 
@@ -55,6 +58,7 @@ class Following:
         *,
         after: str | None,
         begin: Literal["start", "snapshot", "now"],
+        lease: float | None = None,
     ) -> None:
         self.stream = stream
         self.last_id = after
@@ -62,6 +66,8 @@ class Following:
         self._client = client
         self._backoff = backoff
         self._begin = begin
+        self._lease = lease
+        self._renewing: Renewing | None = None
         self._reply: Reply | None = None
         self._connected_ns = 0
         self._ready: deque[Update] = deque()
@@ -106,6 +112,12 @@ class Following:
 
     def _end(self) -> None:
         self._over = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._renewing is not None:
+            self._renewing.stop()
+            self._renewing = None
         if self._reply is not None:
             self._reply.close()
             self._reply = None
@@ -120,6 +132,8 @@ class Following:
         client = self._client
         path = stream_path(self.stream) + "/events"
         fields = [("accept", "text/event-stream")]
+        if self._lease is not None:
+            fields.append(("x-tokenwire-lease", f"{self._lease:g}"))
         if self.last_id is not None:
             fields.append(("last-event-id", self.last_id))
         elif self._begin != "start":
@@ -134,6 +148,9 @@ class Following:
             return
         self._reply = reply
         self._connected_ns = client.clock.now_ns()
+        if self._lease is not None:
+            path = stream_path(self.stream) + "/lease"
+            self._renewing = Renewing(client.http, client.clock, path, self, reply, self._backoff.random)
         if self._down_ns is not None:
             self._ready.append(Resumed(self.last_id))
 
@@ -178,8 +195,9 @@ class Following:
         client, retry = self._client, self._client.retry
         now = client.clock.now_ns()
         if self._reply is not None:
-            self._reply.close()
-            self._reply = None
+            if self._reply.retry is not None:  # said, and no event came after it
+                self._floor = self._reply.retry / 1e3
+            self._disconnect()
             if now - self._connected_ns >= retry.healthy * 1e9:
                 self._backoff.reset()
                 self._down_ns = None

@@ -70,6 +70,16 @@ class Reply:
         return None if self._decoder is None else self._decoder.last_event_id
 
     @property
+    def retry(self) -> int | None:
+        """Milliseconds that a ``retry`` field has said, if no event came with it or after it."""
+        return None if self._decoder is None else self._decoder.retry
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come."""
+        return self._over
+
+    @property
     def streams(self) -> bool:
         """It is an event stream; otherwise it has a body to be read whole."""
         return self._decoder is not None

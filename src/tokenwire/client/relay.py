@@ -91,6 +91,7 @@ class Client:
         dialect: str = "openai.chat",
         session: str | None = None,
         on_disconnect: str | None = None,
+        lease: float | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
@@ -102,6 +103,8 @@ class Client:
             request: the body as *dialect* has it (``openai.chat``: model, messages …).
             session: the conversation that the stream belongs to.
             on_disconnect: what happens when nobody reads: ``cancel``, ``linger=SECONDS`` or ``finish``.
+            lease: seconds that the relay waits for the first reader, as if one read meanwhile; by default as long as it
+                lingers. ``renew`` makes it wait for so long again.
             metadata: kept with the stream, and told to whoever looks at it.
             idempotency_key: of the caller; by default each call starts a stream of its own.
 
@@ -109,7 +112,7 @@ class Client:
         it is stopped after its linger.
         """
         body: dict[str, Any] = {"dialect": dialect, "request": request}
-        wishes = {"session": session, "on_disconnect": on_disconnect, "metadata": metadata}
+        wishes = {"session": session, "on_disconnect": on_disconnect, "lease": lease, "metadata": metadata}
         body |= {name: wish for name, wish in wishes.items() if wish is not None}
         fields = [("idempotency-key", idempotency_key or self._new_key())]
         answer = await self._ask("POST", "/v1/streams", msgspec.json.encode(body), fields)
@@ -119,15 +122,34 @@ class Client:
             raise self._no_relay("it started a stream without an id") from error
 
     def follow(
-        self, stream: str, *, after: str | None = None, begin: Literal["start", "snapshot", "now"] = "start"
+        self,
+        stream: str,
+        *,
+        after: str | None = None,
+        begin: Literal["start", "snapshot", "now"] = "start",
+        lease: float | None = None,
     ) -> Following:
         """Follow *stream* to its end, over as many connections as it takes.
 
         Args:
             after: an event id: begin with what follows it.
             begin: without one: at the beginning, with one snapshot of what came so far, or with what comes next.
+            lease: seconds (1 to 3600) after which the relay takes this reader to have left unless it says that it is
+                there, which it does by itself: for proxies that hide when a connection has ended.
         """
-        return Following(self, stream, Backoff(self.retry, self._random), after=after, begin=begin)
+        return Following(self, stream, Backoff(self.retry, self._random), after=after, begin=begin, lease=lease)
+
+    async def renew(self, stream: str, lease: str | None = None) -> dict[str, Any]:
+        """Say that one is still there: for what was started with a lease, and is not followed yet. ``follow`` does it
+        by itself.
+
+        Args:
+            lease: the id of a lease; without it, all that are not renewed by theirs.
+
+        Raises ``StreamNotFound`` (also where no lease is in force), ``RelayUnreachable``.
+        """
+        body = b"" if lease is None else msgspec.json.encode({"lease": lease})
+        return await self._ask("POST", stream_path(stream) + "/lease", body)
 
     async def look(self, stream: str) -> dict[str, Any]:
         """The state of *stream* (INTERFACES section 3). Raises ``StreamNotFound``, ``RelayUnreachable``."""

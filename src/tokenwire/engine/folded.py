@@ -207,6 +207,13 @@ class FoldedView(View):
             )
         return event_id
 
+    def earliest(self) -> EventId:
+        held = self.stream.log
+        seq = next((point.seq for point in self._checkpoints if point.seq >= held.first - 1), None)
+        if seq is None:
+            raise self.stream.trimmed()
+        return EventId(held.epoch, seq)
+
     def _step(self, fold: Fold, frame: bytes, skip: int = 0) -> bytes:
         data = fold.feed(frame, skip)
         if fold.seq % CHECKPOINT == 0:

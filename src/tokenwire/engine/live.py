@@ -87,12 +87,18 @@ class Live:
         tally.queued = False
         for gone in [reader for reader in tally.readers if reader.over]:
             del tally.readers[gone]
-        if tally.readers or stream.counted_exactly:
+        if stream.readers:
+            tally.unread = None
+        if tally.readers or tally.unread is not None or stream.counted_exactly:
             self._look(stream, tally)
             self._queue(stream, tally)
 
     def _look(self, stream: Stream, tally: Tally) -> None:
         tally.look(stream)
+        if tally.unread is not None and (enough := tally.unread.look(stream, tally)) and not stream.is_whole():
+            stream.cancel(enough.message, code=enough.code)
+        if not tally.readers:
+            return
         usage = tally.usage(stream)
         if not usage.output:
             return

@@ -58,6 +58,7 @@ class Reader:
     Attributes:
         cursor: everything up to here was handed to the sink; meaningless while live (then it is the log's end).
         fold: a private fold, while a reader of another dialect is behind the shared one.
+        returns: its client comes back by itself when its connection ends, and can be told when.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Reader:
         "live",
         "on_detached",
         "over",
+        "returns",
         "sink",
         "started",
         "stream",
@@ -88,6 +90,7 @@ class Reader:
         self.live = False
         self.started = False
         self.over = False
+        self.returns = False
         self.on_detached: Callable[[], None] | None = None
         self.wrote_ns = 0
         self._stall_timer: Timer | None = None
@@ -241,12 +244,18 @@ class Reader:
 
     def _give_up(self) -> None:
         """The sink took nothing for its whole time: it is closed with how to resume, and this reader leaves."""
-        stream, cursor = self.stream, self.cursor
-        timeout = stream.policy.reader_timeout
-        log.info("stream %s: a reader took nothing for %g s and is detached", stream.id, timeout)
-        where = EventId(stream.log.epoch, cursor.seq, cursor.frames)
-        message = f"this reader took nothing for {timeout:g} s; resume after {where}"
-        self._close(Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True)))
+        timeout = self.stream.policy.reader_timeout
+        log.info("stream %s: a reader took nothing for %g s and is detached", self.stream.id, timeout)
+        self.dismiss("reader_timeout", f"this reader took nothing for {timeout:g} s")
+
+    def dismiss(self, code: str, why: str) -> None:
+        """Close the sink with that and how to resume, and leave. Does nothing to a reader that is over."""
+        if self.over:
+            return
+        held = self.stream.log
+        where = EventId(held.epoch, held.last) if self.live else self.cursor
+        message = f"{why}; resume after {EventId(held.epoch, where.seq, where.frames)}"
+        self._close(Terminal(state="failed", error=Failed(code=code, message=message, retryable=True)))
         self.leave()
 
     def broke(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Protocol
 
 from msgspec import Struct
@@ -59,6 +60,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         heartbeat: a reader that was written nothing for so long gets a comment.
         reader_timeout: a reader that takes nothing for so long is detached.
         max_bytes: bound of the log; reached with nobody behind, the stream fails (``log_limit``).
+        unread_usd, unread_tokens: what may be generated while nobody reads, if the linger lets it go on: money where
+            the price is known, else tokens.
     """
 
     linger: float = 15.0
@@ -66,3 +69,5 @@ class Policy(Struct, frozen=True, kw_only=True):
     heartbeat: float = 10.0
     reader_timeout: float = 60.0
     max_bytes: int = 16 * 1024 * 1024
+    unread_usd: float = math.inf
+    unread_tokens: float = math.inf

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenwire.dialects.deltas import Delta
     from tokenwire.engine.reader import Reader
     from tokenwire.engine.stream import Stream
+    from tokenwire.engine.unread import Unread
     from tokenwire.measure.estimator import Count
 
 #: Entries decoded in one look, at most: 2 ms.
@@ -29,14 +30,16 @@ class Tally:
     Attributes:
         readers: who is told of it (``engine.live``), and what each was told last.
         queued: whether a look is due.
+        unread: what it may still cost, while nobody reads it.
     """
 
-    __slots__ = ("_count", "_since", "_spoken", "_taken", "_told", "queued", "readers")
+    __slots__ = ("_count", "_since", "_spoken", "_taken", "_told", "queued", "readers", "unread")
 
     def __init__(self) -> None:
         self._taken: int | None = None  # entries that were brought; None: they are read here
         self.readers: dict[Reader, Usage | None] = {}
         self.queued = False
+        self.unread: Unread | None = None
         self._spoken = Spoken()
         self._count: Count | ExactCount | None = None
         self._told = Usage()

@@ -85,6 +85,11 @@ class View:
             raise self.stream.trimmed()
         return event_id
 
+    def earliest(self) -> EventId:
+        """The cursor from which the most can be read. Raises ``NotResumable`` (410) if there is none."""
+        held = self.stream.log
+        return EventId(held.epoch, held.first - 1)
+
     def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
         """Write to every live reader; whoever cannot take more falls out and pulls from then on."""
         full: list[Reader] | None = None

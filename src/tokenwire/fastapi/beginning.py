@@ -15,7 +15,7 @@ from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.fastapi.asking import UNNAMED, Asked
 from tokenwire.fastapi.response import follow_openly
 from tokenwire.fastapi.source import LOGGED, GeneratorSource, discard
-from tokenwire.gateway import respond, starting, ui_chat, variants
+from tokenwire.gateway import coming_back, lease, respond, starting, ui_chat, variants
 from tokenwire.gateway.answers import header, query
 from tokenwire.gateway.plain_chat import MAX_RUN
 from tokenwire.gateway.vendors import OPENAI_CHAT
@@ -67,6 +67,7 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     # Whatever may be refused is looked at before anything is begun.
     ui_version = ui_chat.version_of(scope) if wanted.dialect == "ui-messages" else 0
     dialects.get(header(scope, b"x-tokenwire-dialect") or wanted.dialect)
+    leased = _leased(scope, asked)
     model = _model(relay, wanted)
     if wanted.source is None:
         await relay.running.prepare(model)
@@ -89,16 +90,17 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     if asked is not None and not asked.request.stream:
         return respond.Whole(stream, sink, dialect)
     follow_openly(stream, sink)
-    comes_back = dialect.name == "native" and header(scope, b"accept") == "text/event-stream"
-    return respond.Following(
-        stream,
-        sink,
-        dialect,
-        ids=relay.resumable and _ids(scope, wanted, dialect),
-        hold=0.0 if dialect.name == "native" else core.settings.limits.hold,
-        after=after if key else None,
-        lead=respond.retry_block() if comes_back and relay.resumable else b"",
-    )
+    hold = 0.0 if dialect.name == "native" else core.settings.limits.hold
+    ids = relay.resumable and _ids(scope, wanted, dialect)
+    after = after if key else None
+    if ids and coming_back.comes_back(scope, dialect):
+        return respond.follow(stream, sink, dialect, hold=hold, after=after, leased=leased, returns=True)
+    return respond.Following(stream, sink, dialect, ids=ids, hold=hold, after=after, leased=leased)
+
+
+def _leased(scope: Scope, asked: Asked | None) -> float | None:
+    said = None if asked is None or asked.said is None else asked.said.lease
+    return lease.asked(scope) if said is None else lease.checked(said, said)
 
 
 def _begin(relay: Relay, scope: Scope, owner: str, wanted: Wanted, model: str, *, lingering: bool) -> Stream:

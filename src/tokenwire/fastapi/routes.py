@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from tokenwire import dialects
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.fastapi.response import RelayResponse, follow_openly
-from tokenwire.gateway import respond, ui_chat
+from tokenwire.gateway import lease, respond, ui_chat
 from tokenwire.gateway.answers import refusal_body, refusal_headers
 from tokenwire.gateway.streams import describe, follow
 
@@ -53,6 +53,14 @@ def routes(relay: Relay) -> APIRouter:
         stream.cancel()
         return JSONResponse(describe(stream))
 
+    @router.post("/streams/{stream_id}/lease", summary="Say that one is still there")
+    async def renew(request: Request, stream_id: str) -> Response:
+        try:
+            stream = await mine(request, stream_id)
+            return JSONResponse(lease.renewed(stream, request.scope, await request.body()))
+        except RequestRefused as error:
+            return _refused(error, "native")
+
     async def resume(request: Request, chat_id: str) -> Response:
         async def answer(sink: ResponseSink, send: Send) -> respond.Responding:
             stream = relay.running.chats.running(await relay.owner_of(request), chat_id)
@@ -62,7 +70,8 @@ def routes(relay: Relay) -> APIRouter:
                 raise NotResumable(204, "over", "no answer of this chat is under way")
             follow_openly(stream, sink)
             dialect = ui_chat.again(stream, ui_chat.version_of(request.scope))
-            return respond.Following(stream, sink, dialect, ids=True, start="snapshot")
+            leased = lease.asked(request.scope)
+            return respond.Following(stream, sink, dialect, ids=True, start="snapshot", leased=leased)
 
         return RelayResponse(relay, answer, "ui-messages")
 

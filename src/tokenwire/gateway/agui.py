@@ -9,7 +9,7 @@ import msgspec
 from tokenwire import dialects
 from tokenwire.dialects.agui.request import parse_request
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond, starting, variants
+from tokenwire.gateway import guard, lease, respond, starting, variants
 from tokenwire.gateway.answers import header, read_body, send_refusal
 from tokenwire.gateway.vendors import Caller, always
 
@@ -30,6 +30,7 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
         if body is None:
             return
         asked = parse_request(body)
+        leased = lease.asked(scope)
         request = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
         key = header(scope, b"idempotency-key")
         if key:
@@ -47,6 +48,7 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
             variants.tell(stream, CALLER.dialect, asked.thread_id, asked.run_id),
             ids=True,
             hold=gateway.settings.limits.hold,
+            leased=leased,
         )
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(CALLER.dialect))

@@ -47,6 +47,7 @@ _STATUS = {
     "log_limit": 502,
     "source_failed": 500,
     "cancelled": 499,
+    "cost_cap": 499,
 }
 
 

@@ -16,6 +16,7 @@ from tokenwire.engine.pacing import FrameClock
 from tokenwire.engine.stores.address import open_store
 from tokenwire.errors import StoreFailed
 from tokenwire.gateway.cache import Cache
+from tokenwire.gateway.coming_back import spread
 from tokenwire.gateway.directory import Directory
 from tokenwire.gateway.settings import tokenizers_of
 from tokenwire.measure import prices
@@ -103,10 +104,12 @@ class Core:
         )
 
     def drain(self) -> None:
-        """No new streams from now on; the running ones go on, and native readers hear for how long. Idempotent."""
+        """No new streams from now on; the running ones go on, and native readers hear for how long; those
+        that come back by themselves, when. Idempotent."""
         if not self.draining:
             self.draining = True
             self.on_drain(self.hub.statistics().running)
+            spread(self.hub)
             self.hub.notice("shutting_down", seconds=self.settings.limits.drain)
 
     def busy(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond, responses, variants
+from tokenwire.gateway import guard, lease, respond, responses, variants
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
 from tokenwire.gateway.starting import linger_of, start
 from tokenwire.gateway.vendors import OPENAI_RESPONSES
@@ -54,6 +54,7 @@ def respond_to(
     key = header(scope, b"idempotency-key")
     linger = linger_of(scope, gateway.settings.limits.linger if key else 0.0)
     usage_asked = respond.usage_asked(header(scope, respond.USAGE))
+    leased = lease.asked(scope)
     request = vendor.parse(body)
     # Where the model is in the path, the body alone is not what was asked.
     asked = body if vendor.path or not key else scope["path"].encode() + b"\0" + body
@@ -69,7 +70,8 @@ def respond_to(
         return respond.Whole(stream, sink, dialect)
     ids = header(scope, b"x-tokenwire-ids") == "1"
     usage = respond.live_usage(usage_asked, dialect)
-    return respond.Following(stream, sink, dialect, ids=ids, hold=gateway.settings.limits.hold, usage=usage)
+    hold = gateway.settings.limits.hold
+    return respond.Following(stream, sink, dialect, ids=ids, hold=hold, usage=usage, leased=leased)
 
 
 def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: Stream) -> Dialect:

@@ -41,6 +41,7 @@ def _operation(
 
 _KEY = _header("Idempotency-Key", "a repeated request attaches to the stream that the first one started")
 _ON_DISCONNECT = _header("X-Tokenwire-On-Disconnect", "cancel, linger=SECONDS or finish")
+_LEASE = _header("X-Tokenwire-Lease", "seconds, 1 to 3600: who has not said for so long that he is there has left")
 _NOT_FOUND = {"404": "no such stream for this caller"}
 
 _MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -58,6 +59,7 @@ def _asking(
             *(parameters or ()),
             _KEY,
             _ON_DISCONNECT,
+            _LEASE,
             _header("X-Tokenwire-Ids", "1: events have ids, to resume from"),
             _header("X-Tokenwire-Usage", "live: the usage while it grows, in comments"),
             _header("X-Tokenwire-Dialect", "answer in this dialect instead"),
@@ -78,6 +80,7 @@ PATHS: dict[str, Any] = {
                 _STREAM,
                 _query("stream", "true: events"),
                 _query("starting_after", "the sequence_number of the last event seen"),
+                _LEASE,
             ],
             content={**_JSON, **_EVENTS},
         )
@@ -104,8 +107,9 @@ PATHS: dict[str, Any] = {
         "post": _operation(
             "Start a stream",
             {"201": "id, state and where its events are", "400": "a bad request"},
-            parameters=[_KEY, _ON_DISCONNECT],
-            body='{"dialect": "openai.chat" or another, "request": {…}, "session"?, "on_disconnect"?, "metadata"?}',
+            parameters=[_KEY, _ON_DISCONNECT, _LEASE],
+            body='{"dialect": "openai.chat" or another, "request": {…}, "session"?, "on_disconnect"?, "lease"?, '
+            '"metadata"?}',
             content=_JSON,
         ),
         "get": _operation("The caller's streams, oldest first", {"200": "the streams"}, content=_JSON),
@@ -131,8 +135,21 @@ PATHS: dict[str, Any] = {
                 _query("from", "start, snapshot or now"),
                 _query("dialect", ", ".join(names())),
                 _query("ticket", "a ticket of this stream, where a header cannot be set"),
+                _LEASE,
+                _query("lease", "the same, where a header cannot be set"),
             ],
             content=_EVENTS,
+        )
+    },
+    "/v1/streams/{id}/lease": {
+        "post": _operation(
+            "Say that one is still there",
+            {"200": "for how long now; nothing, if the stream is over", "404": "no such stream, or no lease in force"},
+            parameters=[
+                _STREAM,
+                _header("X-Tokenwire-Lease-Id", "which lease; without it, all that have no other word"),
+            ],
+            content=_JSON,
         )
     },
     "/v1/streams/{id}/ticket": {
@@ -147,7 +164,7 @@ PATHS: dict[str, Any] = {
         "post": _operation(
             "The AI SDK's useChat; or, in the plainest form, text events, then [DONE]",
             {"200": "events", "400": "a bad request", "404": "an unknown model"},
-            parameters=[_KEY, _ON_DISCONNECT],
+            parameters=[_KEY, _ON_DISCONNECT, _LEASE],
             body='what useChat sends, or {"prompt": "…", "model"?, "system"?, "messages"?: earlier turns}',
             content=_EVENTS,
         ),
@@ -167,6 +184,7 @@ PATHS: dict[str, Any] = {
                 _query("run", "a name of your own: who comes back with it goes on in the same answer"),
                 _header("Last-Event-ID", "the id of the last event seen"),
                 _query("after", "the same, where a header cannot be set; the header wins"),
+                _query("lease", "seconds, as X-Tokenwire-Lease"),
             ],
             content=_EVENTS,
         ),
@@ -175,7 +193,7 @@ PATHS: dict[str, Any] = {
         "get": _operation(
             "The rest of a chat's newest answer, for useChat after a reload",
             {"200": "events", "204": "nothing is under way"},
-            parameters=[_STREAM],
+            parameters=[_STREAM, _LEASE],
             content=_EVENTS,
         )
     },
@@ -188,7 +206,7 @@ PATHS: dict[str, Any] = {
         "post": _operation(
             "AG-UI: one run of an agent",
             {"200": "events", "400": "a bad request", "404": "an unknown model"},
-            parameters=[_KEY, _ON_DISCONNECT],
+            parameters=[_KEY, _ON_DISCONNECT, _LEASE],
             body="a RunAgentInput; the model in forwardedProps.model",
             content=_EVENTS,
         )

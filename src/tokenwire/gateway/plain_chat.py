@@ -4,7 +4,8 @@ AI SDK posts there is ``ui_chat``'s.
 POST is for a fetch loop: no ids, and a failure before the first token is an HTTP status. GET is for a native
 EventSource, which sends no body and no header, shows no status, and asks the same address again whenever its connection
 ends. So GET tells failures as events, gives ids, and never begins a second answer for one that comes back: with ``run``
-it goes on where it was, and is told 204 once nothing is left.
+it goes on where it was, and is told 204 once nothing is left. What is refused is told as an event, too, to who asks for
+an event stream and nothing else; only when it is too busy here that client is told to come back later.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tokenwire import dialects
+from tokenwire.dialects.base import Frame
 from tokenwire.dialects.plain.dialect import DIALECT
 from tokenwire.dialects.plain.request import Question, checked, in_words_of, parse_question
-from tokenwire.engine.ids import parse_event_id
+from tokenwire.engine.framing import encode
+from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import guard, respond, starting, ui_chat
-from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, send_refusal
+from tokenwire.gateway import coming_back, guard, lease, respond, starting, ui_chat
+from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, refusal_body, send_refusal
 from tokenwire.gateway.vendors import OPENAI_CHAT
 
 if TYPE_CHECKING:
-    from tokenwire.engine.ids import EventId
     from tokenwire.engine.stream import Stream
     from tokenwire.gateway.app import Gateway
     from tokenwire.gateway.sinks import Receive, Scope, Send
@@ -32,12 +34,14 @@ PATH: Final = "/api/chat"
 
 #: A UUID has 36 characters; a name of somebody's own may be longer.
 MAX_RUN: Final = 200
+#: The id of an event that says why there is nothing: no log has this epoch, so who comes back with it was told.
+TOLD: Final = EventId(0, 0)
 
 
 async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Everything at ``/api/chat``."""
     method = scope["method"]
-    ui = False
+    ui = admitted = False
     try:
         if method == "POST":
             owner = guard.admit(scope)
@@ -53,6 +57,7 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
                 responding = _posted(gateway, scope, receive, owner, body)
         elif method == "GET":
             owner = guard.admit_spending_get(scope)
+            admitted = coming_back.comes_back(scope)
             if run := query(scope).get("run"):
                 await gateway.keys.load(owner, _key_of(run))
             responding = _got(gateway, scope, receive, owner)
@@ -60,13 +65,27 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
             guard.admit(scope)
             raise MethodNotAllowed(method, "GET, POST")
     except RequestRefused as error:
-        await send_refusal(send, error, dialects.get("ui-messages") if ui else DIALECT)
+        if admitted and error.status != 204:
+            await _tell(send, error)
+        else:
+            await send_refusal(send, error, dialects.get("ui-messages") if ui else DIALECT)
         return
     await responding.run(send)
 
 
+async def _tell(send: Send, error: RequestRefused) -> None:
+    """*error* to an EventSource, which would show it to nobody, and ask again for ever if its answer just ended: an
+    event, and an id with which it is told 204."""
+    if error.status == 503:
+        await coming_back.send_later(send)
+        return
+    frame = Frame(None, refusal_body(error, DIALECT).decode())
+    await coming_back.send_events(send, coming_back.retry_block() + encode([frame], DIALECT, TOLD))
+
+
 def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Following:
     question = parse_question(body)
+    leased = lease.asked(scope)
     key = header(scope, b"idempotency-key")
     stream = gateway.keys.find(owner, key, body) if key else None
     if stream is None:
@@ -75,23 +94,28 @@ def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: 
             gateway.keys.put(owner, key, body, stream)
     ids = header(scope, b"x-tokenwire-ids") == "1"
     hold = gateway.settings.limits.hold
-    return respond.Following(stream, respond.sink_for(scope, receive), DIALECT, ids=ids, hold=hold)
+    sink = respond.sink_for(scope, receive)
+    return respond.Following(stream, sink, DIALECT, ids=ids, hold=hold, leased=leased)
 
 
 def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> respond.Following:
     parameters = query(scope)
+    # The address is that of the first time, whenever it is asked: the header is newer.
+    where = header(scope, b"last-event-id") or parameters.get("after")
+    if where == str(TOLD):
+        raise NotResumable(204, "over", "why there is no answer was told")
     question = checked(
         Question(parameters.get("prompt", ""), parameters.get("model") or None, parameters.get("system") or None)
     )
     run = parameters.get("run", "")
     if len(run) > MAX_RUN:
         raise RequestRefused(400, "bad_run", f"a run's name has {MAX_RUN} characters at most", param="run")
-    # The address is that of the first time, whenever it is asked: the header is newer.
-    where = header(scope, b"last-event-id") or parameters.get("after")
     after = parse_event_id(where) if where else None
+    leased = lease.asked(scope)
     stream = _of_run(gateway, scope, owner, run, question, after)
     sink = respond.sink_for(scope, receive)
-    return respond.Following(stream, sink, DIALECT, ids=True, after=after, lead=respond.retry_block())
+    lead = coming_back.retry_block()
+    return respond.Following(stream, sink, DIALECT, ids=True, after=after, lead=lead, leased=leased, returns=True)
 
 
 def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Question, after: EventId | None) -> Stream:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 from typing import TYPE_CHECKING, TypeAlias
 
 from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.live import bears
 from tokenwire.errors import NotResumable, RequestRefused, UpstreamStatus
+from tokenwire.gateway import coming_back, lease
 from tokenwire.gateway.answers import Headers, body_headers, given, is_object, named, passed, status_of, stream_headers
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenwire.dialects.base import Dialect
+    from tokenwire.engine.leases import Lease
     from tokenwire.engine.log import Log
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
@@ -46,7 +47,9 @@ class Following:
 
     With *hold*, the head waits for the first generated event, at most so many seconds, so that a failure before it is
     an HTTP error. A held response still watches its client: leaving now is leaving. *lead*: whole blocks that come
-    before everything else. *usage*: tell the usage while it grows. Raises ``NotResumable`` before anything is sent.
+    before everything else. *usage*: tell the usage while it grows. *leased*: seconds after which the client has left
+    if it has not said that it is there; from the head on, for before it knows of no stream. *returns*: it comes back by
+    itself, and is told when. Raises ``NotResumable`` before anything is sent.
     """
 
     __slots__ = (
@@ -54,6 +57,8 @@ class Following:
         "_dialect",
         "_hold",
         "_lead",
+        "_lease",
+        "_leased",
         "_over",
         "_reader",
         "_sink",
@@ -75,8 +80,12 @@ class Following:
         start: str = "start",
         lead: bytes = b"",
         usage: bool = False,
+        leased: float | None = None,
+        returns: bool = False,
     ) -> None:
         self._lead = lead
+        self._leased = leased
+        self._lease: Lease | None = None
         self._usage = usage
         self._snapshot = start == "snapshot"
         self._stream = stream
@@ -87,6 +96,7 @@ class Following:
         self._begun = False
         self._over = False
         self._reader = stream.attach(sink, dialect, ids=ids, after=where(stream, dialect, ids, after, start))
+        self._reader.returns = returns
 
     def start(self) -> None:
         """Answer now, or when the answer has begun."""
@@ -117,6 +127,7 @@ class Following:
         self._reader.resume()
 
     def closed(self) -> None:
+        self._disarm()
         if self._begun:
             self._over = True
             self._sink.end(_farewell(self._stream, self._sink, self._dialect))
@@ -142,19 +153,30 @@ class Following:
             seq = _before_end(held)
             reader.cursor = EventId(held.epoch, seq)
             last = reader.cursor if reader.view.ids else None
-            preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
+            if seq:  # else the whole is what follows, and begins with what a prefix begins with
+                preface = encode_prefix(stream.prefix(self._dialect, seq), self._dialect, last)
         if self._dialect.name == "native" and reader.view.ids and not preface:
             preface = f"id: {reader.cursor}\n\n".encode()  # a cursor before the first event (no data: no dispatch)
         self._begun = True
-        sink.begin(stream_headers(stream, self._dialect))
+        if self._leased is not None and terminal is None:
+            self._lease = stream.leaving.lease(stream, self._leased, self._lapsed)
+        sink.begin([*stream_headers(stream, self._dialect), *lease.headers(self._lease)])
         reader.start(self._lead + preface)
         if self._usage:
             stream.hub.live.follow(reader)
+
+    def _lapsed(self) -> None:
+        self._lease = None
+        self._reader.dismiss("lease_lapsed", f"this reader's lease of {self._leased:g} s was not renewed")
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._lease is not None:
+            held, self._lease = self._lease, None
+            if (leases := self._stream.leaving.leases) is not None:
+                leases.release(held)
 
 
 class Whole:
@@ -240,10 +262,42 @@ def _before_end(held: Log) -> int:
     return seq
 
 
-def retry_block() -> bytes:
-    """When an EventSource that was cut may come back: after one to three seconds, well within the linger. Spread, for
-    a restart cuts all at once. A block of its own, so that the first event is what naive parsers expect."""
-    return b"retry: %d\n\n" % random.randrange(1000, 3000)
+def follow(
+    stream: Stream,
+    sink: ResponseSink,
+    dialect: Dialect,
+    *,
+    hold: float = 0.0,
+    after: EventId | None = None,
+    start: str = "start",
+    usage: bool = False,
+    leased: float | None = None,
+    returns: bool = False,
+) -> Following:
+    """``Following`` with ids. Who *returns* sees no status: where its cursor cannot be continued (409, 410) it is told
+    so by ``reset``, and gets a snapshot and what follows; where there is none, what is still held. Raises
+    ``NotResumable`` as ``Following`` does, for all else."""
+
+    def following(lead: bytes, after: EventId | None, start: str) -> Following:
+        return Following(
+            stream, sink, dialect,
+            ids=True, hold=hold, after=after, start=start, lead=lead, usage=usage, leased=leased, returns=returns,
+        )  # fmt: skip
+
+    lead = coming_back.retry_block() if returns else b""
+    try:
+        return following(lead, after, start)
+    except NotResumable as error:
+        if not returns or error.status not in (409, 410):
+            raise
+        lost = error
+    try:
+        return following(lead + coming_back.reset(lost), None, "snapshot")
+    except NotResumable:
+        cursor = stream.view(dialect, ids=True).earliest()
+        first = str(EventId(cursor.epoch, cursor.seq + 1))
+        told = NotResumable(lost.status, lost.code, str(lost), earliest=first)
+        return following(lead + coming_back.reset(told), cursor, "start")
 
 
 def usage_asked(value: str | None) -> bool | None:

@@ -15,7 +15,7 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.stores.port import Note
 from tokenwire.engine.view import RawView
 from tokenwire.errors import NotResumable, RequestRefused, StoreFailed
-from tokenwire.gateway import guard, respond
+from tokenwire.gateway import guard, lease, respond
 from tokenwire.gateway.answers import MethodNotAllowed, query, send_body, send_refusal
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ async def responses(gateway: Gateway, scope: Scope, receive: Receive, send: Send
             await send_body(send, 200, _object(stream, dialect))
             return
         after = _cursor(stream, dialect, _number(parameters))
-        following = respond.Following(stream, respond.sink_for(scope, receive), dialect, ids=False, after=after)
+        sink = respond.sink_for(scope, receive)
+        following = respond.Following(stream, sink, dialect, ids=False, after=after, leased=lease.asked(scope))
     except RequestRefused as error:
         if error.status == 204:  # not a word of this API: nothing comes, and the events end
             error = NotResumable(404, "over", "nothing is left of this response after that event")

@@ -67,6 +67,9 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ended_seconds: how long an ended stream can be followed where memory is the store; else ``store`` says that.
         idle_seconds: a running stream that brought nothing for so long expires.
         cache_bytes, cache_answer_bytes: what all kept answers, and one of them, may take in memory.
+        unread_cost_usd, unread_tokens: what may be generated while nobody reads, where ``finish`` (or a long linger)
+            lets it go on; tokens where the price is not known. Hardly an answer costs a dollar (32,000 tokens at 25 USD
+            a million are 0.80), and one that runs away is no great loss. ``inf``: no bound.
         heartbeat, linger, reader_timeout, drain, hold: see ``engine.stream.Policy``; ``drain`` is the shutdown's,
             ``hold`` how long a response waits for its first token before its head goes out.
     """
@@ -82,6 +85,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_answer_bytes: int = 4 * 1024 * 1024
     heartbeat: float = 10.0
     linger: float = 15.0
+    unread_cost_usd: float = 1.0
+    unread_tokens: float = 100_000.0
     reader_timeout: float = 60.0
     drain: float = 30.0
     hold: float = 10.0
@@ -95,6 +100,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             heartbeat=self.heartbeat,
             reader_timeout=self.reader_timeout,
             max_bytes=self.stream_bytes,
+            unread_usd=self.unread_cost_usd,
+            unread_tokens=self.unread_tokens,
         )
 
     def retention(self, store: StoreSettings) -> Retention:

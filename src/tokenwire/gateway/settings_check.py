@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: At once, in each case: cancel when the last reader leaves, cut streams at shutdown, send the head before any token.
 _MAY_BE_ZERO = ("linger", "drain", "hold")
+#: Without end. Of the last two, 0 would say either "nothing" or "no bound": it is refused.
+_MAY_BE_INFINITE = ("linger", "unread_cost_usd", "unread_tokens")
 
 
 def check(settings: Settings) -> Settings:
@@ -65,7 +67,7 @@ def check(settings: Settings) -> Settings:
             message = f"{default!r} is neither one of [models] nor UPSTREAM/MODEL of a configured upstream"
             raise ConfigError(message, where="server.default_model")
     for limit, value in msgspec.structs.asdict(settings.limits).items():
-        _check_number(value, f"limits.{limit}", zero=limit in _MAY_BE_ZERO, infinite=limit == "linger")
+        _check_number(value, f"limits.{limit}", zero=limit in _MAY_BE_ZERO, infinite=limit in _MAY_BE_INFINITE)
     return settings
 
 

@@ -12,7 +12,7 @@ from tokenwire.dialects.native.encode import usage_fields
 from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import guard, respond, variants
+from tokenwire.gateway import coming_back, guard, lease, respond, variants
 from tokenwire.gateway.answers import (
     MethodNotAllowed,
     header,
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from tokenwire.gateway.core import Core
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
-_PATH = re.compile(r"/v1/streams/([^/]+)(?:/(events|cancel|ticket))?")
+_PATH = re.compile(r"/v1/streams/([^/]+)(?:/(events|cancel|lease|ticket))?")
+#: A renewal names one lease.
+_RENEWAL_BYTES = 4096
 
-
-_METHODS = {"events": "GET", "cancel": "POST", "ticket": "POST", None: "GET, DELETE"}
+_METHODS = {"events": "GET", "cancel": "POST", "lease": "POST", "ticket": "POST", None: "GET, DELETE"}
 
 
 class StartRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +48,7 @@ class StartRequest(msgspec.Struct, forbid_unknown_fields=True):
     request: msgspec.Raw
     session: str | None = None
     on_disconnect: str | None = None
+    lease: float | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -79,6 +81,10 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         elif action == "cancel" and method == "POST":
             stream.cancel()
             await send_json(send, 200, describe(stream))
+        elif action == "lease" and method == "POST":
+            body = await read_body(scope, receive, _RENEWAL_BYTES)
+            if body is not None:
+                await send_json(send, 200, lease.renewed(stream, scope, body))
         elif action == "ticket" and method == "POST":
             await _ticket(gateway, stream, send)
         elif action is None and method in ("GET", "HEAD"):
@@ -89,7 +95,10 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         else:
             raise MethodNotAllowed(method, _METHODS[action])
     except RequestRefused as error:
-        await send_refusal(send, error, dialects.get("native"))
+        if error.status == 503 and path.endswith("/events") and coming_back.comes_back(scope):
+            await coming_back.send_later(send)
+        else:
+            await send_refusal(send, error, dialects.get("native"))
 
 
 def as_stream(request: GenerateRequest) -> GenerateRequest:
@@ -178,6 +187,7 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
         raise RequestRefused(400, "unsupported_dialect", f"requests are taken in {taken}", param="dialect")
     request = as_stream(vendor.parse(bytes(wanted.request)))
     linger = parse_linger(wanted.on_disconnect, linger_of(scope, gateway.settings.limits.linger))
+    leased = lease.asked(scope) if wanted.lease is None else lease.checked(wanted.lease, wanted.lease)
     key = header(scope, b"idempotency-key")
     if key:
         await gateway.keys.load(owner, key)
@@ -187,13 +197,16 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
         if wanted.session is not None:
             stream.meta["session"] = wanted.session
         stream.meta["metadata"] = wanted.metadata
-        stream.expect_reader()
+        if leased is None:
+            stream.expect_reader()
         if key:
             gateway.keys.put(owner, key, body, stream)
+    promise = None if leased is None else stream.leaving.promised(stream, leased)
     events = f"/v1/streams/{stream.id}/events"
     answer = {"id": stream.id, "state": stream.state.value, "events": events}
     location = f"/v1/streams/{stream.id}".encode()
-    await send_json(send, 201, answer, [(b"location", location), (b"x-tokenwire-stream", stream.id.encode())])
+    headers = [(b"location", location), (b"x-tokenwire-stream", stream.id.encode()), *lease.headers(promise)]
+    await send_json(send, 201, answer, headers)
 
 
 async def _ticket(gateway: Gateway, stream: Stream, send: Send) -> None:
@@ -219,6 +232,7 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
     after = parse_event_id(where) if where else None
     start = begin if after is None else "start"
     usage = respond.live_usage(respond.usage_asked(header(scope, respond.USAGE)), dialect)
+    leased = lease.asked(scope)
     hold = 0.0 if dialect.name == "native" else core.settings.limits.hold
     await core.hub.whole(stream)
     if scope["method"] == "HEAD":  # answered at once, and no reader
@@ -227,10 +241,15 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    # What asks for an event stream by name may come back by itself (EventSource does), and is told when.
-    comes_back = dialect.name == "native" and header(scope, b"accept") == "text/event-stream"
-    lead = respond.retry_block() if comes_back else b""
-    following = respond.Following(
-        stream, sink, dialect, ids=True, hold=hold, after=after, start=start, lead=lead, usage=usage
+    following = respond.follow(
+        stream,
+        sink,
+        dialect,
+        hold=hold,
+        after=after,
+        start=start,
+        usage=usage,
+        leased=leased,
+        returns=coming_back.comes_back(scope, dialect),
     )
     await following.run(send)

@@ -17,7 +17,7 @@ from tokenwire.dialects.ui_messages.again import told_again
 from tokenwire.dialects.ui_messages.dialect import VERSIONS, dialect_for
 from tokenwire.dialects.ui_messages.request import parse_request
 from tokenwire.errors import NotResumable, RequestRefused
-from tokenwire.gateway import guard, respond, starting, variants
+from tokenwire.gateway import guard, lease, respond, starting, variants
 from tokenwire.gateway.answers import MethodNotAllowed, header, send_json, send_refusal
 from tokenwire.gateway.vendors import Caller, always
 
@@ -56,6 +56,7 @@ def matches(path: str) -> bool:
 def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Responding:
     """A message of the user, or the wish for another answer to it. Raises ``RequestRefused``."""
     version = version_of(scope)
+    leased = lease.asked(scope)
     asked = parse_request(body)
     request: GenerateRequest = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
     key = header(scope, b"idempotency-key")
@@ -73,7 +74,7 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
     dialect = variants.tell(stream, CALLER.dialect, version, asked.response_id)
     if not asked.stream:
         return respond.Whole(stream, sink, dialect)
-    return respond.Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold)
+    return respond.Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold, leased=leased)
 
 
 async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +98,7 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             raise NotResumable(204, "over", "no answer of this chat is under way")
         sink = respond.sink_for(scope, receive)
         dialect = again(stream, version_of(scope))
-        following = respond.Following(stream, sink, dialect, ids=True, start="snapshot")
+        following = respond.Following(stream, sink, dialect, ids=True, start="snapshot", leased=lease.asked(scope))
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(CALLER.dialect))
         return

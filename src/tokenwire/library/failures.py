@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _KINDS: Final[dict[str, type[AnswerFailed]]] = {
     "cancelled": AnswerStopped,
     "client_left": AnswerStopped,
+    "cost_cap": AnswerStopped,
     "deleted": AnswerStopped,
     "shutting_down": AnswerStopped,
     "truncated": AnswerCut,

@@ -84,6 +84,11 @@ class Decoder:
         """What to send as ``Last-Event-ID`` on reconnecting; None until a finished block set an id."""
         return self._last_event_id
 
+    @property
+    def retry(self) -> int | None:
+        """What a ``retry`` field has said that no event has carried yet, milliseconds."""
+        return self._retry
+
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes, cut anywhere, and return the events that they complete, in order.
 

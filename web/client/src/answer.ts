@@ -23,14 +23,17 @@ export interface SavedAnswer {
   calls: ToolCall[];
   usage: Usage | null;
   events: number;
+  /** Missing in what older versions saved. */
+  partial?: boolean;
 }
 
 /**
  * - `verified`: text and count of events are what the relay vouches for
  * - `mismatch`: they are not: something was lost, doubled or changed on the way
+ * - `partial`: what came is not all of it, and the relay said so: its beginning is no longer held
  * - `unverifiable`: no SHA-256 here (browsers have it in secure contexts only)
  */
-export type Verdict = "verified" | "mismatch" | "unverifiable";
+export type Verdict = "verified" | "mismatch" | "partial" | "unverifiable";
 
 /** The first choice of a stream, folded from its events: what a reader has so far. */
 export class Answer {
@@ -46,14 +49,16 @@ export class Answer {
   error: Failure | null = null;
   done: Done | null = null;
   events = 0;
+  /** What came begins somewhere within the answer: the relay no longer has what was before. */
+  partial = false;
 
   static from(saved: SavedAnswer): Answer {
     return Object.assign(new Answer(), structuredClone(saved));
   }
 
   save(): SavedAnswer {
-    const { stream, model, cursor, text, reasoning, refusal, calls, usage, events } = this;
-    return { stream, model, cursor, text, reasoning, refusal, calls, usage, events };
+    const { stream, model, cursor, text, reasoning, refusal, calls, usage, events, partial } = this;
+    return { stream, model, cursor, text, reasoning, refusal, calls, usage, events, partial };
   }
 
   /** Take an event in; *unknown* ones count, too. */
@@ -76,6 +81,7 @@ export class Answer {
       case "started":
         this.stream = event.data.stream;
         this.model = event.data.model;
+        this.partial = false; // the first event of all
         break;
       case "text":
         this.text += event.data.t;
@@ -112,6 +118,8 @@ export class Answer {
         break;
       case "reset":
         this.clear();
+        this.cursor = null;
+        this.partial = true; // unless a beginning, or a snapshot, follows
         break;
       case "snapshot": {
         const { text, reasoning, refusal, tool_calls, usage, events } = event.data;
@@ -122,6 +130,7 @@ export class Answer {
         this.calls = (tool_calls ?? []).map(fromSnapshot);
         this.usage = usage ?? null;
         this.events = events;
+        this.partial = false;
         break;
       }
       case "done":
@@ -146,6 +155,7 @@ export class Answer {
 
   /** Compare with what `done` vouches for. */
   async verify(done: Done, platform: Pick<Platform, "sha256">): Promise<Verdict> {
+    if (this.partial) return "partial";
     if (this.events !== done.events) return "mismatch";
     if (platform.sha256 === null) return "unverifiable";
     const digest = new Uint8Array(await platform.sha256(new TextEncoder().encode(this.text)));

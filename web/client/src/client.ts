@@ -4,6 +4,7 @@ import { ConnectionError, HttpError, IntegrityError, StreamFailed, TokenwireErro
 import type { Read } from "./events.js";
 import { type EventSourceOptions, followByEventSource } from "./event-source.js";
 import { type FollowOptions, follow } from "./follow.js";
+import { cancels } from "./lease.js";
 import { type Platform, platform as surroundings } from "./platform.js";
 
 export interface ClientOptions {
@@ -21,6 +22,8 @@ export interface StartRequest {
   session?: string;
   /** What becomes of the answer when nobody reads it: cancel, linger=SECONDS or finish. */
   on_disconnect?: string;
+  /** Seconds that the relay waits for the first reader, instead of as long as it lingers. */
+  lease?: number;
   metadata?: Record<string, unknown>;
 }
 
@@ -55,12 +58,16 @@ export interface Ticket {
 
 /** A request that can be repeated without harm is tried so often. */
 const TRIES = 3;
+/** Streams of a page that are followed at once are few. */
+const MOST_REMEMBERED = 100;
 
 /** One relay. */
 export class Client {
   readonly platform: Platform;
   readonly #base: string;
   readonly #headers: Record<string, string>;
+  /** Streams started here whose reader's leaving stops them: see FollowOptions.onDisconnect. */
+  readonly #cancelling = new Set<string>();
 
   constructor(options: ClientOptions = {}) {
     this.#base = (options.baseUrl ?? "").replace(/\/+$/, "");
@@ -80,12 +87,20 @@ export class Client {
    */
   async start(request: StartRequest, options: { key?: string; signal?: AbortSignal } = {}): Promise<Started> {
     const headers = { "idempotency-key": options.key ?? randomKey() };
-    return (await this.#json("POST", "/v1/streams", request, { headers, signal: options.signal, tries: TRIES })) as Started;
+    const started = (await this.#json("POST", "/v1/streams", request, { headers, signal: options.signal, tries: TRIES })) as Started;
+    if (cancels(request.on_disconnect)) {
+      const oldest = this.#cancelling.values().next();
+      if (this.#cancelling.size >= MOST_REMEMBERED && !oldest.done) this.#cancelling.delete(oldest.value);
+      this.#cancelling.add(started.id);
+    }
+    return started;
   }
 
   /** The stream's events until `done`, through lost connections: see `follow`. */
   follow(id: string, options: FollowOptions = {}): AsyncGenerator<Read, void, undefined> {
-    return follow(this.events(id), this.platform, { ...options, headers: { ...this.#headers, ...options.headers } });
+    const headers = { ...this.#headers, ...options.headers };
+    const told = options.onDisconnect === undefined && this.#cancelling.has(id) ? { onDisconnect: "cancel" } : {};
+    return follow(this.events(id), this.platform, { ...options, ...told, headers });
   }
 
   /** The same by the browser's own EventSource. */

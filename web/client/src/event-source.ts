@@ -25,6 +25,8 @@ export async function* followByEventSource(
 ): AsyncGenerator<Read, void, undefined> {
   if (platform.eventSource === null) throw new ProtocolError("no_event_source", "there is no EventSource here");
   let cursor = options.after ?? null;
+  // After a reset, the browser's last id is one from before it, and no place to go on from, until another comes.
+  let stale: string | null = null;
   let refusals = 0;
   while (!options.signal?.aborted) {
     const source = platform.eventSource(withCursor(await address(client, id), cursor));
@@ -43,6 +45,17 @@ export async function* followByEventSource(
     try {
       for await (const event of queue) {
         refusals = 0;
+        if (event.kind === "reset") {
+          stale = event.id;
+          cursor = null;
+          yield { ...event, id: null };
+          continue;
+        }
+        if (stale !== null && event.id === stale) {
+          yield { ...event, id: null };
+          continue;
+        }
+        stale = null;
         if (event.kind !== "started" && event.id !== null && event.id !== cursor && seen(event.id, cursor)) continue;
         cursor = event.id ?? cursor;
         yield event;

@@ -2,6 +2,7 @@ import { Backoff } from "./backoff.js";
 import { ConnectionError, HttpError, NotResumable, ProtocolError, TokenwireError, refused } from "./errors.js";
 import { type Read, estimate, parseEvent } from "./events.js";
 import { seen } from "./ids.js";
+import { Renewing, cancelBeacon, cancels } from "./lease.js";
 import type { Mood, Platform } from "./platform.js";
 import { SseDecoder, type SseEvent } from "./sse.js";
 
@@ -16,6 +17,16 @@ export interface FollowOptions {
   after?: string | null;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /**
+   * Seconds after which the relay takes this reader to have left, unless it says that it is there, which it does by
+   * itself: for proxies that hide when a connection has ended. In hidden pages browsers slow timers down: there, 180.
+   */
+  lease?: number;
+  /**
+   * What the stream was started with. Under `cancel`, the end of the page stops it, though its connection may seem to
+   * live on; not so a page that goes into the back/forward cache, whose connection is closed as any other.
+   */
+  onDisconnect?: string;
   onSituation?: (situation: Situation) => void;
   /** Kinds that this version does not know: they count for the integrity check all the same. */
   onUnknown?: (name: string, id: string | null) => void;
@@ -50,7 +61,17 @@ export async function* follow(
   platform: Platform,
   options: FollowOptions = {},
 ): AsyncGenerator<Read, void, undefined> {
-  const { signal } = options;
+  if (!cancels(options.onDisconnect)) return yield* through(url, platform, options);
+  const stop = platform.moods((mood) => mood === "ended" && cancelBeacon(platform, url, options.headers ?? {}));
+  try {
+    yield* through(url, platform, options);
+  } finally {
+    stop();
+  }
+}
+
+async function* through(url: string, platform: Platform, options: FollowOptions): AsyncGenerator<Read, void, undefined> {
+  const { signal, lease } = options;
   const tell = options.onSituation ?? (() => undefined);
   const backoff = new Backoff(platform.random);
   const tries = options.tries ?? TRIES;
@@ -60,13 +81,16 @@ export async function* follow(
   while (!signal?.aborted) {
     tell({ state: "connecting", attempt: backoff.failures });
     const attempt = new Attempt(platform, signal);
+    const decoder = new SseDecoder();
     let failure: unknown = null;
     let moved = false;
     try {
-      const reader = await attempt.open(address(url, cursor, snapshot), headers(options.headers, cursor, snapshot));
+      const reader = await attempt.open(address(url, cursor, snapshot), headers(options, cursor, snapshot));
       if (reader === null) return; // 204: over, and nothing is left
       tell({ state: "open" });
-      const decoder = new SseDecoder();
+      if (lease !== undefined) attempt.renew(url, options.headers ?? {});
+      // After a reset, ids from before it are no place to go on from, until an event has one of its own.
+      let stale = false;
       let held: Read | null = null;
       let slice = platform.now();
       for (let chunk = await attempt.read(reader); chunk !== null; chunk = await attempt.read(reader)) {
@@ -77,7 +101,8 @@ export async function* follow(
             slice = platform.now();
           }
           if (raw.retry !== null) retry = raw.retry;
-          const event = understood(raw, at);
+          if (raw.ownId) stale = false;
+          const event = understood(stale ? { ...raw, id: null } : raw, at);
           // News beside the answer come with the id of its newest event, and are no repetition of that.
           const news = event !== null && (event.kind === "notice" || estimate(event));
           if (raw.ownId && raw.id !== null && !news && seen(raw.id, cursor)) continue;
@@ -90,7 +115,7 @@ export async function* follow(
             held = null;
           }
           if (event === null) {
-            cursor = raw.id ?? cursor;
+            if (!stale) cursor = raw.id ?? cursor;
             options.onUnknown?.(raw.event, raw.id);
             continue;
           }
@@ -98,12 +123,19 @@ export async function* follow(
             held = event;
             continue;
           }
-          cursor = raw.id ?? cursor;
-          if (event.kind === "snapshot") snapshot = false;
+          if (event.kind === "reset") {
+            // What we have cannot be continued. If this connection breaks before more comes: all anew, in one piece.
+            cursor = null;
+            snapshot = stale = true;
+            yield { ...event, id: null };
+            continue;
+          }
+          cursor = event.id ?? cursor;
+          if (raw.ownId) snapshot = false;
           yield event;
           if (event.kind === "done") return;
         }
-        cursor = decoder.lastEventId ?? cursor; // an id without data moves the cursor, too
+        if (!stale) cursor = decoder.lastEventId ?? cursor; // an id without data moves the cursor, too
       }
       decoder.close();
       failure = new ConnectionError(held === null ? "the connection ended" : held.data.message);
@@ -119,6 +151,7 @@ export async function* follow(
       }
       if (!(failure instanceof TokenwireError) || !failure.retryable) throw failure;
     } finally {
+      retry = decoder.retry ?? retry; // one that no event came with, too
       attempt.close();
     }
     // A line that delivers and breaks is come back to soon; one that fails outright is left alone longer and longer.
@@ -148,8 +181,9 @@ function address(url: string, cursor: string | null, snapshot: boolean): string 
   return snapshot && cursor === null ? `${url}${url.includes("?") ? "&" : "?"}from=snapshot` : url;
 }
 
-function headers(given: Record<string, string> | undefined, cursor: string | null, snapshot: boolean): HeadersInit {
-  const fields: Record<string, string> = { accept: "text/event-stream", ...given };
+function headers(options: FollowOptions, cursor: string | null, snapshot: boolean): HeadersInit {
+  const fields: Record<string, string> = { accept: "text/event-stream", ...options.headers };
+  if (options.lease !== undefined) fields["x-tokenwire-lease"] = String(options.lease);
   if (cursor !== null && !snapshot) fields["last-event-id"] = cursor;
   return fields;
 }
@@ -166,6 +200,8 @@ class Attempt {
   #stopTimer: () => void = () => undefined;
   #opened: number | null = null;
   #heard = 0;
+  #granted: Headers | null = null;
+  #renewing: Renewing | null = null;
 
   constructor(platform: Platform, signal: AbortSignal | undefined) {
     this.#platform = platform;
@@ -191,9 +227,17 @@ class Attempt {
     if (!type.startsWith("text/event-stream") || response.body === null) {
       throw new ProtocolError("not_a_stream", `expected text/event-stream, got ${type}`);
     }
+    this.#granted = response.headers;
     this.#opened = this.#heard = this.#platform.now();
     this.#watch(SILENCE);
     return response.body.getReader();
+  }
+
+  /** Keep the lease that the answer grants, if it does. */
+  renew(url: string, given: Record<string, string>): void {
+    if (this.#granted === null) return;
+    const lapsed = (): void => this.#give("the relay has let go of this reader: its lease lapsed");
+    this.#renewing = Renewing.of(this.#platform, url, given, this.#granted, lapsed);
   }
 
   /** Null at the end. */
@@ -216,6 +260,7 @@ class Attempt {
 
   close(): void {
     this.#stopTimer();
+    this.#renewing?.stop();
     for (const undo of this.#undo) undo();
     this.#abort.abort();
   }
@@ -230,10 +275,13 @@ class Attempt {
   }
 
   #mood(mood: Mood): void {
-    if (mood === "asleep") {
+    if (mood !== "awake") {
       this.slept = true;
       this.#give("the page went to sleep");
-    } else if (this.#opened !== null && this.#platform.now() - this.#heard > STALE) {
+      return;
+    }
+    this.#renewing?.now();
+    if (this.#opened !== null && this.#platform.now() - this.#heard > STALE) {
       this.#give("the connection fell silent while the page slept");
     }
   }

@@ -21,7 +21,7 @@ export class Keeper<T> {
     this.#box = box;
     this.#key = key;
     this.#platform = platform;
-    platform.moods((mood) => mood === "asleep" && this.flush());
+    platform.moods((mood) => mood !== "awake" && this.flush());
   }
 
   /** What was kept; null if nothing was, or if it cannot be read. */

@@ -9,7 +9,7 @@ export interface Platform {
   breathe(): Promise<void>;
   /** From 0 to 1, as Math.random. */
   random(): number;
-  /** Tells when the page is put to sleep or comes back, and when the network may have changed; the result unsubscribes. */
+  /** Tells when the page sleeps, comes back or ends, and when the network may have changed; the result unsubscribes. */
   moods(listener: (mood: Mood) => void): () => void;
   /** SHA-256, or null where there is none: browsers give it to secure contexts only. */
   sha256: ((bytes: Uint8Array<ArrayBuffer>) => Promise<ArrayBuffer>) | null;
@@ -20,8 +20,9 @@ export interface Platform {
 /**
  * - `asleep`: the page goes into the back/forward cache, which an open response would keep it out of
  * - `awake`: it is back, visible again or online: a connection that looks open may be dead
+ * - `ended`: it goes and cannot come back: closed, reloaded, or left without that cache
  */
-export type Mood = "asleep" | "awake";
+export type Mood = "asleep" | "awake" | "ended";
 
 /** The browser, or Node. */
 export const platform: Platform = {
@@ -50,19 +51,19 @@ export const platform: Platform = {
 function moods(listener: (mood: Mood) => void): () => void {
   if (typeof document === "undefined" || typeof addEventListener === "undefined") return () => undefined;
   const awake = (): void => listener("awake");
-  const asleep = (): void => listener("asleep");
+  const gone = (event: PageTransitionEvent): void => listener(event.persisted ? "asleep" : "ended");
   const visible = (): void => {
     if (document.visibilityState === "visible") awake();
   };
   const restored = (event: PageTransitionEvent): void => {
     if (event.persisted) awake();
   };
-  addEventListener("pagehide", asleep);
+  addEventListener("pagehide", gone);
   addEventListener("pageshow", restored);
   addEventListener("online", awake);
   document.addEventListener("visibilitychange", visible);
   return () => {
-    removeEventListener("pagehide", asleep);
+    removeEventListener("pagehide", gone);
     removeEventListener("pageshow", restored);
     removeEventListener("online", awake);
     document.removeEventListener("visibilitychange", visible);

@@ -51,6 +51,11 @@ export class SseDecoder {
     this.#limit = limit;
   }
 
+  /** What a `retry` field has said that no event has carried yet, milliseconds. */
+  get retry(): number | null {
+    return this.#retry;
+  }
+
   /** The events that end in these bytes. Throws ProtocolError once a block is above the limit, after the events before it. */
   feed(chunk: Uint8Array): SseEvent[] {
     this.#check();

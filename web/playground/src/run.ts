@@ -12,6 +12,12 @@ export interface Surroundings {
   changed(): void;
 }
 
+/**
+ * Seconds after which the relay takes a page to have left that says nothing, where a proxy hides it. Longer than a page in
+ * the background may be silent: browsers let its timers run once a minute.
+ */
+const LEASE = 180;
+
 /** Which dialect an upstream took last: the list may not say. */
 const learned = new Map<string, string>();
 
@@ -81,6 +87,7 @@ async function read(lane: Lane, client: Client, changed: () => void, signal: Abo
   const { answer } = lane;
   const events = client.follow(lane.id as string, {
     after: answer.cursor,
+    lease: LEASE,
     signal,
     onUnknown: (name, id) => answer.skip(name, id),
     onSituation: (now) => {
@@ -162,6 +169,7 @@ async function ended(lane: Lane, client: Client, answer: Answer): Promise<void> 
   lane.verdict.value = {
     verified: `${grouped(answer.done?.events ?? 0)} events, none lost or doubled (SHA-256 of the text agrees)`,
     mismatch: "what arrived is not what the relay sent: please report this",
+    partial: "not all of it: the relay no longer held the beginning, and said so",
     unverifiable: "not verified: browsers do that on https and on this machine only",
   }[verdict];
 }
