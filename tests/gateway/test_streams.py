@@ -146,6 +146,7 @@ def test_looking_at_a_stream_through_its_life(relayed: Any) -> None:
             "usage": None,
             "timing": None,
             "metadata": {"a": [1]},
+            "expires": None,
         }
         reader = other.get(started.json["events"])
         gates[0].set()
@@ -158,6 +159,7 @@ def test_looking_at_a_stream_through_its_life(relayed: Any) -> None:
         await reader.whole()
         look = (await client.get(path).whole()).json
         assert (look["state"], look["readers"], look["last_id"]) == ("completed", 0, "1-6")
+        assert look["ended"] + 599 < look["expires"] < look["ended"] + 601
         assert look["started"] <= look["ended"] <= time.time() + 1
         (attempt,) = look["attempts"]
         assert attempt == {**made, "started": attempt["started"], "ended": look["ended"], "status": 200, "first": 1}
