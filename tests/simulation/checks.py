@@ -38,6 +38,7 @@ def settle(schedule: Schedule) -> None:
     """Whatever still runs comes to its end, and what is stored is looked at once more."""
     world, relay = schedule.world, schedule.relay
     schedule.heal()
+    world.run(lambda: False, 0.5)  # a request may still be on its way
     assert world.run(lambda: relay.serves, 60.0), "the relay does not start"
     gateway = relay.gateway
     assert gateway is not None
