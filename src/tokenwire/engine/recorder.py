@@ -255,9 +255,10 @@ class Recorder:
         found = pieces(held, kept.sent) if last > kept.sent else ()
         kept.sent = last
         head: bytes | None = None
-        if kept.changed or len(held.templates) != kept.templates or (not running and not kept.ended):
+        shape = len(held.templates), len(held.attempts)
+        if kept.changed or shape != kept.shape or (not running and not kept.ended):
             head = head_of(stream)
-            kept.templates = len(held.templates)
+            kept.shape = shape
             kept.changed = False
         if head is None and not found:
             return None
