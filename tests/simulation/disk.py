@@ -32,7 +32,7 @@ Mood: TypeAlias = Literal["well", "failing", "full", "flaky", "stalled"]
 class Inner(Protocol):
     """A store whose calls are done when they return."""
 
-    def open(self) -> None: ...
+    def open(self, wall: Callable[[], float]) -> None: ...
 
     def write(self, appends: Sequence[Append], notes: Sequence[Note]) -> None: ...
 
@@ -62,10 +62,12 @@ class Inner(Protocol):
 class Plain:
     """``MemoryStore``, which waits for nothing."""
 
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._store = MemoryStore(wall=wall)
+    def __init__(self) -> None:
+        self._store = MemoryStore(wall=lambda: self._wall())
+        self._wall: Callable[[], float]
 
-    def open(self) -> None:
+    def open(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
         now(self._store.open())
 
     def write(self, appends: Sequence[Append], notes: Sequence[Note]) -> None:
@@ -105,8 +107,7 @@ class Sqlite:
     """The synchronous core of ``SqliteStore``, on a database in memory. What that core itself holds in memory is lost in
     a crash."""
 
-    def __init__(self, wall: Callable[[], float], chance: Callable[[], float]) -> None:
-        self._wall = wall
+    def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
         self._connection = sqlite_schema.connect(":memory:")
         sqlite_schema.prepare(self._connection, ":memory:")
@@ -115,9 +116,9 @@ class Sqlite:
     def __del__(self) -> None:
         self._connection.close()
 
-    def open(self) -> None:
+    def open(self, wall: Callable[[], float]) -> None:
         if self._database is None:
-            self._database = Database(self._connection, ":memory:", self._wall)
+            self._database = Database(self._connection, ":memory:", wall)
             self._database.load()
 
     @property
@@ -177,13 +178,14 @@ class Disk:
         self.mood: Mood = "well"
         self.troubled_ns = 0
         chance = world.random.random
-        self.inner: Inner = Plain(world.wall) if chance() < 0.5 else Sqlite(world.wall, chance)
+        self.inner: Inner = Plain() if chance() < 0.5 else Sqlite(chance)
         self._waiting: list[Callable[[], None]] = []
         world.disk = self
         self._under_way: list[tuple[Sequence[Append], Sequence[Note]]] = []
 
-    def open(self, process: Process) -> Handle:
-        return Handle(self, process)
+    def open(self, process: Process, wall: Callable[[], float]) -> Handle:
+        """*wall*: seconds since 1970, as that process has it."""
+        return Handle(self, process, wall)
 
     def becomes(self, mood: Mood) -> None:
         self.mood, before = mood, self.mood
@@ -235,8 +237,9 @@ class Disk:
 class Handle:
     """``engine.stores.port.Store`` as one process sees it."""
 
-    def __init__(self, disk: Disk, process: Process) -> None:
+    def __init__(self, disk: Disk, process: Process, wall: Callable[[], float]) -> None:
         self._disk = disk
+        self._wall = wall
         self._process = process
 
     async def _do(self, work: Callable[[], T], *, writing: bool = False) -> T:
@@ -251,7 +254,7 @@ class Handle:
         return result
 
     async def open(self) -> Self:
-        await self._do(self._disk.inner.open)
+        await self._do(lambda: self._disk.inner.open(self._wall))
         return self
 
     async def write(self, appends: Sequence[Append], notes: Sequence[Note] = ()) -> None:

@@ -62,6 +62,7 @@ class World:
         self._asked = 0
         self._busy: list[Process] = []
         self.processes: list[Process] = []
+        self._running: Process | None = None
 
     @property
     def seconds(self) -> float:
@@ -77,36 +78,47 @@ class World:
         end = self.now_ns + int(limit * SECOND)
         due, busy, chance = self._due, self._busy, self.random.random
         at_once = 0
-        while not until():
-            now = self.now_ns
-            while due and due[0][0] <= now and (not busy or chance() < 0.5):
-                _, _, _, process, handle = heapq.heappop(due)
-                process.ready_now(handle)
-            if busy:
-                at_once += 1
-                if at_once > MOST_AT_ONCE:
-                    raise Livelock(f"{MOST_AT_ONCE} callbacks at one instant, the next one {busy[0].ready[0]!r}")
-                self._step(busy[0] if len(busy) == 1 else busy[int(chance() * len(busy))])
-            elif not due or due[0][0] > end:
-                self.now_ns = end
-                return False
-            else:
-                at_once = 0
-                self.now_ns = max(now, due[0][0])
+        try:
+            while not until():
+                now = self.now_ns
+                while due and due[0][0] <= now and (not busy or chance() < 0.5):
+                    _, _, _, process, handle = heapq.heappop(due)
+                    process.ready_now(handle)
+                if busy:
+                    at_once += 1
+                    if at_once > MOST_AT_ONCE:
+                        raise Livelock(f"{MOST_AT_ONCE} turns at one instant, the next one {busy[0].ready[0]!r}")
+                    self._turn(busy[0] if len(busy) == 1 else busy[int(chance() * len(busy))])
+                elif not due or due[0][0] > end:
+                    self.now_ns = end
+                    return False
+                else:
+                    at_once = 0
+                    self.now_ns = max(now, due[0][0])
+        finally:
+            if self._running is not None:
+                self._running = None
+                asyncio._set_running_loop(None)
         return True
 
-    def _step(self, process: Process) -> None:
-        handle = process.ready.popleft()
-        if not process.ready:
+    def _turn(self, process: Process) -> None:
+        """A turn of its loop, or a part of it: whoever kills it does so between two callbacks."""
+        if process is not self._running:  # each call is a system call
+            self._running = process
+            asyncio._set_running_loop(process)
+        ready, chance = process.ready, self.random.random
+        count = len(ready)
+        if count > 1 and chance() < 0.3:
+            count = 1 + int(chance() * count)
+        for _ in range(count):
+            if not ready:  # it was killed, or suspended
+                break
+            handle = ready.popleft()
+            if not handle._cancelled:  # type: ignore[attr-defined]  # as asyncio's own loop looks at it
+                self.steps += 1
+                handle._run()
+        if not ready and process in self._busy:
             self.rests(process)
-        if handle._cancelled:  # type: ignore[attr-defined]  # as asyncio's own loop looks at it
-            return
-        self.steps += 1
-        asyncio._set_running_loop(process)
-        try:
-            handle._run()
-        finally:
-            asyncio._set_running_loop(None)
 
     def at(self, when_ns: int, process: Process, handle: asyncio.Handle, *, jitter: int = 0) -> None:
         """Run *handle* in *process* then. Equal moments keep their order, but for *jitter* places."""
@@ -115,15 +127,16 @@ class World:
         heapq.heappush(self._due, (max(when_ns, process.suspended_ns), order, self._asked, process, handle))
 
     def busy(self, process: Process) -> None:
-        self._busy.append(process)
+        if process not in self._busy:
+            self._busy.append(process)
 
     def rests(self, process: Process) -> None:
         self._busy.remove(process)
 
     def forget(self, process: Process) -> None:
         """Nothing of *process* is run any more."""
-        if process.ready:
-            process.ready.clear()
+        process.ready.clear()
+        if process in self._busy:
             self.rests(process)
         self._due[:] = [each for each in self._due if each[3] is not process]  # ``run`` holds this very list
         heapq.heapify(self._due)
@@ -161,9 +174,8 @@ class Process(asyncio.AbstractEventLoop):
     def suspend(self, seconds: float) -> None:
         """It gets no processor for so long (SIGSTOP, a machine that sleeps): then everything is late at once."""
         self.suspended_ns = self.world.now_ns + int(seconds * SECOND)
-        waiting, self.ready = self.ready, deque()
-        if waiting:
-            self.world.rests(self)
+        waiting = list(self.ready)
+        self.ready.clear()
         for handle in waiting:
             self.world.at(self.suspended_ns, self, handle)
 
@@ -187,9 +199,8 @@ class Process(asyncio.AbstractEventLoop):
         if self.suspended_ns > self.world.now_ns:
             self.world.at(self.suspended_ns, self, handle)
             return
-        if not self.ready:
-            self.world.busy(self)
         self.ready.append(handle)
+        self.world.busy(self)
 
     def arrives(self, delay_ns: int, callback: Callable[..., object], *args: Any) -> None:
         """An event from outside, of the network for instance, in this process."""

@@ -32,10 +32,11 @@ class Kept:
         changed: the head is another than the one given to it last.
         ended: it was told the end.
         acknowledged: the store has what it was told last.
+        shape: how many envelopes and attempts the head told of that was given to it last: entries mean nothing without.
         over: nothing more is written of it: it was deleted, or the store does not take it.
     """
 
-    __slots__ = ("acknowledged", "changed", "ended", "over", "queued", "sent", "stored", "templates")
+    __slots__ = ("acknowledged", "changed", "ended", "over", "queued", "sent", "shape", "stored")
 
     def __init__(self, stored: int = 0) -> None:
         self.stored = stored
@@ -45,7 +46,7 @@ class Kept:
         self.ended = False
         self.over = False
         self.queued = False
-        self.templates = 0
+        self.shape = (0, 0)
 
 
 class RecorderStatistics(NamedTuple):

@@ -116,11 +116,13 @@ class Recorder:
         self.gone.difference_update(streams)
 
     def expires(self, stream: Stream) -> float:
-        """When the store may forget *stream*, seconds since 1970."""
-        hard = stream.created + self.keep.hard_seconds
+        """When the store may forget *stream*, seconds since 1970, by the hub's clock: what a person sees as the time of
+        its creation was read off one that anybody may set."""
+        began = self._hub.wall() - (self._hub.clock.now_ns() - stream.created_ns) / 1e9
+        hard = began + self.keep.hard_seconds
         if stream.ended_ns is None:
             return hard
-        return min(hard, stream.created + (stream.ended_ns - stream.created_ns) / 1e9 + self.keep.ended_seconds)
+        return min(hard, began + (stream.ended_ns - stream.created_ns) / 1e9 + self.keep.ended_seconds)
 
     # ------------------------------------------------------------------ what can be asked
 
@@ -253,9 +255,10 @@ class Recorder:
         found = pieces(held, kept.sent) if last > kept.sent else ()
         kept.sent = last
         head: bytes | None = None
-        if kept.changed or len(held.templates) != kept.templates or (not running and not kept.ended):
+        shape = len(held.templates), len(held.attempts)
+        if kept.changed or shape != kept.shape or (not running and not kept.ended):
             head = head_of(stream)
-            kept.templates = len(held.templates)
+            kept.shape = shape
             kept.changed = False
         if head is None and not found:
             return None

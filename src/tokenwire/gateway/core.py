@@ -75,7 +75,8 @@ class Core:
 
     async def _open_store(self) -> None:
         settings = self.settings.store
-        store = open_store(settings.url or "memory://")
+        # What is to be kept for an hour must not go because somebody sets the clock: hence the hub's.
+        store = open_store(settings.url or "memory://", wall=self.hub.wall)
         if store is None:
             return
         await store.open()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.engine.stores.sqlite import SqliteStore
 from tokenwire.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tokenwire.engine.stores.port import Store
 
 
@@ -46,10 +49,12 @@ def parse_store_url(url: str) -> StoreAddress:
     raise ConfigError(f"{scheme[:20]!r} is no store: there are memory:// and sqlite:///PATH")
 
 
-def open_store(url: str) -> Store | None:
+def open_store(url: str, *, wall: Callable[[], float] = time.time) -> Store | None:
     """The store of *url*, not open yet; None for ``memory://``: the logs in memory are all there is then.
+
+    *wall*: seconds since 1970, by which the store forgets; of whoever says when it is to.
 
     Raises ``ConfigError`` as ``parse_store_url``.
     """
     address = parse_store_url(url)
-    return SqliteStore(address.path) if address.scheme == "sqlite" else None
+    return SqliteStore(address.path, wall=wall) if address.scheme == "sqlite" else None
