@@ -217,7 +217,8 @@ class Reader:
         timeout = stream.policy.reader_timeout
         log.info("stream %s: a reader took nothing for %g s and is detached", stream.id, timeout)
         where = EventId(stream.log.epoch, cursor.seq, cursor.frames)
-        message = f"this reader took nothing for {timeout:g} s; resume after {where}"
+        # The stream by name, too: not every dialect has ids, and not every client sees the answer's head.
+        message = f"this reader of stream {stream.id} took nothing for {timeout:g} s; resume after {where}"
         self._close(Terminal(state="failed", error=Failed(code="reader_timeout", message=message, retryable=True)))
         self.leave()
 

@@ -11,6 +11,7 @@ import math
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
+from tokenwire.dialects.deltas import Started
 from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.live import bears
@@ -283,6 +284,8 @@ def _farewell(stream: Stream, sink: ResponseSink, dialect: Dialect) -> bytes:
     """What only this reader is told: it was detached although the stream goes on, and how to resume."""
     if sink.terminal is None or sink.terminal is stream.terminal:
         return b""
-    frames = stream.encoder(dialect).close(sink.terminal)
-    # Native: the error alone. The stream neither begins nor ends here, and `done` would vouch for an empty text.
-    return encode([frame for frame in frames if frame.event not in ("started", "done")], dialect, None)
+    encoder = stream.encoder(dialect)
+    encoder.feed(Started())  # this reader has had the beginning: what an end without one would begin with is not for it
+    # Native: the error alone. The stream does not end here, and `done` would vouch for an empty text.
+    frames = [frame for frame in encoder.close(sink.terminal) if frame.event != "done"]
+    return encode(frames, dialect, None)
