@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench import cancel, capacity, fanout, library, memory, partial, relays, report, streams, translate
+from bench import cancel, capacity, fanout, latejoin, library, memory, partial, relays, report, streams, translate
 from bench.session import Session
 from bench.toolchain import MissingProgramError, build
 
@@ -29,6 +29,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "tls-cancel": lambda session: cancel.run(session, tls=True),
     "memory": memory.run,
     "fanout": fanout.run,
+    "latejoin": latejoin.run,
     "translate": translate.run,
     "capacity": capacity.run,
     "partial": partial.run,

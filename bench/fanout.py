@@ -6,6 +6,7 @@ clients, and so a yardstick for the writing alone.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from bench.load import Load, LoadReport, Pace
@@ -48,10 +49,12 @@ def run(session: Session) -> Section:
         ("", "delay p50 / p99 ms", "CPU us/delivery", "lost", "broken"),
         notes=["nginx has one upstream stream per reader: it cannot share one."],
     )
+    cores = sorted(os.sched_getaffinity(0))
+    core = cores[0] if len(cores) > 1 else None  # the load generator has the other one
     for relay in session.plain():
         if not relay.native and relay.name != "nginx":
             continue
-        found = session.measure(relay, lambda line: follow(line, readers=readers, pace=pace))
+        found = session.measure(relay, lambda line: follow(line, readers=readers, pace=pace), relay_core=core)
         if found is None:
             continue
         report, cpu = found

@@ -13,7 +13,7 @@ from bench.rig import Line, RelayFailedError, open_line
 from bench.session import Session
 from bench.toolchain import MissingProgramError, Programs
 
-from bench import cancel, capacity, fanout, memory, relays, streams, translate
+from bench import cancel, capacity, fanout, latejoin, memory, relays, streams, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,6 +197,18 @@ def test_fanout_has_those_who_can_follow_and_the_yardstick() -> None:
     assert len(section.rows) == len(section.data) == 2
 
 
+def test_late_joins_are_of_those_who_can_be_followed() -> None:
+    first = latejoin.Join(first_ms=3.0, last_ms=4.0, frames=2, size=1100)
+    found = [
+        latejoin.Joins(dialect=name, text_bytes=1000, first=first, later_ms=1.0, worst_ms=2.0)
+        for name in latejoin.DIALECTS[:-1]
+    ]
+    section = latejoin.run(canned("nginx", "tokenwire", nginx=[found[0]], tokenwire=list(found)))
+    assert section.rows[0] == ["tokenwire", "native", "3.0", "4.0", "2", "1.10", "1.0", "2.0"]
+    assert [row[1] for row in section.rows] == list(latejoin.DIALECTS[:-1])  # the last one could not be measured
+    assert section.data[0]["first"]["size"] == 1100
+
+
 def level(streams: int, rate: float) -> capacity.Level:
     return capacity.Level(
         streams=streams,
@@ -286,12 +298,28 @@ NATIVE = relays.Relay(
 )
 
 
+#: Snapshots are ours: only the real relay has them.
+TOKENWIRE = relays.KNOWN["tokenwire"]
+
+
 def test_many_read_what_one_stream_says(programs: Programs) -> None:
     with open_line(NATIVE, programs) as line:
         found, cpu = fanout.follow(line, readers=20, pace=Pace(tokens=5, gap_us=1_000, first_ms=200))
         assert (found.complete, found.tokens, found.lost) == (20, 100, 0), found.why
         assert cpu >= 0
         assert line.stats().requests == 20 + 1  # the warm-up's, and one for all readers
+
+
+def test_joining_a_stream_that_stands_still(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latejoin, "_PAUSE", 0.05)
+    with open_line(TOKENWIRE, programs) as line:
+        found = latejoin.joins(line, dialect="native", tokens=100, again=2)
+        assert found.first.frames == 2  # started, snapshot
+        assert found.text_bytes <= found.first.size <= 1.3 * found.text_bytes
+        assert 0 < found.first.first_ms <= found.first.last_ms
+        assert 0 < found.later_ms <= found.worst_ms
+        with pytest.raises(TimeoutError, match="404"):
+            latejoin.join(line.port, "/v1/streams/st_none/events?from=snapshot")
 
 
 def test_memory_where_streams_can_be_followed(programs: Programs) -> None:

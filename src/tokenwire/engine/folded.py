@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tokenwire.dialects.base import Decoder, Dialect, Encoder, Frame, feed_run
 from tokenwire.engine.framing import encode
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.merging import BEHIND, Page
+from tokenwire.engine.merging import BEHIND, STEP, Page
 from tokenwire.engine.runs import Reading
 from tokenwire.engine.sealed import Away
 from tokenwire.engine.view import View
@@ -77,7 +77,7 @@ class Fold(Reading):
         """Fold through entry *upto*, or about *limit* bytes: deltas of one text that follow one another as one frame,
         which has the id of the last."""
         page = Page(self._dialect, self.encoder, self._stream.log.epoch if self.ids else None)
-        for run in self.runs(self._stream, upto):
+        for run in self.runs(self._stream, upto, STEP):
             page.add(run, self.seq)
             if page.size >= limit:
                 break

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BEHIND: Final = 64
 #: Characters of a run, at most: a quarter of a page's bytes, as they may take four each.
 MOST: Final = 16 * 1024
+#: Bytes that are added to a page at a time, so that it is not much more than one.
+STEP: Final = 4096
 
 
 class Page:

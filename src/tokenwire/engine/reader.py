@@ -148,10 +148,7 @@ class Reader:
             self.pump()
             return
         log.warning("stream %s: a reader cannot be given what is stored: %s", self.stream.id, error)
-        where = EventId(self.stream.log.epoch, self.cursor.seq, self.cursor.frames)
-        message = f"what follows cannot be read from the store now; resume after {where}"
-        self._close(Terminal(state="failed", error=Failed(code="store_away", message=message, retryable=True)))
-        self.leave()
+        self.dismiss("store_away", "needs entries that cannot be read from the store now")
 
     def resume(self) -> None:
         """The sink can take more."""
@@ -246,15 +243,17 @@ class Reader:
         """The sink took nothing for its whole time: it is closed with how to resume, and this reader leaves."""
         timeout = self.stream.policy.reader_timeout
         log.info("stream %s: a reader took nothing for %g s and is detached", self.stream.id, timeout)
-        self.dismiss("reader_timeout", f"this reader took nothing for {timeout:g} s")
+        self.dismiss("reader_timeout", f"took nothing for {timeout:g} s")
 
     def dismiss(self, code: str, why: str) -> None:
-        """Close the sink with that and how to resume, and leave. Does nothing to a reader that is over."""
+        """Close the sink with that (*why*: what it did) and how to resume, and leave. Does nothing to a reader that is over."""
         if self.over:
             return
         held = self.stream.log
         where = EventId(held.epoch, held.last) if self.live else self.cursor
-        message = f"{why}; resume after {EventId(held.epoch, where.seq, where.frames)}"
+        place = EventId(held.epoch, where.seq, where.frames)
+        # The stream by name, too: not every dialect has ids, and not every client sees the answer's head.
+        message = f"this reader of stream {self.stream.id} {why}; resume after {place}"
         self._close(Terminal(state="failed", error=Failed(code=code, message=message, retryable=True)))
         self.leave()
 

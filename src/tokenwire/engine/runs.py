@@ -14,6 +14,7 @@ from tokenwire import dialects
 from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from tokenwire.engine.framing import parse
 from tokenwire.measure import usage
+from tokenwire.wire.envelope import Group
 from tokenwire.wire.json_spans import Kind
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from tokenwire.dialects.base import Decoder, Dialect
     from tokenwire.dialects.deltas import Delta
+    from tokenwire.engine.log import Log
     from tokenwire.engine.record import Record
     from tokenwire.wire.envelope_template import Template
 
@@ -31,8 +33,8 @@ Said: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 SAID: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 #: What stands in the holes of a probe: words that no provider writes, digits, spaces.
 _PROBES: Final = {Kind.STRING: "tokenwire-probe-%d", Kind.INTEGER: "7%d", Kind.SPACES: ""}
-#: Bytes of text that are joined at a time: what is made of them is to fit into pages.
-MOST: Final = 4096
+#: Bytes that are joined at a time: a decoder is copied for each, and long texts are searched in no longer steps.
+MOST: Final = 32 * 1024
 #: Probes of an envelope (20 us each) that fail before it is left alone.
 TRIES: Final = 4
 
@@ -80,16 +82,16 @@ class Reading:
             return self.decoder.feed(events[0])
         return [delta for event in events for delta in self.decoder.feed(event)]
 
-    def runs(self, stream: Record, upto: int) -> Iterator[Run]:
-        """Read on through entry *upto*. Whoever stops between two runs has read what came so far, and nothing else."""
-        held = stream.log
+    def runs(self, stream: Record, upto: int, most: int = MOST) -> Iterator[Run]:
+        """Read on through entry *upto*; what is joined is at most *most* bytes in their envelope's holes. Whoever stops
+        between two runs has read what came so far, and nothing else."""
         while self.seq < upto:
-            for template, size, parts in held.groups(self.seq, upto - self.seq):
+            for template, size, parts in _gathered(stream.log, self.seq, upto, most):
                 if template is None:
                     for frame in parts:
                         yield Run(self.decode(stream, frame), 1, frame)
                     continue
-                fits = _fitting(template, size, parts)
+                fits = _fitting(template, size, parts, most)
                 run = self._joined(stream, template, fits, parts) if fits > 1 else None
                 if run is not None:
                     self._alone = 1
@@ -155,14 +157,33 @@ def probe(
     return (probes.index(text), deltas[0]) if text and text in probes else None
 
 
-def _fitting(template: Template, size: int, parts: Sequence[bytes]) -> int:
-    """How many of the *size* entries are joined at a time."""
-    if sum(map(len, parts)) <= MOST:
+def _gathered(held: Log, seq: int, upto: int, most: int) -> Iterator[Group]:
+    """The groups of entries seq+1 …; those in one envelope that stand together as one, also across the log's runs."""
+    template, count, width = None, 0, 0  # what waits, and its bytes
+    parts: list[bytes] = []
+    while seq < upto:
+        for group in held.groups(seq, upto - seq):
+            seq += group.size
+            size = sum(map(len, group.parts))
+            if group.template is not template or template is None or width + size > most:
+                if count:
+                    yield Group(template, count, parts)
+                template, count, width, parts = group.template, 0, 0, []
+            parts += group.parts
+            count += group.size
+            width += size
+    if count:
+        yield Group(template, count, parts)
+
+
+def _fitting(template: Template, size: int, parts: Sequence[bytes], most: int) -> int:
+    """How many of the *size* entries are joined at a time: at least one."""
+    if sum(map(len, parts)) <= most:
         return size
     width = len(template.kinds)
     total = 0
     for at, part in enumerate(parts):
         total += len(part)
-        if total > MOST:
+        if total > most:
             return at // width
     return size

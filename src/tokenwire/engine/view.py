@@ -14,6 +14,7 @@ from tokenwire.engine.framing import encode
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.sealed import Away
 from tokenwire.errors import NotResumable
+from tokenwire.wire.chunked import chunk as one_chunk
 
 if TYPE_CHECKING:
     from tokenwire.engine.reader import Reader
@@ -92,6 +93,8 @@ class View:
 
     def deliver(self, data: bytes, chunk: bytes | None, last_seq: int) -> None:
         """Write to every live reader; whoever cannot take more falls out and pulls from then on."""
+        if chunk is None and len(self.live) > 1:
+            chunk = one_chunk(data)  # once for all
         full: list[Reader] | None = None
         broken: list[Reader] | None = None
         for reader in self.live:

@@ -5,13 +5,12 @@ As ``scope["extensions"]["tokenwire.port"]``: the app may answer by it instead o
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from tokenwire.gateway.sockets import borrowed
 from tokenwire.wire.chunked import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ class Port:
     """
 
     __slots__ = (
+        "_direct",
         "_protocol",
         "cycle",
         "lost",
@@ -57,6 +57,7 @@ class Port:
         self.write: Callable[[bytes], object] = transport.write
         self.queued: Callable[[], int] = transport.get_write_buffer_size
         self.send: Callable[[bytes], int]
+        self._direct = False  # whether there is a ``send``
         self.lost = False
         self.writable = True
         self.on_lost: Callable[[], None] = _ignore
@@ -74,10 +75,12 @@ class Port:
         A transport closes its socket after it has told of the connection's end, never before: until ``on_lost`` the
         number is that of our connection.
         """
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or self.transport.get_extra_info("sslcontext") is not None:
-            return None
-        self.send = functools.partial(os.write, sock.fileno())
+        if not self._direct:
+            sock = self.transport.get_extra_info("socket")
+            if sock is None or self.transport.get_extra_info("sslcontext") is not None:
+                return None
+            self.send = borrowed(sock)
+            self._direct = True
         return self
 
     def begin(self, headers: Headers) -> None:

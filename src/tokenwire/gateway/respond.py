@@ -10,6 +10,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+from tokenwire.dialects.deltas import Started
 from tokenwire.engine.framing import encode, encode_prefix
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.live import bears
@@ -167,7 +168,7 @@ class Following:
 
     def _lapsed(self) -> None:
         self._lease = None
-        self._reader.dismiss("lease_lapsed", f"this reader's lease of {self._leased:g} s was not renewed")
+        self._reader.dismiss("lease_lapsed", f"did not renew its lease of {self._leased:g} s")
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -351,6 +352,8 @@ def _farewell(stream: Stream, sink: ResponseSink, dialect: Dialect) -> bytes:
     """What only this reader is told: it was detached although the stream goes on, and how to resume."""
     if sink.terminal is None or sink.terminal is stream.terminal:
         return b""
-    frames = stream.encoder(dialect).close(sink.terminal)
-    # Native: the error alone. The stream neither begins nor ends here, and `done` would vouch for an empty text.
-    return encode([frame for frame in frames if frame.event not in ("started", "done")], dialect, None)
+    encoder = stream.encoder(dialect)
+    encoder.feed(Started())  # this reader has had the beginning: what an end without one would begin with is not for it
+    # Native: the error alone. The stream does not end here, and `done` would vouch for an empty text.
+    frames = [frame for frame in encoder.close(sink.terminal) if frame.event != "done"]
+    return encode(frames, dialect, None)

@@ -91,11 +91,12 @@ class ResponseSink(Protocol):
 class PortSink:
     """HTTP/1.1 into the transport that our own protocol offers: no task, no await."""
 
-    __slots__ = ("_done", "_owner", "_port", "_transport", "_waiting", "is_lost", "terminal")
+    __slots__ = ("_done", "_owner", "_port", "_send", "_transport", "_waiting", "is_lost", "terminal")
 
     def __init__(self, port: Port) -> None:
         self._port = port
         self._transport = port.transport
+        self._send: Callable[[bytes], int] | None = None
         self._owner: Owner | None = None
         self._done = False
         self._waiting: asyncio.Future[None] | None = None
@@ -109,13 +110,25 @@ class PortSink:
 
     def begin(self, headers: Headers) -> None:
         self._port.begin(headers)
+        outlet = self._port.outlet()
+        self._send = None if outlet is None else outlet.send
 
     def write(self, data: bytes, chunk: bytes | None = None) -> bool:
-        transport = self._transport
+        transport, port, send = self._transport, self._port, self._send
         if transport.is_closing():
             return False
-        transport.write(chunked.chunk(data) if chunk is None else chunk)
-        return self._port.writable
+        if chunk is None:
+            chunk = chunked.chunk(data)
+        if send is not None and not port.queued():  # straight to the socket: a transport takes a microsecond more
+            try:
+                sent = send(chunk)
+            except OSError:  # full, or gone: the transport finds out which
+                sent = 0
+            if sent == len(chunk):
+                return True
+            chunk = chunk[sent:]
+        transport.write(chunk)
+        return port.writable
 
     @property
     def outlet(self) -> Outlet | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 _TCP = socket.IPPROTO_TCP
 # Linux has them all; elsewhere the missing ones are left out.
@@ -14,6 +16,23 @@ _KEEP_IDLE = getattr(socket, "TCP_KEEPIDLE", None)
 _KEEP_INTERVAL = getattr(socket, "TCP_KEEPINTVL", None)
 _UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+class _Borrowed(_socket.socket):
+    """A socket that is closed by its owner, and never by us."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        """In place of the close that a socket's end brings: by then the number may be another connection's."""
+
+
+def borrowed(sock: socket.socket) -> Callable[[bytes], int]:
+    """``send`` of a transport's socket: returns how many bytes it took, raises ``OSError`` if none.
+
+    ``os.write`` does the same, and takes a microsecond more in the kernel's file layer: a tenth of a small write.
+    """
+    return _Borrowed(sock.family, sock.type, sock.proto, sock.fileno()).send
 
 
 def tune(transport: asyncio.Transport, *, unsent_bytes: int, user_timeout: float) -> None:
