@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Entries told in one turn of the loop, at full speed: 0.7 ms where they are translated, else a tenth of that.
 PORTION: Final = 64
+#: The same of the first turn, which is the request's own: whoever waits for the first token waits for these.
+FIRST: Final = 16
 #: A pause of the model that is longer than this is not told again: nobody who asked for the pace meant that.
 LONGEST_GAP_NS: Final = 1_000_000_000
 
@@ -97,7 +99,7 @@ class Replay:
             self._schedule()
 
     def _number_due(self, now_ns: int) -> int:
-        number = min(self._left, PORTION)
+        number = min(self._left, PORTION if self._told else FIRST)
         if self._due is not None:
             elapsed = now_ns - self._began_ns
             number = next((n for n in range(number) if self._due[self._told + n] > elapsed), number)
