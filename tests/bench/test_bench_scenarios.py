@@ -13,7 +13,7 @@ from bench.rig import Line, RelayFailedError, open_line
 from bench.session import Session
 from bench.toolchain import MissingProgramError, Programs
 
-from bench import cancel, capacity, fanout, latejoin, memory, relays, streams, translate
+from bench import cache, cancel, capacity, fanout, latejoin, memory, relays, streams, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,6 +207,21 @@ def test_late_joins_are_of_those_who_can_be_followed() -> None:
     assert section.rows[0] == ["tokenwire", "native", "3.0", "4.0", "2", "1.10", "1.0", "2.0"]
     assert [row[1] for row in section.rows] == list(latejoin.DIALECTS[:-1])  # the last one could not be measured
     assert section.data[0]["first"]["size"] == 1100
+
+
+def test_kept_answers_have_a_row_for_each_way_to_read_them() -> None:
+    told = cache.Told([500.0, 700.0], 2000.0, 4.5, 0, "")
+    session = canned("nginx", **{"tokenwire-cache": [told] * 10 + [replace(told, broken=2, why="cut off")]})
+    section = cache.run(session)
+    assert len(section.rows) == len(section.data) == 11
+    assert section.rows[0] == ["chat", "100", "1", "0.60 / –", "2.00", "4.50", "0"]
+    assert [row[0] for row in section.rows] == ["chat"] * 4 + ["messages"] * 4 + ["native"] * 3
+    assert "cut off" in section.notes[-1]
+
+
+def test_an_answer_that_was_not_told_again_is_no_figure(direct: Line) -> None:
+    with pytest.raises(RelayFailedError, match="2 of 2 answers were not told again"):
+        cache.told_again(direct, tokens=5, streams=2, concurrency=1, dialect="chat")
 
 
 def level(streams: int, rate: float) -> capacity.Level:

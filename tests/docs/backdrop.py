@@ -7,10 +7,12 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import uvicorn
 
 from tokenwire.gateway.server import listen
-from tokenwire.gateway.settings import from_environment
+from tokenwire.gateway.cache_settings import CacheSettings
+from tokenwire.gateway.settings import ModelSettings, from_environment
 from tokenwire.simulator import serve as simulate
 from tokenwire.testing.relay import serving
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 T = TypeVar("T")
+
+#: What pages name beside the simulator's models.
+MODELS = {"faq": ModelSettings(route=["sim/gpt-4o"], cache=CacheSettings(seconds=3600, share=True))}
 
 
 class Backdrop:
@@ -60,7 +65,8 @@ class Backdrop:
         self._over = asyncio.Event()
         simulator = await simulate()
         try:
-            async with serving(from_environment({}, f"{simulator.url}/v1")) as relay:
+            settings = from_environment({}, f"{simulator.url}/v1")
+            async with serving(msgspec.structs.replace(settings, models=MODELS)) as relay:
                 self.relay = f"http://127.0.0.1:{relay.port}"
                 ready.set()
                 await self._over.wait()

@@ -63,6 +63,7 @@ def _asking(
             _header("X-Tokenwire-Ids", "1: events have ids, to resume from"),
             _header("X-Tokenwire-Usage", "live: the usage while it grows, in comments"),
             _header("X-Tokenwire-Dialect", "answer in this dialect instead"),
+            _header("X-Tokenwire-Cache", "off: no kept answer, and keep none; refresh: keep a new one"),
         ],
         body=f"as {vendor}'s API takes it",
         content={**_JSON, **(_LINES if lines else _EVENTS)},
