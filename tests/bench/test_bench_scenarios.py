@@ -211,7 +211,8 @@ def test_late_joins_are_of_those_who_can_be_followed() -> None:
 
 def test_kept_answers_have_a_row_for_each_way_to_read_them() -> None:
     told = cache.Told([500.0, 700.0], 2000.0, 4.5, 0, "")
-    session = canned("nginx", **{"tokenwire-cache": [told] * 10 + [replace(told, broken=2, why="cut off")]})
+    session = canned("nginx")
+    session.results["tokenwire-cache"] = [told] * 10 + [replace(told, broken=2, why="cut off")]
     section = cache.run(session)
     assert len(section.rows) == len(section.data) == 11
     assert section.rows[0] == ["chat", "100", "1", "0.60 / –", "2.00", "4.50", "0"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import uvicorn
 
-from tokenwire.gateway.server import listen
 from tokenwire.gateway.cache_settings import CacheSettings
+from tokenwire.gateway.server import listen
 from tokenwire.gateway.settings import ModelSettings, from_environment
 from tokenwire.simulator import serve as simulate
 from tokenwire.testing.relay import serving

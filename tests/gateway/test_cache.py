@@ -363,6 +363,21 @@ def test_started_streams_are_told_again_too_and_can_be_resumed() -> None:
     scripted(main, streamed("one", " two", " three"))
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_who_deletes_a_stream_deletes_what_was_kept_of_it(which: int) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        told = [await client.post(CHAT, chat()).whole() for _ in range(2)]
+        assert [cached(each) for each in told] == ["miss", "hit"]
+        path = f"/v1/streams/{told[which].fields['x-tokenwire-stream']}"
+        assert (await client.request("DELETE", path).whole()).status == 204
+        assert relay.gateway.cache.statistics().bytes == 0
+        again = await client.post(CHAT, chat()).whole()
+        assert (cached(again), again.text) == ("miss", "two")
+
+    scripted(main, streamed("one") + streamed("two"))
+
+
 def test_a_slow_client_of_a_long_answer_gets_all_of_it() -> None:
     text = [f"{n} " * 20 for n in range(3000)]
 

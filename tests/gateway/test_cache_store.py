@@ -134,6 +134,18 @@ def test_what_has_had_its_time_leaves_memory_by_itself(hub: Hub, clock: ManualCl
     assert len(hub.wheel) == idle + 1
 
 
+def test_one_can_be_forgotten_in_both_forms(hub: Hub) -> None:
+    cache = cache_of(hub)
+    for name in ("a", "b"):
+        cache.keep(key(name), recording(), 60)
+        cache.keep(key(name, streaming=False), recording(), 60)
+    cache.forget(key("a", streaming=False))
+    cache.forget(key("nobody asked"))
+    assert cache.find(key("a"), 60, either=True) is None
+    assert cache.find(key("b"), 60) is not None
+    assert cache.statistics().bytes == 2000
+
+
 def test_all_can_be_forgotten(hub: Hub) -> None:
     cache = cache_of(hub)
     cache.keep(key("a"), recording(), 60)

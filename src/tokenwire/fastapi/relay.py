@@ -149,7 +149,8 @@ class Relay:
                 *body* has. One that has the name of an argument (OpenAI's ``metadata``) can only stand in *body*.
 
         The header fields that the gateway knows work here too: ``X-Tokenwire-On-Disconnect``, ``-Ids``, ``-Session``,
-        ``-Pacing``, ``-Dialect``, ``-Cache``, ``Idempotency-Key``, ``Last-Event-ID``; arguments of this call come first.
+        ``-Pacing``, ``-Dialect``, ``-Cache``, ``Idempotency-Key``, ``Last-Event-ID``; arguments of this call come
+        first.
 
         What is wrong with a request becomes an HTTP answer in the client's dialect, and so does a failure before the
         first token.

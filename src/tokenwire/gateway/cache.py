@@ -122,6 +122,11 @@ class Cache:
 
         origin.on_end.append(over)
 
+    def forget(self, key: Key) -> None:
+        """Keep no answer to that question, in either form."""
+        for streaming in (True, False):
+            self._drop(key._replace(streaming=streaming))
+
     def clear(self) -> None:
         """Forget every answer."""
         for key in list(self._entries):

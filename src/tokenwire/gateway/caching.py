@@ -31,6 +31,10 @@ NOBODY: Final = "\0nobody"
 _ONE_FORM: Final = frozenset({"openai.responses"})
 
 
+# Where a stream keeps which question it answers.
+_KEY: Final = "question"
+
+
 class Wish(NamedTuple):
     """A request that takes part.
 
@@ -64,12 +68,24 @@ def wish_of(
     return Wish(Key(digest, streaming), settings, either, said == "refresh")
 
 
+def forget(core: Core, stream: Stream) -> None:
+    """*stream* is deleted: what it says is not to be told again, either."""
+    key = stream.meta.get(_KEY)
+    if isinstance(key, Key):
+        core.cache.forget(key)
+
+
 def found(core: Core, wish: Wish) -> Found | None:
     """The answer that was kept for it."""
     seconds = wish.settings.seconds
     if wish.fresh or not seconds:
         return None
     return core.cache.find(wish.key, seconds, either=wish.either)
+
+
+def remember(wish: Wish, stream: Stream) -> None:
+    """*stream* answers that question, in whichever way."""
+    stream.meta[_KEY] = wish.key
 
 
 def keep_when_whole(core: Core, wish: Wish, stream: Stream) -> None:

@@ -43,6 +43,8 @@ def start(core: Core, caller: Caller, scope: Scope, owner: str, request: Generat
     stream = _opened(core, owner, request, ways[0], linger, stored=stored)
     stream.meta["session"] = header(scope, b"x-tokenwire-session")
     source: Route | Replay | Share
+    if wish is not None:
+        caching.remember(wish, stream)
     if wish is None:
         source = _route(core, stream, caller, scope, request, ways)
     elif (found := caching.found(core, wish)) is not None:

@@ -12,7 +12,7 @@ from tokenwire.dialects.native.encode import usage_fields
 from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import coming_back, guard, lease, respond, variants
+from tokenwire.gateway import caching, coming_back, guard, lease, respond, variants
 from tokenwire.gateway.answers import (
     MethodNotAllowed,
     header,
@@ -90,6 +90,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         elif action is None and method in ("GET", "HEAD"):
             await send_json(send, 200, describe(stream))
         elif action is None and method == "DELETE":
+            caching.forget(gateway, stream)
             await gateway.hub.delete(stream)
             await send_body(send, 204, b"")
         else:
