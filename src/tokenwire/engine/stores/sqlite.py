@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tokenwire.engine.stores import sqlite_lock, sqlite_schema
 from tokenwire.engine.stores.port import PAGE, Append, Figures, Head, Note, Piece
 from tokenwire.engine.stores.sqlite_database import Database
+from tokenwire.engine.stores.sqlite_errors import told_at_open
 from tokenwire.engine.stores.sqlite_reading import Reading
 from tokenwire.engine.stores.sqlite_thread import Worker
 from tokenwire.errors import StoreFailed
@@ -85,10 +86,11 @@ class SqliteStore:
             self._connections.append(connection)
             sqlite_schema.prepare(connection, self.path)
             database = Database(connection, self.path, self._wall)
-            database.load()
-            reading = sqlite_schema.connect(self.path)
+            with told_at_open(self.path):
+                database.load()
+                reading = sqlite_schema.connect(self.path)
             self._connections.append(reading)
-            self._reading = Reading(reading, self.path, database.lives, self._wall)
+            self._reading = Reading(reading, self.path, database.lives, database.notes, self._wall)
             self._database = database
         except BaseException:
             self._disconnect()
