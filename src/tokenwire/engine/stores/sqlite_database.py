@@ -243,7 +243,8 @@ class Database:
             (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
             (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
             if free > max(_FREED_PAGES, pages // 4):
-                self._connection.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
+                # A row for each page, but one without columns: `execute` would take the first for all.
+                self._connection.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
                 self._unwritten += _FREED_PAGES * _ROW_BYTES
 
     # ------------------------------------------------------------------ looking
