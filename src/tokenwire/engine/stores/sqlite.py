@@ -54,6 +54,7 @@ class SqliteStore:
         self._reading: Reading | None = None
         self._connections: list[sqlite3.Connection] = []
         self._lock: int | None = None
+        self._trouble: str | None = None  # what was logged last
 
     # ------------------------------------------------------------------ beginning and end
 
@@ -99,10 +100,14 @@ class SqliteStore:
     def _upkeep(self) -> bool:
         database = self._database
         try:
-            return database is not None and database.upkeep()
+            more = database is not None and database.upkeep()
         except StoreFailed as error:  # what was written is safe in the journal; the next write's turn is the next try
-            log.warning("the store's upkeep has to wait: %s", error)
+            if self._trouble != error.message:
+                log.warning("the store's upkeep has to wait: %s", error)
+            self._trouble = error.message
             return False
+        self._trouble = None
+        return more
 
     async def _end(self) -> None:
         writer, reader = self._writer, self._reader

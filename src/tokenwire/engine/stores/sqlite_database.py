@@ -4,13 +4,14 @@ own; a simulation calls it directly, on a file or on ``:memory:``.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from tokenwire.engine.stores.port import TOMBSTONE_SECONDS, Append, Head, Note
-from tokenwire.engine.stores.sqlite_errors import told
+from tokenwire.engine.stores.sqlite_errors import code_of, told
 from tokenwire.engine.stores.sqlite_folding import Folding, range_of
 from tokenwire.engine.stores.sqlite_journal import EMPTY, Journal, Live, pack_entry
 from tokenwire.engine.stores.sqlite_plan import Change, plan
@@ -18,6 +19,8 @@ from tokenwire.engine.stores.sqlite_reading import Reading
 from tokenwire.engine.stores.sqlite_recovery import left_behind, of_number
 from tokenwire.engine.stores.sqlite_schema import GONE, RUNNING
 from tokenwire.errors import StoreConflict, StoreFailed
+
+log = logging.getLogger(__name__)
 
 #: Streams that are folded, or swept, in one transaction: some milliseconds.
 _PORTION: Final = 64
@@ -63,20 +66,32 @@ class Database:
     # ------------------------------------------------------------------ beginning and end
 
     def load(self) -> None:
-        """Read what was left behind, and fold the journal of a process that was killed."""
+        """Read what was left behind, and fold the journal of a process that was killed. Where there is no room for that
+        it stays in the journal: it can be read, and the first write that succeeds folds it."""
         with told(self._path):
             left = left_behind(self._connection)
-            self._journal.newest = left.newest
-            for note in left.notes:
-                self._journal.notes[note[:3]] = note
-            if left.lives or left.notes:
-                self._fold(left.lives, clear=True)
-            running = self._connection.execute(
-                f"SELECT stream FROM streams WHERE state = {RUNNING} ORDER BY number"
-            ).fetchall()
+            self._journal.left(left.oldest, left.newest, left.lives, left.notes)
+            self.lives.update({live.stream: live for live in left.lives})
+            running = dict(
+                self._connection.execute(f"SELECT number, stream FROM streams WHERE state = {RUNNING}").fetchall()
+            )
             (number,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM streams").fetchone()
-        self._next_number = number + 1
-        self._orphans = {stream: None for (stream,) in running}
+        for live in left.lives:
+            running[live.number] = live.stream
+            if not live.state.running:
+                del running[live.number]
+        self._orphans = dict.fromkeys(running[each] for each in sorted(running))
+        self._next_number = max([number, *(live.number for live in left.lives)]) + 1
+        if left.lives or left.notes:
+            try:
+                self._fold(left.lives, clear=True)
+            except StoreFailed as error:
+                if code_of(error.__cause__) != sqlite3.SQLITE_FULL:
+                    raise
+                log.warning("what a process left behind stays where it is: %s", error)
+        for live in left.lives:  # orphans: what their end will be is written in a while, if ever
+            if not live.since:
+                self.lives.pop(live.stream, None)
 
     def fold_all(self) -> None:
         """Bring everything into the tables, and empty the journal and the WAL: what a closed store looks like."""

@@ -155,6 +155,15 @@ class Journal:
         self._large: dict[Live, None] = {}
         self._ended: dict[Live, None] = {}
 
+    def left(self, oldest: int, newest: int, lives: Sequence[Live], notes: Sequence[Note]) -> None:
+        """Another process left rows *oldest* … *newest* behind, with these in them. They are overdue."""
+        self.newest = newest
+        if lives or notes:
+            self._rows += [(oldest, JOURNAL_BYTES), (newest, JOURNAL_BYTES)]
+            self._weight = 2 * JOURNAL_BYTES
+        self._tails = dict.fromkeys(sorted(lives, key=lambda live: live.since))
+        self.notes = {note[:3]: note for note in notes}
+
     def added(self, weight: int, notes: Sequence[Note] = ()) -> None:
         """A row was added; *weight*: bytes that it takes in memory."""
         self.newest += 1

@@ -11,9 +11,10 @@ from tokenwire.engine.stores.sqlite_schema import GONE, RUNNING
 
 
 class Left(NamedTuple):
-    """``newest``: number of the journal's newest row; ``lives``: streams of which it says what the tables do not know;
-    ``notes``: those in it, in order."""
+    """``oldest``, ``newest``: numbers of the journal's rows; ``lives``: streams of which it says what the tables do not
+    know; ``notes``: those in it, in order."""
 
+    oldest: int
     newest: int
     lives: list[Live]
     notes: list[Note]
@@ -28,8 +29,9 @@ def left_behind(connection: sqlite3.Connection) -> Left:
     """
     lives: dict[int, Live | None] = {}
     notes: list[Note] = []
-    newest = 0
+    oldest = newest = 0
     for newest, data in connection.execute("SELECT n, data FROM journal ORDER BY n").fetchall():
+        oldest = oldest or newest
         entry = unpack_entry(data)
         notes += entry.notes
         for record in entry.records:
@@ -38,8 +40,8 @@ def left_behind(connection: sqlite3.Connection) -> Left:
                 lives[number] = _known(connection, record)
             live = lives[number]
             if live is not None and newest > live.folded:
-                lives[number] = _replayed(live, record)
-    return Left(newest, [live for live in lives.values() if live is not None and live.since], notes)
+                lives[number] = _replayed(live, record, newest)
+    return Left(oldest, newest, [live for live in lives.values() if live is not None and live.since], notes)
 
 
 def of_number(connection: sqlite3.Connection, number: int) -> Live | None:
@@ -69,8 +71,8 @@ def _known(connection: sqlite3.Connection, record: Record) -> Live | None:
     return Live(record.number, about.stream, about.owner, state, None, 0)
 
 
-def _replayed(live: Live, record: Record) -> Live:
-    """*live* after *record*."""
+def _replayed(live: Live, record: Record, n: int) -> Live:
+    """*live* after *record* of row *n*."""
     state, about = live.state, record.about
     head, running, first, last = state.head, state.running, state.first, state.last
     if about is not None:
@@ -81,5 +83,5 @@ def _replayed(live: Live, record: Record) -> Live:
         last = record.pieces[-1].first + record.pieces[-1].entries - 1
     live.tail += record.pieces
     live.state = State(head, running, first, last, record.size, record.expires)
-    live.since = 1  # whichever: it has to be folded
+    live.since = live.since or n
     return live
