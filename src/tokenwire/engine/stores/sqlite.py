@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tokenwire.engine.stores import sqlite_lock, sqlite_schema
 from tokenwire.engine.stores.port import PAGE, Append, Figures, Head, Note, Piece
 from tokenwire.engine.stores.sqlite_database import Database
+from tokenwire.engine.stores.sqlite_errors import told_at_open
 from tokenwire.engine.stores.sqlite_reading import Reading
 from tokenwire.engine.stores.sqlite_thread import Worker
 from tokenwire.errors import StoreFailed
@@ -53,6 +54,7 @@ class SqliteStore:
         self._reading: Reading | None = None
         self._connections: list[sqlite3.Connection] = []
         self._lock: int | None = None
+        self._trouble: str | None = None  # what was logged last
 
     # ------------------------------------------------------------------ beginning and end
 
@@ -85,10 +87,11 @@ class SqliteStore:
             self._connections.append(connection)
             sqlite_schema.prepare(connection, self.path)
             database = Database(connection, self.path, self._wall)
-            database.load()
-            reading = sqlite_schema.connect(self.path)
+            with told_at_open(self.path):
+                database.load()
+                reading = sqlite_schema.connect(self.path)
             self._connections.append(reading)
-            self._reading = Reading(reading, self.path, database.lives, self._wall)
+            self._reading = Reading(reading, self.path, database.lives, database.notes, self._wall)
             self._database = database
         except BaseException:
             self._disconnect()
@@ -97,10 +100,14 @@ class SqliteStore:
     def _upkeep(self) -> bool:
         database = self._database
         try:
-            return database is not None and database.upkeep()
+            more = database is not None and database.upkeep()
         except StoreFailed as error:  # what was written is safe in the journal; the next write's turn is the next try
-            log.warning("the store's upkeep has to wait: %s", error)
+            if self._trouble != error.message:
+                log.warning("the store's upkeep has to wait: %s", error)
+            self._trouble = error.message
             return False
+        self._trouble = None
+        return more
 
     async def _end(self) -> None:
         writer, reader = self._writer, self._reader

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
+
 from tokenwire.errors import ConfigError, StoreFailed
 
 _DAMAGED: Final = "is damaged: move it away (tokenwire then begins a new one), or put a copy of it there"
@@ -25,33 +27,42 @@ _SAID: Final = {
 }
 
 
-def code_of(error: sqlite3.Error) -> int:
-    """The primary code; 0 for what Python's own half of the driver raises, which has none."""
+#: What may be otherwise in a moment.
+_PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def code_of(error: BaseException | None) -> int:
+    """The primary code; 0 for what Python's own half of the driver raises, which has none. A row of ours that cannot be
+    read is as corrupt as a page of theirs."""
+    if isinstance(error, msgspec.DecodeError):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def describe(path: str, error: sqlite3.Error) -> str:
+def describe(path: str, error: Exception) -> str:
     """A sentence for people: the file, what is wrong with it, and SQLite's own words."""
-    return f"{path} {_SAID.get(code_of(error), 'cannot be used')} (SQLite: {error})"
+    return f"{path} {_SAID.get(code_of(error), 'cannot be used')} ({error})"
 
 
 @contextmanager
 def told(path: str) -> Iterator[None]:
-    """SQLite's errors inside come out as ``StoreFailed``."""
+    """SQLite's errors inside come out as ``StoreFailed``, and so does what cannot be read of our own."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, msgspec.DecodeError) as error:
         raise StoreFailed(describe(path, error)) from error
 
 
 @contextmanager
 def told_at_open(path: str) -> Iterator[None]:
-    """SQLite's errors inside come out as ``ConfigError``; but for a lock and a full disk, which pass."""
+    """As ``told``, but for what does not pass by itself: that is a ``ConfigError``."""
     try:
-        yield
-    except sqlite3.Error as error:
-        if code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
-            raise StoreFailed(describe(path, error)) from error
-        if code_of(error) == sqlite3.SQLITE_NOTADB:
+        with told(path):
+            yield
+    except StoreFailed as error:
+        code = code_of(error.__cause__)
+        if code in _PASSING:
+            raise
+        if code == sqlite3.SQLITE_NOTADB:
             raise ConfigError(f"{path} is no SQLite database: name another file, or move it away") from error
-        raise ConfigError(describe(path, error)) from error
+        raise ConfigError(error.message) from error
