@@ -155,7 +155,8 @@ def _choice(random: Random, index: int) -> list[Delta]:
             deltas.append(ToolCallEnded(index, block))
         else:
             make = TextDelta if kind == "text" else ReasoningDelta
-            length = random.choice((1, 4, 12, 30))
+            # Once in a while so many that a log packs them, and lets go of some.
+            length = 150 if random.random() < 0.03 else random.choice((1, 4, 12, 30))
             deltas += [make(random.choice(_TEXTS), index, block) for _ in range(length)]
         block += 1
     called = any(isinstance(delta, ToolCallStarted) for delta in deltas)

@@ -74,6 +74,9 @@ class End(asyncio.Transport):
         self._full = False
         self._due = False
 
+    def __repr__(self) -> str:
+        return f"connection {self._socket.fileno() // 2}"
+
     # ------------------------------------------------------------------ asyncio.Transport
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -67,6 +67,44 @@ class Truth(NamedTuple):
     epochs: frozenset[int]
 
 
+class View:
+    """A truth in any dialect: what its readers must have, worked out once for all of them."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self._deltas: list[list[Delta]] | None = None
+        self._events: dict[int, list[Told]] = {}  # by the identity of the dialect, which its reader holds
+        self._said: dict[int, dict[str, Any]] = {}
+
+    def events(self, dialect: Dialect) -> list[Told]:
+        """Every event that a reader of *dialect* gets, from the first to the last."""
+        found = self._events.get(id(dialect))
+        if found is None:
+            found = self._events[id(dialect)] = self._told(dialect)
+        return found
+
+    def said(self, dialect: Dialect) -> dict[str, Any]:
+        """What they say."""
+        found = self._said.get(id(dialect))
+        if found is None:
+            found = self._said[id(dialect)] = said(fold(dialect, self.events(dialect)))
+        return dict(found)
+
+    def _told(self, dialect: Dialect) -> list[Told]:
+        truth = self.truth
+        if dialect is truth.dialect:
+            return _raw_events(truth)
+        self._deltas = self._deltas or deltas(truth)
+        encoder = dialect.encoder(truth.stream, truth.created, truth.model)
+        told: list[Told] = []
+        for seq, each in enumerate(self._deltas, 1):
+            frames = [frame for delta in each for frame in encoder.feed(delta)]
+            if seq == len(self._deltas) and truth.terminal is not None:
+                frames += encoder.close(truth.terminal)
+            told += [_told(dialect, frame, given) for given, frame in _numbered(seq, frames)]
+        return told
+
+
 def truth(stream: Stream, answers: list[Answer], *, lived: bool) -> Truth:
     """Of one object of a stream; *lived*: it was there from the beginning, and not found in a store.
 
@@ -151,21 +189,6 @@ def deltas(truth: Truth) -> list[list[Delta]]:
     if truth.terminal is not None:
         said.append(decoder.close() if truth.terminal.state == "completed" else [])
     return said
-
-
-def events(truth: Truth, dialect: Dialect) -> list[Told]:
-    """Every event that a reader of *dialect* gets, from the first to the last."""
-    if dialect is truth.dialect:
-        return _raw_events(truth)
-    encoder = dialect.encoder(truth.stream, truth.created, truth.model)
-    told: list[Told] = []
-    said = deltas(truth)
-    for seq, each in enumerate(said, 1):
-        frames = [frame for delta in each for frame in encoder.feed(delta)]
-        if seq == len(said) and truth.terminal is not None:
-            frames += encoder.close(truth.terminal)
-        told += [_told(dialect, frame, given) for given, frame in _numbered(seq, frames)]
-    return told
 
 
 def _raw_events(truth: Truth) -> list[Told]:

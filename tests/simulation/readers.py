@@ -283,8 +283,8 @@ class Caller(Follower):
                 self.why = str(error)
             if self.leaving:
                 self.outcome = "left"
-            elif self.complete or not (self.key or self.ids):
-                self.outcome = "over"
+            elif self.status != 200 or (self.complete and not self.ids) or not (self.key or self.ids):
+                self.outcome = "over"  # with ids it asks once more: the end may have been that of its patience
             if self.ids and self.status == 200:
                 parse = Events(self.dialect, None)
                 self.events = parse.feed(bytes(self.body))

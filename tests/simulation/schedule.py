@@ -90,6 +90,7 @@ class Schedule:
         self.browser: Browser
         self.client: Client
         self._playing: list[asyncio.Task[None]] = []
+        self._busy = 0  # of them, that are not done
 
     def _planned(self, index: int) -> Begun:
         return Begun(f"s{index}", script(self.chance, self.chance.choice(SPOKEN)))
@@ -110,7 +111,7 @@ class Schedule:
         checks.everything(self)
 
     def _over(self) -> bool:
-        return bool(self._playing) and all([task.done() for task in self._playing])
+        return self._playing != [] and not self._busy
 
     def complaints(self) -> None:
         """What went wrong in somebody's process."""
@@ -143,7 +144,13 @@ class Schedule:
             self.people.call_later(self.chance.random() ** 2 * TROUBLE, self._trouble, action)
 
     def _play(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._playing.append(self.people.create_task(coroutine))
+        task = self.people.create_task(coroutine)
+        self._playing.append(task)
+        self._busy += 1
+        task.add_done_callback(self._played)
+
+    def _played(self, task: asyncio.Task[None]) -> None:
+        self._busy -= 1
 
     async def _begin(self, stream: Begun) -> None:
         """Somebody asks for an answer."""
@@ -263,7 +270,7 @@ class Schedule:
             after = self.chance.choice((0, 1, 10, 300))
             end = link.near
             end.cut_after = end.delivered + 1 + int(after * self.chance.random())
-            self.note(f"link {link.near} to {link.port} breaks in {end.cut_after - end.delivered} bytes")
+            self.note(f"{end} to {link.port} breaks in {end.cut_after - end.delivered} bytes")
 
     def _storm(self) -> None:
         """All clients' connections break at once."""
