@@ -245,6 +245,10 @@ def nothing_left(schedule: Schedule) -> None:
         if link.port == PORT:
             link.near.abort()
     world.run(lambda: False, 0.6)
+    hub = relay.gateway.hub if relay.gateway is not None else None
+    assert hub is not None
+    if hub.recorder is not None:
+        assert world.run(lambda: not any(hub.kept()), 10.0), "not everything is stored, and the disk is well"
     # In one step: what would be done meanwhile is done late. The clock may have been set back, before a restart too.
     for seconds in (KEPT + abs(world.wall_offset) + 7200.0, 40.0):
         world.now_ns += int(seconds * SECOND)
@@ -252,7 +256,6 @@ def nothing_left(schedule: Schedule) -> None:
     schedule.complaints()
     gateway = relay.gateway
     assert gateway is not None
-    hub = gateway.hub
     figures = hub.statistics()
     assert figures.streams == 0, f"{figures.streams} streams are left"
     assert figures.readers == 0
