@@ -65,7 +65,7 @@ test("a line that breaks again and again loses nothing", async ({ page, world })
   try {
     const playground = new Playground(page, { ...world, url: await line.listen() });
     await playground.open();
-    await playground.knobs({ tokens: 300, ttftMs: 20, intervalMs: 4, seed: 5 });
+    await playground.knobs({ tokens: 300, ttftMs: 20, intervalMs: 15, seed: 5 });
     await playground.ask("Tell me of the sea.");
     await playground.phase("done", "stream", 35_000);
     expect(line.streams).toBeGreaterThan(5);
