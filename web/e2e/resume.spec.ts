@@ -61,11 +61,11 @@ test("the time to the first token survives a reload", async ({ playground, page 
 });
 
 test("a line that breaks again and again loses nothing", async ({ page, world }) => {
-  const line = new BreakingLine(world.url, [400, 1100, 37, 2500, 900]);
+  const line = new BreakingLine(world.url, [400, 700, 37, 800, 500]);
   try {
     const playground = new Playground(page, { ...world, url: await line.listen() });
     await playground.open();
-    await playground.knobs({ tokens: 300, ttftMs: 20, intervalMs: 15, seed: 5 });
+    await playground.knobs({ tokens: 400, ttftMs: 20, intervalMs: 15, seed: 5 });
     await playground.ask("Tell me of the sea.");
     await playground.phase("done", "stream", 35_000);
     expect(line.streams).toBeGreaterThan(5);

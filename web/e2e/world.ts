@@ -65,7 +65,8 @@ export const test = base.extend<Fixtures, { world: World; anthropic: boolean }>(
           `[upstreams.${name}]\ndialect = "${dialect}"\nbase_url = "${address}"\n`;
         writeFileSync(
           config,
-          upstream("sim", "openai.chat", `${simulator}/v1`) +
+          `[store]\nurl = "sqlite://${join(folder, "tokenwire.db")}"\n` + // not the user's, nor another worker's
+            upstream("sim", "openai.chat", `${simulator}/v1`) +
             upstream("scripted", "openai.chat", `${await scripted.listen()}/v1`) +
             'models = ["thinker"]\n' +
             (anthropic ? `${upstream("claude", "anthropic", simulator)}models = ["claude-sonnet-4-5"]\n` : "") +
