@@ -246,7 +246,7 @@ class Reader:
         self.dismiss("reader_timeout", f"took nothing for {timeout:g} s")
 
     def dismiss(self, code: str, why: str) -> None:
-        """Close the sink with that (*why*: what it did) and how to resume, and leave. Does nothing to a reader that is over."""
+        """Close the sink with that (*why*: what it did) and how to resume, and leave. Nothing if it is over already."""
         if self.over:
             return
         held = self.stream.log
