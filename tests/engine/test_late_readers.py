@@ -40,6 +40,7 @@ from tokenwire.engine.ingest import Ingest
 from tokenwire.engine.log import Log
 from tokenwire.engine.merging import BEHIND, MOST
 from tokenwire.engine.reader import PAGE, Reader
+from tokenwire.engine.sealed import Away
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable
@@ -468,3 +469,39 @@ def _answer(parts: list[tuple[str, int]], chance: random.Random) -> list[Delta]:
             deltas += [ToolCallEnded(0, block)]
         kind = now
     return [*deltas, Finished("stop", None)]
+
+
+@pytest.mark.parametrize("target", ["native", "anthropic"])
+def test_what_is_away_stops_a_reading_where_it_is_and_nothing_is_read_twice(
+    hub: Hub, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries may be in the store only: who can wait has them brought back, and asks again."""
+    stream = opened(hub, "anthropic")
+    frames = framed(
+        stream.dialect, [Started("x", "m", 1.0), *(TextDelta(f"{number} ") for number in range(400))], ends=False
+    )
+    for frame in frames:
+        stream.append([frame], 1)
+    dialect = dialects.get(target)
+    last = stream.log.last
+    groups = Log.groups
+    here = 200
+    asked: list[int] = []
+
+    def half(log: Log, seq: int, limit: int = 1024) -> Iterator[Group]:
+        if seq >= here:
+            raise Away(seq + 1, last)
+        asked.append(seq)
+        return groups(log, seq, min(limit, here - seq))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "groups", half)
+        with pytest.raises(Away):
+            stream.prefix(dialect, last)
+        told = [*asked]
+        with pytest.raises(Away):
+            stream.prefix(dialect, last)
+        assert asked == told, "what was there was read the first time"
+    again = stream.prefix(dialect, last)
+    stream.prefixes = None
+    assert again == stream.prefix(dialect, last)

@@ -222,9 +222,11 @@ class Machine:
         assert self._world is not None
         return self._world.network.end(descriptor).receive(most)
 
-    def write(self, descriptor: int, data: bytes) -> int:
+    def borrowed(self, sock: Any) -> Callable[[bytes], int]:
+        """``gateway.sockets.borrowed``: what gives bytes to a connection beside its transport."""
         assert self._world is not None
-        return self._world.network.end(descriptor).send(data)
+        network, descriptor = self._world.network, sock.fileno()
+        return lambda data: network.end(descriptor).send(data)
 
     def token_bytes(self, count: int = 32) -> bytes:
         return self._noise.randbytes(count)
@@ -250,13 +252,13 @@ def machine() -> Iterator[Machine]:
     state = random.getstate()
     page = Page.load()  # files: read once
     names = ("tokenwire", "uvicorn.error", "asyncio")
-    descriptors = SimpleNamespace(read=made.read, write=made.write)
+    descriptors = SimpleNamespace(read=made.read)
     with (
         mock.patch.object(core, "LoopClock", made.clock),
         mock.patch.object(core, "open_store", made.open_store),
         mock.patch.object(Page, "load", lambda: page),
         mock.patch.object(reading, "os", descriptors),
-        mock.patch.object(gateway_port, "os", descriptors),
+        mock.patch.object(gateway_port, "borrowed", made.borrowed),
         mock.patch.object(Config, "configure_logging", lambda config: None),
         mock.patch.object(secrets, "token_bytes", made.token_bytes),
     ):

@@ -14,7 +14,7 @@ from tokenwire.dialects.transcript import Transcript
 from tokenwire.engine.runs import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tokenwire.dialects.base import Dialect, Frame
     from tokenwire.engine.record import Record
@@ -54,22 +54,18 @@ class Prefixes:
             frames += pending() if pending is not None else []
         return frames
 
-    def _shown(self, stream: Record, condense: Callable[[Iterator[bytes]], list[Frame]], upto: int) -> list[Frame]:
-        reading, begun = _at(self._told, stream, upto)
-        before = [] if begun else [encode_frames([frame]) for frame in self._condensed]
-        self._told = None  # until all of it is there
-
-        def frames() -> Iterator[bytes]:
-            yield from before
-            notable = stream.log.notable
-            hide = Mark.SWALLOWED | Mark.USAGE_ONLY if stream.hide_usage else Mark.SWALLOWED
-            for run in reading.runs(stream, upto):
-                # What is hidden has no text: it never is among entries that are read at once.
-                if not notable.get(reading.seq, Mark.PLAIN) & hide:
-                    yield run.frame
-
-        self._condensed = condense(frames())
-        self._told = reading
+    def _shown(self, stream: Record, condense: Callable[[Iterable[bytes]], list[Frame]], upto: int) -> list[Frame]:
+        self._told, begun = _at(self._told, stream, upto)
+        shown = [] if begun else [encode_frames([frame]) for frame in self._condensed]
+        notable = stream.log.notable
+        hide = Mark.SWALLOWED | Mark.USAGE_ONLY if stream.hide_usage else Mark.SWALLOWED
+        try:
+            # What is hidden has no text: it never is among entries that are read at once.
+            shown.extend(
+                run.frame for run in self._told.runs(stream, upto) if not notable.get(self._told.seq, Mark.PLAIN) & hide
+            )
+        finally:  # also where the rest is ``Away``
+            self._condensed = condense(shown)
         return list(self._condensed)
 
 

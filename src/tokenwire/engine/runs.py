@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from tokenwire import dialects
 from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from tokenwire.engine.framing import parse
+from tokenwire.engine.sealed import Away
 from tokenwire.measure import usage
 from tokenwire.wire.envelope import Group
 from tokenwire.wire.json_spans import Kind
@@ -84,7 +85,7 @@ class Reading:
 
     def runs(self, stream: Record, upto: int, most: int = MOST) -> Iterator[Run]:
         """Read on through entry *upto*; what is joined is at most *most* bytes in their envelope's holes. Whoever stops
-        between two runs has read what came so far, and nothing else."""
+        between two runs has read what came so far, and nothing else. So it is where ``Away`` is raised."""
         while self.seq < upto:
             for template, size, parts in _gathered(stream.log, self.seq, upto, most):
                 if template is None:
@@ -162,7 +163,13 @@ def _gathered(held: Log, seq: int, upto: int, most: int) -> Iterator[Group]:
     template, count, width = None, 0, 0  # what waits, and its bytes
     parts: list[bytes] = []
     while seq < upto:
-        for group in held.groups(seq, upto - seq):
+        try:
+            groups = list(held.groups(seq, upto - seq))
+        except Away:
+            if count:  # what is there is read first
+                yield Group(template, count, parts)
+            raise
+        for group in groups:
             seq += group.size
             size = sum(map(len, group.parts))
             if group.template is not template or template is None or width + size > most:
