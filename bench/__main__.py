@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench import cancel, capacity, fanout, latejoin, library, memory, partial, relays, report, streams, translate
+from bench import (
+    cancel,
+    capacity,
+    fanout,
+    latejoin,
+    library,
+    memory,
+    partial,
+    relays,
+    report,
+    store,
+    streams,
+    translate,
+)
 from bench.session import Session
 from bench.toolchain import MissingProgramError, build
 
@@ -34,6 +47,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "capacity": capacity.run,
     "partial": partial.run,
     "library": library.run,
+    "store": store.run,
 }
 _DEFAULT_RELAYS = ("direct", "nginx", "tokenwire", "tokenwire-ids", "tutorial")
 
