@@ -24,6 +24,7 @@ from bench import (
     partial,
     relays,
     report,
+    store,
     streams,
     translate,
 )
@@ -48,6 +49,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "partial": partial.run,
     "library": library.run,
     "cache": cache.run,
+    "store": store.run,
 }
 _DEFAULT_RELAYS = ("direct", "nginx", "tokenwire", "tokenwire-ids", "tutorial")
 

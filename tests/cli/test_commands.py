@@ -88,7 +88,7 @@ def test_check_of_upstreams_that_answer(tokenwire: Command, config: Command) -> 
         toml = f'[upstreams.one]\nbase_url = "{url}"\n[upstreams.two]\nbase_url = "{url}"\n[server]\nport = 9000\n'
         ended = tokenwire("check", "--config", config(toml))
     assert ended.code == 0
-    for word in ("one", "two", url, "openai.chat", "ok, 2 models", "listens on 127.0.0.1:9000, store memory://"):
+    for word in ("one", "two", url, "openai.chat", "ok, 2 models", "listens on 127.0.0.1:9000, store sqlite://"):
         assert word in ended.out
 
 

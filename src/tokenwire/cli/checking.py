@@ -1,34 +1,27 @@
-"""``tokenwire check``: the settings as serve would read them, and whether the upstreams answer."""
+"""``tokenwire check``: the settings as serve would read them, whether upstreams answer, and what the store keeps."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from tokenwire.cli.kept import Answer, kept_in
 from tokenwire.engine.clock import LoopClock
 from tokenwire.errors import TokenwireError, UpstreamStatus
 from tokenwire.gateway.directory import Directory
+from tokenwire.gateway.environment import store_file
 from tokenwire.gateway.settings import Settings, from_environment, load
 from tokenwire.gateway.upstreams import Upstream, list_models
 from tokenwire.upstream.pool import Pool
 
 
-class Answer(NamedTuple):
-    """What an upstream said. *hint*: what most likely mends it."""
-
-    ok: bool
-    said: str
-    hint: str = ""
-
-
 def run_check(environ: Mapping[str, str], config: Path | None) -> int:
-    """Print a table; 0 if every upstream answered, 1 if not, or if *config* has none.
+    """Print a table; 0 if every upstream answered and the store can be used, 1 if not, or if *config* has no upstream.
 
     Raises ``ConfigError`` for settings that cannot work.
     """
@@ -53,9 +46,12 @@ def run_check(environ: Mapping[str, str], config: Path | None) -> int:
         )
     if settings.prices:
         console.print(_prices(settings))
-    console.print(f"listens on {settings.server.host}:{settings.server.port}, store {settings.store.url}")
+    address = settings.store.url or f"sqlite://{store_file(environ)}"
+    console.print(escape(f"listens on {settings.server.host}:{settings.server.port}, store {address}"), soft_wrap=True)
+    kept = kept_in(address)
+    console.print(escape(kept.said), soft_wrap=True)
     nobody = config is not None and not settings.upstreams
-    return 0 if all(answer.ok for answer in answers.values()) and not nobody else 1
+    return 0 if all(answer.ok for answer in [*answers.values(), kept]) and not nobody else 1
 
 
 def _prices(settings: Settings) -> Table:

@@ -49,19 +49,24 @@ def ollama(host: str) -> str:
     return f"http://{name or '127.0.0.1'}:{port}"
 
 
-def default_store(environ: Mapping[str, str]) -> str:
+def store_file(environ: Mapping[str, str]) -> Path:
     """Where ``serve`` keeps streams if nobody says otherwise: one file for each user of the machine, or in
-    ``TOKENWIRE_HOME``. The directory is made if need be. Raises ``ConfigError`` where it cannot be."""
+    ``TOKENWIRE_HOME``."""
     home = environ.get("TOKENWIRE_HOME")
     if home is None:
         state = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".local" / "state")
         home = str(Path(state) / "tokenwire")
-    folder = Path(home).absolute()
+    return Path(home).absolute() / "tokenwire.db"
+
+
+def default_store(environ: Mapping[str, str]) -> str:
+    """The address of ``store_file``. Its directory is made if need be. Raises ``ConfigError`` where it cannot be."""
+    path = store_file(environ)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot make {folder} for the streams: {error.strerror}", where="store.url") from error
-    return f"sqlite://{folder / 'tokenwire.db'}"
+        raise ConfigError(f"cannot make {path.parent} for the streams: {error.strerror}", where="store.url") from error
+    return f"sqlite://{path}"
 
 
 def with_proxies(settings: Settings, environ: Mapping[str, str]) -> Settings:

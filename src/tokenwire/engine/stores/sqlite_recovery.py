@@ -6,7 +6,7 @@ import sqlite3
 from typing import NamedTuple
 
 from tokenwire.engine.stores.port import Note
-from tokenwire.engine.stores.sqlite_journal import Live, Record, State, unpack_entry
+from tokenwire.engine.stores.sqlite_journal import About, Live, Record, State, unpack_entry
 from tokenwire.engine.stores.sqlite_schema import GONE, RUNNING
 
 
@@ -28,20 +28,29 @@ def left_behind(connection: sqlite3.Connection) -> Left:
         msgspec.DecodeError: it is damaged.
     """
     lives: dict[int, Live | None] = {}
+    latest: dict[int, Record] = {}
     notes: list[Note] = []
     oldest = newest = 0
-    for newest, data in connection.execute("SELECT n, data FROM journal ORDER BY n").fetchall():
+    (known,) = connection.execute("SELECT coalesce(max(number), 0) FROM streams").fetchone()
+    for newest, data in connection.execute("SELECT n, data FROM journal ORDER BY n"):
         oldest = oldest or newest
         entry = unpack_entry(data)
         notes += entry.notes
         for record in entry.records:
             number = record.number
-            if number not in lives:
-                lives[number] = _known(connection, record)
+            if number not in lives:  # most of thousands have begun since anything was folded
+                lives[number] = _known(connection, record) if number <= known else _begun(record)
             live = lives[number]
-            if live is not None and newest > live.folded:
-                lives[number] = _replayed(live, record, newest)
-    return Left(oldest, newest, [live for live in lives.values() if live is not None and live.since], notes)
+            if live is None or newest <= live.folded:
+                continue
+            if record.about is not None:
+                live = lives[number] = _told(live, record.about)
+            live.tail += record.pieces
+            live.since = live.since or newest
+            latest[number] = record
+    return Left(
+        oldest, newest, [_final(live, latest[live.number]) for live in lives.values() if live and live.since], notes
+    )
 
 
 def of_number(connection: sqlite3.Connection, number: int) -> Live | None:
@@ -61,27 +70,36 @@ def of_number(connection: sqlite3.Connection, number: int) -> Live | None:
 def _known(connection: sqlite3.Connection, record: Record) -> Live | None:
     """The stream that *record* is about, before it; None if it is gone."""
     live = of_number(connection, record.number)
-    if live is not None or record.about is None:
+    if live is not None:
         return live
     row = connection.execute(f"SELECT 1 FROM streams WHERE number = ? AND state = {GONE}", (record.number,)).fetchone()
-    if row is not None:
-        return None
+    return _begun(record) if row is None else None
+
+
+def _begun(record: Record) -> Live | None:
+    """The stream that *record* begins; None if it does not."""
     about = record.about
+    if about is None:
+        return None
     state = State(about.head, about.running, about.first, about.first - 1, 0, record.expires)
     return Live(record.number, about.stream, about.owner, state, None, 0)
 
 
-def _replayed(live: Live, record: Record, n: int) -> Live:
-    """*live* after *record* of row *n*."""
-    state, about = live.state, record.about
-    head, running, first, last = state.head, state.running, state.first, state.last
-    if about is not None:
-        head, running, first = about.head, about.running, about.first
-        if about.anew:
-            live, last = live.anew(), first - 1
-    if record.pieces:
-        last = record.pieces[-1].first + record.pieces[-1].entries - 1
-    live.tail += record.pieces
-    live.state = State(head, running, first, last, record.size, record.expires)
-    live.since = live.since or n
+def _told(live: Live, about: About) -> Live:
+    """*live* with what *about* says."""
+    state = live.state
+    if about.anew:
+        live = live.anew()
+    live.state = State(about.head, about.running, about.first, state.last, state.size, state.expires)
+    return live
+
+
+def _final(live: Live, record: Record) -> Live:
+    """*live*, whose tail is whole, after the last *record* of it."""
+    state, last = live.state, live.state.last
+    if live.tail:
+        last = live.tail[-1].first + live.tail[-1].entries - 1
+    elif live.voided:
+        last = state.first - 1
+    live.state = State(state.head, state.running, state.first, last, record.size, record.expires)
     return live
