@@ -11,6 +11,7 @@ from tests.simulation.relay import KEPT, OWNER, PORT
 from tests.simulation.world import SECOND
 
 from tokenwire.errors import RequestRefused
+from tokenwire.gateway.variants import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +96,8 @@ def readers(schedule: Schedule, begun: Begun) -> None:
         views = [oracle.View(truth) for truth in truths]
         for reader in begun.readers:
             if reader.stream == stream.id:
+                if not isinstance(reader, Caller):  # they are told it as whoever asked for the stream was
+                    reader.dialect = told(stream, reader.dialect.name)
                 _reader(reader, views, begun)
 
 
@@ -174,19 +177,19 @@ def _events(reader: Reader, view: View) -> None:
 
 def _places(reader: Reader, expected: list[oracle.Told]) -> None:
     """Every event once, in order, each with its id."""
-    told = [oracle.Told(each.id[1:], each.event, each.data) for each in reader.events if each.id is not None]
+    came = [oracle.Told(each.id[1:], each.event, each.data) for each in reader.events if each.id is not None]
     if reader.condensed:
-        told = told[1:]  # the last of its prefix
+        came = came[1:]  # the last of its prefix
     over = reader.outcome == "over"
-    if not told:
+    if not came:
         assert not (over and expected) or reader.condensed or reader.begin == "now", "it has nothing"
         return
     places = [each.place for each in expected]
-    assert told[0].place in places, f"{told[0]} is no event of the log"
-    start = places.index(told[0].place)
+    assert came[0].place in places, f"{came[0]} is no event of the log"
+    start = places.index(came[0].place)
     assert reader.condensed or reader.begin == "now" or start == 0, f"it begins with event {start}"
-    _same(told, expected[start : start + len(told)])
-    assert not over or start + len(told) == len(expected), f"{len(expected) - start - len(told)} events are missing"
+    _same(came, expected[start : start + len(came)])
+    assert not over or start + len(came) == len(expected), f"{len(expected) - start - len(came)} events are missing"
 
 
 def _same(found: Sequence[object], wanted: Sequence[object]) -> None:

@@ -169,6 +169,8 @@ def raw(truth: Truth) -> list[tuple[Place, bytes]]:
     if truth.done is None and truth.bare is not None and truth.bare.state != "completed" and not told:
         encoder = dialect.encoder(truth.stream, truth.created, truth.model)
         frames = encoder.close(truth.bare)
+        if dialect.follow is not None and truth.entries:
+            frames = dialect.follow(frames, truth.entries[0], [frame for _, frame in reversed(given)])
         given += _numbered(len(truth.entries) + 1, [_wire(dialect, frame) for frame in frames])
     return given
 

@@ -37,6 +37,7 @@ from tokenwire.upstream import reading
 
 if TYPE_CHECKING:
     from tests.simulation.disk import Disk
+    from tests.simulation.network import Descriptor
 
     from tokenwire.engine.stores.port import Store
     from tokenwire.engine.stream import Stream
@@ -222,11 +223,9 @@ class Machine:
         assert self._world is not None
         return self._world.network.end(descriptor).receive(most)
 
-    def borrowed(self, sock: Any) -> Callable[[bytes], int]:
-        """``gateway.sockets.borrowed``: what gives bytes to a connection beside its transport."""
+    def borrowed(self, sock: Descriptor) -> Callable[[bytes], int]:
         assert self._world is not None
-        network, descriptor = self._world.network, sock.fileno()
-        return lambda data: network.end(descriptor).send(data)
+        return self._world.network.end(sock.fileno()).send
 
     def token_bytes(self, count: int = 32) -> bytes:
         return self._noise.randbytes(count)
@@ -252,12 +251,11 @@ def machine() -> Iterator[Machine]:
     state = random.getstate()
     page = Page.load()  # files: read once
     names = ("tokenwire", "uvicorn.error", "asyncio")
-    descriptors = SimpleNamespace(read=made.read)
     with (
         mock.patch.object(core, "LoopClock", made.clock),
         mock.patch.object(core, "open_store", made.open_store),
         mock.patch.object(Page, "load", lambda: page),
-        mock.patch.object(reading, "os", descriptors),
+        mock.patch.object(reading, "os", SimpleNamespace(read=made.read)),
         mock.patch.object(gateway_port, "borrowed", made.borrowed),
         mock.patch.object(Config, "configure_logging", lambda config: None),
         mock.patch.object(secrets, "token_bytes", made.token_bytes),

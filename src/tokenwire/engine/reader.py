@@ -216,6 +216,13 @@ class Reader:
         if live:
             self.pump()
 
+    def fall_behind(self, cursor: EventId) -> None:
+        """What follows *cursor* cannot be handed to who is live: it is pulled."""
+        self.live = False
+        self.cursor = cursor
+        self.view.drop(self)
+        self.pump()
+
     # ------------------------------------------------------------------ ends
 
     def end(self, data: bytes) -> None:

@@ -126,12 +126,18 @@ class View:
         """The log is over: live readers get its ending and are closed."""
         if not self.live:
             return
-        data = self.ending()
+        try:
+            data = self.ending()
+        except Away:  # it follows on what is in the store only: each reader waits for that by itself
+            held = self.stream.log
+            for reader in list(self.live):
+                reader.fall_behind(EventId(held.epoch, held.last_frame))
+            return
         for reader in list(self.live):
             reader.end(data)
 
     def ending(self) -> bytes:
-        """The terminal entry in this projection, for readers that have everything before it."""
+        """The terminal entry in this projection, for readers that have everything before it. Raises ``Away``."""
         raise NotImplementedError
 
 
@@ -241,7 +247,7 @@ class RawView(View):
         follow = self.dialect.follow
         if follow is None or not frames or not held.last_frame:
             return frames
-        return follow(frames, held.frame(1) if held.whole else b"", self._newest())
+        return follow(frames, held.frame(1) if held.first == 1 else b"", self._newest())
 
     def _end(self) -> list[Frame]:
         """``last_frames``, whatever came before."""
