@@ -59,6 +59,11 @@ class Running:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it still runs after {seconds:g} s") from None
 
+    def kill(self) -> None:
+        """End it as a power cut would, and wait until it is gone: it can do nothing about it."""
+        self._process.kill()
+        self._process.wait()
+
     @property
     def complaints(self) -> str:
         """Everything that it wrote to standard error so far."""
@@ -101,22 +106,27 @@ def running_simulator(
 
 
 @contextmanager
-def running_relay(config: str, folder: Path) -> Iterator[Running]:
-    """``tokenwire serve`` on a free port. *config* is the text of its ``tokenwire.toml``, written to *folder*.
+def running_relay(config: str, folder: Path, *, port: int = 0, home: Path | None = None) -> Iterator[Running]:
+    """``tokenwire serve``. *config* is the text of its ``tokenwire.toml``, written to *folder*.
+
+    Args:
+        port: where it listens; 0: on a free one. ``ports.refusing_port`` keeps one for a relay that is started again.
+        home: its TOKENWIRE_HOME, where its store is; by default one of its own. One after the other may have the same.
 
     Raises ``AssertionError`` if it does not start, and when it is left, if the relay logged an exception so far: a test
     may provoke failures of upstreams and clients, but none of ours.
     """
     path = folder / "tokenwire.toml"
     path.write_text(config, "utf-8")
-    arguments = ["-m", "tokenwire", "serve", "--config", str(path), "--port", "0"]
-    with _running(arguments, folder / "relay.log") as relay:
+    arguments = ["-m", "tokenwire", "serve", "--config", str(path), "--port", str(port)]
+    number = len(list(folder.glob("relay*.log")))
+    with _running(arguments, folder / f"relay{number or ''}.log", home) as relay:
         yield relay
         assert "Traceback" not in relay.complaints, relay.complaints
 
 
 @contextmanager
-def _running(arguments: list[str], log: Path) -> Iterator[Running]:
+def _running(arguments: list[str], log: Path, home: Path | None = None) -> Iterator[Running]:
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -124,7 +134,7 @@ def _running(arguments: list[str], log: Path) -> Iterator[Running]:
             stdout=subprocess.PIPE,
             stderr=errors,
             # A store of its own, unless its settings name one: two processes cannot share it.
-            env={**os.environ, "TOKENWIRE_HOME": tempfile.mkdtemp(prefix="home", dir=log.parent)},
+            env={**os.environ, "TOKENWIRE_HOME": str(home or tempfile.mkdtemp(prefix="home", dir=log.parent))},
         )
     try:
         yield Running(_address(process, log), log, process)
