@@ -167,10 +167,10 @@ class Recorder:
             self._told = wrong is not None
             if wrong is not None:
                 log.warning("the store cannot keep up: %s; streams go on, and are kept in memory", wrong)
-                self._hub.notice("degraded", store=wrong)
+                self._hub.notice("degraded", what="store")  # the reason may name files: it is for operators
             else:
-                log.warning("the store is back, and has everything")
-                self._hub.notice("recovered")
+                log.warning("the store is back")
+                self._hub.notice("recovered", what="store")
 
     def _forgot(self, task: asyncio.Task[None]) -> None:
         self._forgetting = None

@@ -114,7 +114,8 @@ def _begin(relay: Relay, scope: Scope, owner: str, wanted: Wanted, model: str, *
     else:
         if core.draining:
             raise RequestRefused(503, "shutting_down", "the app is shutting down; try again in a moment")
-        stream = core.hub.open(owner=owner, dialect=LOGGED, model=model, policy=core.settings.limits.policy(linger))
+        policy, stored = core.settings.limits.policy(linger), starting.stored(scope)
+        stream = core.hub.open(owner=owner, dialect=LOGGED, model=model, policy=policy, stored=stored)
         stream.meta["upstream"] = "source"
         body = asked.size if isinstance(asked, Asked) else b""
         stream.meter = Meter(body, Seller(None, None), model)

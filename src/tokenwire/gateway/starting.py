@@ -39,8 +39,7 @@ def start(core: Core, caller: Caller, scope: Scope, owner: str, request: Generat
         raise RequestRefused(503, "shutting_down", "the relay is shutting down; try again in a moment")
     ways = ways_to(core.directory.route(request.model), caller, request)
     wish = caching.wish_of(core, caller, scope, owner, request, ways)
-    stored = header(scope, b"x-tokenwire-store") != "off"
-    stream = _opened(core, owner, request, ways[0], linger, stored=stored)
+    stream = _opened(core, owner, request, ways[0], linger, stored=stored(scope))
     stream.meta["session"] = header(scope, b"x-tokenwire-session")
     source: Route | Replay | Share
     if wish is not None:
@@ -164,6 +163,14 @@ def asked_of(
     extra.append(("accept", provider.dialect.content_type if streaming else "application/json"))
     stream.meter = Meter(body, provider.seller, target.model)
     return provider.request(provider.vendor.ask(target.model, streaming), body, extra)
+
+
+def stored(scope: Scope) -> bool:
+    """Whether the stream may be kept on disk: ``X-Tokenwire-Store: off`` says no. Raises ``RequestRefused`` (400)."""
+    said = header(scope, b"x-tokenwire-store")
+    if said not in (None, "on", "off"):
+        raise RequestRefused(400, "bad_store", f"store is on or off, not {said[:40]!r}", param="x-tokenwire-store")
+    return said != "off"
 
 
 def linger_of(scope: Scope, default: float) -> float:
