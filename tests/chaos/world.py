@@ -240,7 +240,7 @@ def _judge_reader(follower: Follower, stored: list[Event], text: str) -> None:
     assert folded == text, who + f"it has {folded[-60:]!r} ({len(folded)}), stored is {text[-60:]!r} ({len(text)})"
     mine, theirs = landmarks(follower.dialect, follower.events), landmarks(follower.dialect, stored)
     if follower.prefix:  # which has its own frames in place of the first ones
-        mine = [mark for mark in mine if mark.index >= follower.prefix]
+        mine = [mark for mark in mine if mark.number >= follower.prefix]
         theirs = theirs[len(theirs) - len(mine) :]
     for got, wanted in zip(mine, theirs, strict=True):
         assert got[1:] == wanted[1:], who + f"{got} is not {wanted}"
@@ -250,7 +250,7 @@ class Landmark(NamedTuple):
     """An event that has to be there whoever reads: its number among those of its reader, how much text comes before
     it, where it stands in the log whatever the epoch, and what it says."""
 
-    index: int
+    number: int
     before: int
     place: str
     name: str
@@ -261,10 +261,10 @@ def landmarks(dialect: str, events: Sequence[Event]) -> list[Landmark]:
     """All of *events* where each is a frame of its own; without the text where who lags gets many of them as one."""
     found = []
     before = 0
-    for index, event in enumerate(events):
+    for number, event in enumerate(events):
         text = text_of(dialect, [event])
         if not text or dialect not in MERGING:
-            found.append(Landmark(index, before, place(event), event.event, event.data))
+            found.append(Landmark(number, before, place(event), event.event, event.data))
         before += len(text)
     return found
 
