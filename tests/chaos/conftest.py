@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -17,7 +17,10 @@ def _no_proxies() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def seeds() -> range:
-    """``CHAOS_SEEDS=FIRST:COUNT`` in the environment plays others, or more; a failure says which one it was."""
-    first, _, count = os.environ.get("CHAOS_SEEDS", "1:0").partition(":")
-    return range(int(first), int(first) + int(count or 1))
+def seeds() -> Callable[[int], range]:
+    """``seeds(count)``: of the schedules to be played, as many as there are usually.
+
+    ``CHAOS_SEEDS=FIRST:COUNT`` in the environment plays others, or more; a failure says which one it was.
+    """
+    first, _, more = os.environ.get("CHAOS_SEEDS", "1:").partition(":")
+    return lambda count: range(int(first), int(first) + int(more or count))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 from tests.chaos.lives import Lives
-from tests.chaos.world import World, run
+from tests.chaos.world import World, pretended, run
 
-from tokenwire import simulator
 from tokenwire.testing.ports import refusing_port
 
 KILLS = 50
@@ -27,29 +27,30 @@ retry = {{ attempts = 1 }}
 
 @pytest.mark.slow
 @pytest.mark.untraced
-def test_what_was_stored_survives_every_kill(tmp_path: Path, seeds: range) -> None:
-    lives = seeds if len(seeds) else range(seeds.start, seeds.start + KILLS)
+def test_what_was_stored_survives_every_kill(tmp_path: Path, seeds: Callable[[int], range]) -> None:
+    """Three schedules begin in each life, and end in the next."""
+    lives = seeds(KILLS)
 
     async def main() -> dict[str, int]:
-        model = await simulator.serve()
         config = tmp_path / "tokenwire.toml"
-        config.write_text(CONFIG.format(url=model.url))
         with refusing_port() as port:
             world = World(port, mortal=True)
-            async with Lives(config, tmp_path, port) as relay:
+            async with pretended() as model, Lives(config, tmp_path, port) as relay:
+                config.write_text(CONFIG.format(url=model.url))
                 await relay.start()
                 for seed in lives:
-                    playing = [asyncio.create_task(world.play(10 * seed + number)) for number in range(3)]
-                    await asyncio.sleep(Random(seed).uniform(0.0, 0.45))
-                    assert await relay.end(signal.SIGKILL) == -signal.SIGKILL
-                    await relay.start()
-                    await asyncio.gather(*playing)
+                    async with asyncio.TaskGroup() as group:
+                        for number in range(3):
+                            group.create_task(world.play(10 * seed + number))
+                        await asyncio.sleep(Random(seed).uniform(0.0, 0.4))
+                        world.kills.append(asyncio.get_running_loop().time())
+                        assert await relay.end(signal.SIGKILL) == -signal.SIGKILL
+                        await relay.start()
                 assert await relay.end(signal.SIGTERM) == 0
                 await relay.start()
                 await world.judge()
-        await model.close()
         return world.figures
 
     figures = run(main)
-    print(figures)
+    print(f"{len(lives)} kills: {figures}")
     assert figures["orphaned"] > len(lives) / 4

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     @property
     def text(self) -> str:
         """All that will be said."""
-        return "".join(answer(Ask(self.prompt, tokens=self.tokens))[0].pieces)
+        return "".join(answer(Ask(prompt=self.prompt, tokens=self.tokens))[0].pieces)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -77,11 +77,6 @@ def _agui(event: Event, data: Any) -> str:
     return str(data["delta"]) if data["type"] == "TEXT_MESSAGE_CONTENT" else ""
 
 
-def _gemini(event: Event, data: Any) -> str:
-    parts = [part for each in data.get("candidates", ()) for part in each.get("content", {}).get("parts", ())]
-    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
-
-
 def _native(event: Event, data: Any) -> str:
     return str({"text": data.get("t"), "snapshot": data.get("text")}.get(event.event) or "")
 
@@ -93,8 +88,8 @@ _TEXT: Final[dict[str, Callable[[Event, Any], str]]] = {
     "openai.responses": _responses,
     "ui-messages": _ui,
     "agui": _agui,
-    "gemini": _gemini,
 }
+#: All that bear ids.
 DIALECTS: Final = tuple(_TEXT)
 
 

@@ -416,6 +416,27 @@ def test_what_is_deleted_is_gone_from_the_store_though_a_write_is_under_way() ->
     play(main)
 
 
+def test_what_is_deleted_while_its_first_write_fails_is_not_written_later() -> None:
+    """The store forgets what it has never heard of, and the batch is repeated behind that."""
+
+    async def main(store: Faulty) -> None:
+        node = Node(store)
+        store.failing = "the disk is full"
+        stream, other = node.stream("secret"), node.stream("no secret")
+        recorder = node.hub.recorder
+        assert recorder is not None
+        await until(lambda: recorder.degraded)
+        await node.hub.delete(stream)
+        assert recorder.gone == {stream.id}, "it is looked after until nothing of it is under way"
+        store.failing = None
+        await node.stored(other)
+        await until(lambda: not recorder.gone)
+        assert await store.head(stream.id) is None
+        node.kill()
+
+    play(main)
+
+
 def test_who_looks_for_a_stream_while_the_store_is_away_is_told_so() -> None:
     class Away(Faulty):
         async def head(self, stream: str) -> None:

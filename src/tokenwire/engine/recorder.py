@@ -112,8 +112,10 @@ class Recorder:
         await self._forget([stream.id])
 
     async def _forget(self, streams: list[str]) -> None:
+        overtakes = self._task is not None and self.degraded is not None
         await self.store.forget(streams)
-        self.gone.difference_update(streams)
+        if not overtakes:  # else the write that fails may have some of them yet: `look` comes again when it is over
+            self.gone.difference_update(streams)
 
     def expires(self, stream: Stream) -> float:
         """When the store may forget *stream*, seconds since 1970, by the hub's clock: what a person sees as the time of
@@ -280,6 +282,7 @@ class Recorder:
                 self._failing = error.message
                 await self._pause(pause)
                 pause = min(2 * pause, longest)
+                _drop_deleted(batch)
             else:
                 break
         self._failing = self._since_ns = None
@@ -344,6 +347,14 @@ class _Batch(NamedTuple):
     appends: list[Append]
     streams: list[tuple[Stream, int]]
     notes: list[Note]
+
+
+def _drop_deleted(batch: _Batch) -> None:
+    """A store that knew nothing of a stream when it was told to forget it would take what is repeated as a new one."""
+    for at in reversed(range(len(batch.appends))):
+        kept = batch.streams[at][0].kept
+        if kept is not None and kept.over:
+            del batch.appends[at], batch.streams[at]
 
 
 def _waiting(stream: Stream) -> int:
