@@ -1,4 +1,4 @@
-"""The relay's process: the real application behind the real edge, on a virtual loop. It can be killed and started again."""
+"""The relay's process: the real application behind the real edge, on a virtual loop. It can be killed."""
 
 from __future__ import annotations
 
@@ -254,10 +254,10 @@ def machine() -> Iterator[Machine]:
     with (
         mock.patch.object(core, "LoopClock", made.clock),
         mock.patch.object(core, "open_store", made.open_store),
-        mock.patch.object(Page, "load", lambda: page),
+        mock.patch.object(Page, "load", return_value=page),
         mock.patch.object(reading, "os", SimpleNamespace(read=made.read)),
         mock.patch.object(gateway_port, "borrowed", made.borrowed),
-        mock.patch.object(Config, "configure_logging", lambda config: None),
+        mock.patch.object(Config, "configure_logging"),
         mock.patch.object(secrets, "token_bytes", made.token_bytes),
     ):
         for name in names:
