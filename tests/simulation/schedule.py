@@ -141,9 +141,12 @@ class Schedule:
             self._play(self._begin(stream))
             for _ in range(self.chance.choice((0, 1, 1, 2, 3))):
                 self._play(self._join(stream))
+        if self.relay.disk is not None and self.chance.random() < 0.25:
+            # Most answers are over soon: a crash at any time would seldom find one that runs.
+            self.people.call_later(0.1 + self.chance.random(), self._trouble, type(self)._crash)
         for _ in range(self.chance.choice((0, 1, 2, 3, 5))):
             action = self.chance.choice(self.TROUBLES)
-            self.people.call_later(self.chance.random() ** 2 * TROUBLE, self._trouble, action)
+            self.people.call_later(self.chance.random() ** 3 * TROUBLE, self._trouble, action)
 
     def _play(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self.people.create_task(coroutine)
