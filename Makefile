@@ -14,7 +14,7 @@ WEB    := $(shell find web/client/src web/playground/src -type f) web/playground
 # Playwright would fetch a browser of its own; the tests use Debian's.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
-.PHONY: help setup run test test-web test-long test-quick check format docs bench fuzz live lock clean page screenshot
+.PHONY: help setup run test test-web test-long test-quick check format docs bench fuzz chaos live lock clean page screenshot
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,10 @@ bench: setup ## tokenwire, nginx and the tutorial relay side by side
 
 fuzz: setup ## the SSE decoder against its oracle, for a minute
 	$(BIN)/python fuzz/sse.py --seconds 60
+
+COUNT ?= 1000000
+chaos: setup ## simulated schedules of everything that can go wrong (COUNT=1000000; ARGS="--seed 7" plays one again)
+	PYTHONPATH=. $(BIN)/python -m tests.simulation.play --count $(COUNT) $(ARGS)
 
 live: setup ## ask the providers whose keys are in the environment, and record (costs cents; ARGS="--only openai")
 	$(BIN)/python -m live $(ARGS)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tokenwire import dialects
-from tokenwire.dialects.deltas import Failed, Terminal
+from tokenwire.dialects.base import Encoder, Frame
+from tokenwire.dialects.deltas import (
+    Failed,
+    Finished,
+    Started,
+    Terminal,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
 from tokenwire.dialects.endings import failure_of
 from tokenwire.errors import RequestRefused
 from tokenwire.wire.envelope import Codec
@@ -30,6 +40,22 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(RequestRefused, match="native") as caught:
         dialects.get(name)
     assert (caught.value.status, caught.value.code) == (400, "unknown_dialect")
+
+
+@pytest.mark.parametrize("name", dialects.names())
+@pytest.mark.parametrize("stream", ["st_AAAA", "st_st_AAAA"])
+def test_a_copied_encoder_invents_the_same_names(name: str, stream: str) -> None:
+    encoder = dialects.get(name).encoder(stream, 1.0, "m")
+    encoder.feed(Started())
+    twin = encoder.copy()
+    said = [TextDelta("Hello"), ToolCallStarted("call_1", "f", block=1), ToolCallDelta("{}", block=1)]
+    ends = [ToolCallEnded(block=1), Finished("tool_use")]
+
+    def told(each: Encoder) -> list[Frame]:
+        frames = [frame for delta in (*said, *ends) for frame in each.feed(delta)]
+        return frames + each.close(Terminal("completed", "tool_use"))
+
+    assert told(twin) == told(encoder)
 
 
 def test_ends_in_words() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -43,7 +44,7 @@ SPOKEN: Final = tuple(_FOLDERS)
 Ending: TypeAlias = Literal["clean", "fin", "reset", "silent", "kept"]
 
 _TEXTS: Final = (
-    "Hello", " world", ",", "\n\n", " 12", "é", "日本", "👍🏽", ' "quoted"', " \\ / ", "\t", "<b>", " a longer run of words",
+    "Hello", " world", ",", "\n\n", " 12", "é", "日本", "👍🏽", ' "quoted"', " \\ / ", "\t", "<b>", " a longer run of",
     "data: x", ": hb", "\u2028", "\u0000", "[DONE]", " ", "x", "🤷", "\r\n", "</script>", "0", "}", '"}',
 )  # fmt: skip
 _ARGUMENTS: Final = ('{"city":"Oslo"}', "{}", '{"a":[1,2,{"b":"é\\n"}],"q":"\\u00e9\\""}')
@@ -142,8 +143,7 @@ def _deltas(random: Random, *, several: bool) -> list[Delta]:
 
 def _choice(random: Random, index: int) -> list[Delta]:
     deltas: list[Delta] = [Started("resp_1", "m", 1_763_600_000.0, index)]
-    block = 0
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
+    for block in range(random.choice((1, 1, 1, 2, 3))):
         kind = random.choice(("text", "text", "text", "reasoning", "call"))
         if kind == "call":
             deltas.append(ToolCallStarted(f"call_{index}_{block}", "weather", index, block))
@@ -158,7 +158,6 @@ def _choice(random: Random, index: int) -> list[Delta]:
             # Once in a while so many that a log packs them, and lets go of some.
             length = 150 if random.random() < 0.03 else random.choice((1, 4, 12, 30))
             deltas += [make(random.choice(_TEXTS), index, block) for _ in range(length)]
-        block += 1
     called = any(isinstance(delta, ToolCallStarted) for delta in deltas)
     deltas.append(Finished("tool_use" if called else "stop", None, index))
     return deltas
@@ -215,7 +214,7 @@ def _writes(random: Random, dialect: Dialect, body: bytes) -> list[Write]:
     if how == "bytes":
         places = sorted(random.randrange(len(body) + 1) for _ in range(random.choice((1, 5, 40))))
         edges = [0, *places, len(body)]
-        pieces = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+        pieces = [body[start:end] for start, end in pairwise(edges)]
     else:
         end = rb"(?<=\n\n)" if dialect.framing == "sse" and b"\r" not in body else rb"(?<=\n)"
         if b"\r\n\r\n" in body:

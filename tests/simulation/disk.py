@@ -1,11 +1,12 @@
 """A disk with a store on it: what survives a crash, and everything that a disk does to those who write to it.
 
-``Disk`` is the machine's. Each process that opens it has a ``Handle``, a ``Store`` that knows delays, stalls, refusals before a
-write and after it. What is under way when the process is killed is done or is not, never half.
+``Disk`` is the machine's. Each process that opens it has a ``Handle``, a ``Store`` that knows delays, stalls, refusals
+before a write and after it. What is under way when the process is killed is done or is not, never half.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: ``failing``: nothing works; ``full``: nothing can be written; ``flaky``: one call in two fails, some of them after the
-#: work was done; ``stalled``: nothing comes back.
+#: ``failing``: nothing works; ``full``: nothing can be written; ``flaky``: many calls fail, some of them after the work
+#: was done; ``stalled``: nothing comes back.
 Mood: TypeAlias = Literal["well", "failing", "full", "flaky", "stalled"]
 
 
@@ -104,8 +105,8 @@ class Plain:
 
 
 class Sqlite:
-    """The synchronous core of ``SqliteStore``, on a database in memory. What that core itself holds in memory is lost in
-    a crash."""
+    """The synchronous core of ``SqliteStore``, on a database in memory. What that core itself holds in memory is lost
+    in a crash."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
@@ -179,7 +180,7 @@ class Disk:
         self.troubled_ns = 0
         chance = world.random.random
         self.inner: Inner = Plain() if chance() < 0.5 else Sqlite(chance)
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[asyncio.Future[None]] = []
         world.disk = self
         self._under_way: list[tuple[Sequence[Append], Sequence[Note]]] = []
 
@@ -192,8 +193,9 @@ class Disk:
         self.troubled_ns = self.world.now_ns
         if before == "stalled":
             waiting, self._waiting = self._waiting, []
-            for wake in waiting:
-                wake()
+            for woken in waiting:
+                if not woken.done():
+                    woken.set_result(None)
 
     def crash(self) -> None:
         """The process that used it is gone. What it had under way was done by then, or was not."""
@@ -216,8 +218,8 @@ class Disk:
         """As long as the disk takes."""
         chance = self.world.random.random
         while self.mood == "stalled":
-            woken = process.create_future()
-            self._waiting.append(lambda: None if woken.done() else woken.set_result(None))
+            woken: asyncio.Future[None] = process.create_future()
+            self._waiting.append(woken)
             await woken
         await sleep(chance() * 0.01 if chance() < 0.9 else chance() * 0.2)
 

@@ -1,8 +1,8 @@
 """The network between the processes: connections that are cut at any byte, slow, frozen, silent, refused.
 
-A ``Link`` is one TCP connection with its two ends, each an asyncio transport. What an end writes goes into the *wire* (the
-two kernels' buffers, bounded), what does not fit waits in the end's own buffer, and the protocol is told to pause, as
-asyncio does it. Bytes arrive in pieces of any size, in order, or not at all.
+A ``Link`` is one TCP connection with its two ends, each an asyncio transport. What an end writes goes into the *wire*
+(the two kernels' buffers, bounded), what does not fit waits in the end's own buffer, and the protocol is told to pause,
+as asyncio does it. Bytes arrive in pieces of any size, in order, or not at all.
 """
 
 from __future__ import annotations
@@ -210,9 +210,8 @@ class End(asyncio.Transport):
             data = self._take(self.link.portion(len(wire)))
             self.protocol.data_received(data)
             self._look()
-        elif self.peer._fin:
-            if not self.protocol.eof_received() and not self.lost:
-                self.close()
+        elif self.peer._fin and not self.protocol.eof_received() and not self.lost:
+            self.close()
 
     def _take(self, size: int) -> bytes:
         wire = self.peer.wire

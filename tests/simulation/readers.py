@@ -1,7 +1,7 @@
 """The clients that read one stream, each in its own way, over as many connections as it takes.
 
-What a reader has in the end is a list of events since its last reset (``Reader.events``), or, of the real native client,
-its folded answer. ``outcome`` says how it went:
+What a reader has in the end is a list of events since its last reset (``Reader.events``), or, of the real native
+client, its folded answer. ``outcome`` says how it went:
 
     over     it has everything, and was told so
     gone     404: it was told that there is no such stream any more
@@ -113,7 +113,7 @@ class Follower(Reader):
         self.stream = stream
         tries = 0
         begin: str = "start" if self.begin == "post" else self.begin
-        while not self.outcome:
+        while True:
             if self.leaving:
                 self.outcome = "left"
                 return
@@ -188,9 +188,7 @@ class Events:
         """Raises ``Unordered``."""
         if self._lines is not None:
             return [Seen("message", line, None) for line in self._lines.feed(data)]
-        seen = []
-        for event in self._decoder.feed(data):
-            seen.append(Seen(event.event, event.data, self._own(event.id)))
+        seen = [Seen(event.event, event.data, self._own(event.id)) for event in self._decoder.feed(data)]
         self._own(self._decoder.last_event_id)  # an id may stand alone
         return seen
 
@@ -250,8 +248,8 @@ class Native(Reader):
 
 
 class Caller(Follower):
-    """Whoever asks the vendor's own route: the bytes as they come. With ids it goes on as a follower, with a key it asks
-    again; with neither there is no way back.
+    """Whoever asks the vendor's own route: the bytes as they come. With ids it goes on as a follower, with a key it
+    asks again; with neither there is no way back.
 
     Attributes:
         body: every byte of the newest answer.

@@ -1,4 +1,4 @@
-"""The relay's process: the real application behind the real edge, on a virtual loop. It can be killed and started again."""
+"""The relay's process: the real application behind the real edge, on a virtual loop. It can be killed."""
 
 from __future__ import annotations
 
@@ -187,6 +187,10 @@ def settings(chance: Random, *, stored: bool) -> Settings:
     return Settings(upstreams=upstreams, limits=limits, store=store)
 
 
+#: What is said of a disk that is not well: the relay is stopped, or gives up for now.
+EXPECTED = ("the store did not take the last of it", "stream %s was running when the process before")
+
+
 class Complaints(logging.Handler):
     """What was logged as an error: in a simulation, somebody's bug."""
 
@@ -195,8 +199,8 @@ class Complaints(logging.Handler):
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.msg.startswith("the store did not take the last of it"):
-            return  # a disk that is not well, and a relay that is stopped
+        if record.msg.startswith(EXPECTED):
+            return
         self.told.append(logging.Formatter().format(record))
 
 
@@ -254,10 +258,10 @@ def machine() -> Iterator[Machine]:
     with (
         mock.patch.object(core, "LoopClock", made.clock),
         mock.patch.object(core, "open_store", made.open_store),
-        mock.patch.object(Page, "load", lambda: page),
+        mock.patch.object(Page, "load", return_value=page),
         mock.patch.object(reading, "os", SimpleNamespace(read=made.read)),
         mock.patch.object(gateway_port, "borrowed", made.borrowed),
-        mock.patch.object(Config, "configure_logging", lambda config: None),
+        mock.patch.object(Config, "configure_logging"),
         mock.patch.object(secrets, "token_bytes", made.token_bytes),
     ):
         for name in names:

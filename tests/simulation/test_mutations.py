@@ -1,4 +1,4 @@
-"""The simulation finds bugs: an engine that is broken on purpose is caught, each time, within a few hundred schedules."""
+"""The simulation finds bugs: an engine that is broken on purpose is caught within a few hundred schedules."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from tests.simulation.disk import Handle
 from tests.simulation.play import Failure, played
+
 from tokenwire.engine import trial
 from tokenwire.engine.archive import Archive
 from tokenwire.engine.folded import Fold
 from tokenwire.engine.log import Log
 from tokenwire.engine.reader import Reader
 from tokenwire.engine.recorder import Recorder
-from tokenwire.engine.runs import Runs
+from tokenwire.engine.sealed import Sealed
 from tokenwire.engine.view import View
 
 #: Schedules within which each must be caught.
@@ -84,8 +85,8 @@ def no_terminal(patch: Patch) -> None:
 
 
 def no_epochs(patch: Patch) -> None:
-    """After a crash ids go on as if nothing had been lost."""
-    patch.setattr(Log, "continues", lambda log, epoch, seq: seq <= log.last)
+    """After a crash whatever a reader has is continued, also what the store never had."""
+    patch.setattr(Log, "continues", lambda log, epoch, seq: True)
 
 
 def a_timer_left(patch: Patch) -> None:
@@ -119,8 +120,8 @@ def never_flushed(patch: Patch) -> None:
 
 def cooled_too_soon(patch: Patch) -> None:
     """Memory lets go of what the store does not have yet."""
-    cool = Runs.cool
-    patch.setattr(Runs, "cool", lambda runs, keep, upto: cool(runs, 0, runs.entries))
+    cool = Sealed.cool
+    patch.setattr(Sealed, "cool", lambda runs, keep, upto: cool(runs, 0, runs.entries))
 
 
 def orphans_are_complete(patch: Patch) -> None:

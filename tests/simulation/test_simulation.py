@@ -1,4 +1,4 @@
-"""Ten thousand schedules of everything that can go wrong: nothing is lost, doubled or reordered, and whoever loses is told."""
+"""Ten thousand schedules of everything that can go wrong: nothing is lost, doubled or reordered."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Virtual time, and the event loops of several processes that share it.
 
-A ``Process`` is an asyncio event loop without threads, selectors or sockets. All of them lie in one ``World``, which has
-one queue of what is due and one generator of random numbers: the same seed gives the same run, to the byte. Time passes
-only when nobody has anything left to do, and a process can be killed between any two of its callbacks.
+A ``Process`` is an asyncio event loop without threads, selectors or sockets. All of them lie in one ``World``, which
+has one queue of what is due and one generator of random numbers: the same seed gives the same run, to the byte. Time
+passes only when nobody has anything left to do, and a process can be killed between any two of its callbacks.
 
 Within one process callbacks run in the order that asyncio promises (``call_soon`` in turn, timers by their time). Where
 asyncio promises nothing, the dice decide: which process goes first, and whether what is due now, a read for instance,
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.network import Network
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Not 0, so that a forgotten default shows.
 BEGAN_NS = 1_000_000_000_000
@@ -114,7 +115,7 @@ class World:
             if not ready:  # it was killed, or suspended
                 break
             handle = ready.popleft()
-            if not handle._cancelled:  # type: ignore[attr-defined]  # as asyncio's own loop looks at it
+            if not handle._cancelled:  # as asyncio's own loop looks at it
                 self.steps += 1
                 handle._run()
         if not ready and process in self._busy:
@@ -142,7 +143,7 @@ class World:
         heapq.heapify(self._due)
 
 
-class Process(asyncio.AbstractEventLoop):
+class Process(asyncio.BaseEventLoop):
     """One process: an event loop.
 
     Attributes:
@@ -151,7 +152,7 @@ class Process(asyncio.AbstractEventLoop):
         tasks: all that were made.
     """
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str) -> None:  # not super().__init__: it is for what is not used here
         world.processes.append(self)
         self.world = world
         self.name = name
@@ -207,23 +208,25 @@ class Process(asyncio.AbstractEventLoop):
         handle = asyncio.Handle(callback, args, self)
         self.world.at(self.world.now_ns + delay_ns, self, handle, jitter=8)
 
-    # ------------------------------------------------------------------ asyncio.AbstractEventLoop
+    # ------------------------------------------------------------------ asyncio.BaseEventLoop
 
     def time(self) -> float:
         return self.world.now_ns / 1e9
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self.ready_now(handle)
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if not self.dead:
@@ -241,7 +244,7 @@ class Process(asyncio.AbstractEventLoop):
         self,
         coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
         *,
-        name: str | None = None,
+        name: object = None,
         context: Context | None = None,
     ) -> asyncio.Task[T]:
         task: asyncio.Task[T] = asyncio.Task(coro, loop=self, name=name, context=context)  # type: ignore[arg-type]

@@ -32,7 +32,8 @@ class Events:
         self.closed: Pieces[tuple[int, dict[str, Any]]] = Pieces()
 
     def copy(self) -> Events:
-        twin = Events(self._stream)
+        twin = Events("")
+        twin._stream = self._stream  # as it is: one id in a quarter of a million begins with the prefix once more
         twin._next, twin.number, twin.closed = self._next, self.number, self.closed.copy()
         return twin
 
