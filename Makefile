@@ -40,11 +40,10 @@ run: setup ## the relay with the simulator and the page, on http://127.0.0.1:878
 	@$(MAKE) --no-print-directory page || echo "The page could not be built (above); the relay serves without it." >&2
 	$(BIN)/tokenwire serve
 
-test: setup page ## all tests, with coverage
+test: setup page ## all tests, with coverage; the page's, too
 	@./.ci/system-programs nginx caddy chromium curl gcc
 	./.ci/node-packages
 	./.ci/tests
-	@$(MAKE) --no-print-directory test-web
 
 test-web: setup page ## the page and its client: types, units, and in a real Chromium
 	cd web && npm run --silent types && npm run --silent test && npm run --silent e2e
