@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenwire.engine.stores import sqlite_journal
 from tokenwire.engine.stores.memory import MemoryStore
 from tokenwire.engine.stores.port import Store
 from tokenwire.engine.stores.sqlite import SqliteStore
@@ -41,3 +42,19 @@ def test_the_rule_is_kept(rule: Rule, make: Make) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_any_order_of_calls_is_answered_as_by_the_model(seed: int, make: Make) -> None:
     run_schedule(make, seed)
+
+
+class Crashing(InlineSqliteStore):
+    """Its process is killed wherever another would close it."""
+
+    async def close(self) -> None:
+        self.crash()
+
+
+#: 1178: what began anew was lost; 110 and 3847: what was swept came back.
+@pytest.mark.parametrize("seed", [*range(100, 140), 1178, 3847])
+def test_any_order_of_calls_and_kills_is_answered_as_by_the_model(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_journal, "JOURNAL_BYTES", (3_000, 30_000, 8 << 20)[seed % 3])
+    monkeypatch.setattr(sqlite_journal, "TAIL_SHARE", 0)
+    monkeypatch.setattr(sqlite_journal, "_ENDED", (3, 32)[seed % 2])
+    run_schedule(_once(Crashing), seed, steps=150)

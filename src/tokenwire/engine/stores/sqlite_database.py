@@ -224,13 +224,18 @@ class Database:
             notes = self._connection.execute(
                 "SELECT kind, owner, key FROM notes WHERE expires <= ? LIMIT ?", (now, _PORTION)
             ).fetchall()
+            remembered = self._connection.execute(
+                f"SELECT number, folded FROM streams WHERE expires <= ? AND state = {GONE} LIMIT {4 * _PORTION}", (now,)
+            ).fetchall()
+            oldest = self._journal.oldest()
+            if (notes and self._journal.tells_notes) or any(folded >= oldest for _, folded in remembered):
+                # The journal still tells of what goes for good now: after a crash it would be taken for new.
+                self._fold(self._journal.waiting(), clear=True)
             with self._transaction():
                 self._bury(found, now + TOMBSTONE_SECONDS)
                 self._connection.executemany("DELETE FROM notes WHERE kind = ? AND owner = ? AND key = ?", notes)
-                self._connection.execute(  # an id is remembered for as long as the journal says something of it
-                    "DELETE FROM streams WHERE number IN (SELECT number FROM streams "
-                    f"WHERE expires <= ? AND state = {GONE} AND folded < ? LIMIT {4 * _PORTION})",
-                    (now, self._journal.oldest()),
+                self._connection.executemany(
+                    "DELETE FROM streams WHERE number = ?", [(number,) for number, _ in remembered]
                 )
         self._buried(found)
         self._shrink()

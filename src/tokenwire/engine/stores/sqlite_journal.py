@@ -151,6 +151,7 @@ class Journal:
         """Those that the tables do not know yet. Replaced whole when they are folded."""
         self._rows: deque[tuple[int, int]] = deque()  # (number, weight), the oldest first
         self._weight = 0
+        self._noted = 0  # the newest row with a note
         self._tails: dict[Live, None] = {}  # what is not folded, the longest waiting first
         self._large: dict[Live, None] = {}
         self._ended: dict[Live, None] = {}
@@ -163,6 +164,7 @@ class Journal:
             self._weight = 2 * JOURNAL_BYTES
         self._tails = dict.fromkeys(sorted(lives, key=lambda live: live.since))
         self.notes = {note[:3]: note for note in notes}
+        self._noted = newest if notes else 0
 
     def added(self, weight: int, notes: Sequence[Note] = ()) -> None:
         """A row was added; *weight*: bytes that it takes in memory."""
@@ -171,6 +173,7 @@ class Journal:
         self._weight += weight
         for note in notes:
             self.notes[note[:3]] = note
+            self._noted = self.newest
 
     def grew(self, live: Live, pieces: Sequence[Piece], size: int) -> int:
         """The row that is added next has *pieces* of *live*, *size* bytes, or something else about it. Returns what
@@ -207,6 +210,11 @@ class Journal:
         else:
             found = self._large
         return _first(found, most)
+
+    @property
+    def tells_notes(self) -> bool:
+        """Whether a row still tells of a note, which a process that comes after a crash would take for new."""
+        return self._noted >= self.oldest()
 
     @property
     def overdue(self) -> bool:

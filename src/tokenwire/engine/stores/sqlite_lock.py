@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tokenwire.errors import ConfigError
 
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch
     import fcntl
 
 
@@ -26,7 +26,7 @@ def acquire(path: str) -> int:
     except OSError as error:
         raise ConfigError(f"cannot make {name}: {error.strerror}") from error
     try:
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # pragma: no branch - there is no lock there
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.read(descriptor, 20).decode("ascii", "replace").strip()

@@ -37,14 +37,16 @@ def left_behind(connection: sqlite3.Connection) -> Left:
         entry = unpack_entry(data)
         notes += entry.notes
         for record in entry.records:
-            number = record.number
-            if number not in lives:  # most of thousands have begun since anything was folded
+            number, about = record.number, record.about
+            # Where a stream begins anew, the journal may know no more of its first beginning, and yet of what followed.
+            if number not in lives or (lives[number] is None and about is not None and about.anew):
+                # Most of thousands have begun since anything was folded.
                 lives[number] = _known(connection, record) if number <= known else _begun(record)
             live = lives[number]
             if live is None or newest <= live.folded:
                 continue
-            if record.about is not None:
-                live = lives[number] = _told(live, record.about)
+            if about is not None:
+                live = lives[number] = _told(live, about)
             live.tail += record.pieces
             live.since = live.since or newest
             latest[number] = record
