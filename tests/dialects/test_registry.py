@@ -7,6 +7,7 @@ import pytest
 from tokenwire import dialects
 from tokenwire.dialects.base import Encoder, Frame
 from tokenwire.dialects.deltas import (
+    Delta,
     Failed,
     Finished,
     Started,
@@ -48,8 +49,8 @@ def test_a_copied_encoder_invents_the_same_names(name: str, stream: str) -> None
     encoder = dialects.get(name).encoder(stream, 1.0, "m")
     encoder.feed(Started())
     twin = encoder.copy()
-    said = [TextDelta("Hello"), ToolCallStarted("call_1", "f", block=1), ToolCallDelta("{}", block=1)]
-    ends = [ToolCallEnded(block=1), Finished("tool_use")]
+    said: list[Delta] = [TextDelta("Hello"), ToolCallStarted("call_1", "f", block=1), ToolCallDelta("{}", block=1)]
+    ends: list[Delta] = [ToolCallEnded(block=1), Finished("tool_use")]
 
     def told(each: Encoder) -> list[Frame]:
         frames = [frame for delta in (*said, *ends) for frame in each.feed(delta)]

@@ -12,7 +12,7 @@ client, its folded answer. ``outcome`` says how it went:
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from tests.simulation.browser import Broken
 from tests.simulation.world import sleep
@@ -37,7 +37,9 @@ Outcome: TypeAlias = Literal["", "over", "gone", "refused", "left"]
 Begin: TypeAlias = Literal["start", "snapshot", "now"]
 
 #: Tries without any progress after which a reader gives up, and its schedule fails.
-TRIES = 60
+TRIES: Final = 60
+#: What only one reader is told, at the end of its connection: the stream goes on.
+FAREWELLS: Final = ("reader_timeout", "store_away")
 
 
 class Unordered(AssertionError):
@@ -147,6 +149,8 @@ class Follower(Reader):
             return
         await self._read(download)
         if self.last is None:  # no ids: a clean end is all there is to know
+            if self.events and any(code in self.events[-1].data for code in FAREWELLS):
+                raise Broken("it was told to come back")
             self.outcome = "over"
 
     def _answered(self, download: Download, body: bytes) -> None:
