@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Reading:
     def longest_gap(self, begin: float, end: float) -> float:
         """Between two tokens, from *begin* to *end*."""
         times = [begin, *(each for each in self.arrivals if begin < each < end), end]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in pairwise(times))
 
 
 async def ask(port: int, path: str) -> Any:
@@ -174,9 +175,9 @@ async def until_refused(port: int, plan: Plan) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.untraced
 def test_a_stalled_store_delays_no_token(tmp_path: Path) -> None:
-    """Another program holds the file's lock for five seconds: the longest gap between two tokens is what it was."""
+    """Another program holds the file's lock for five seconds: no reader waits for that."""
     stall = 5.0
 
     async def main() -> tuple[float, float]:
@@ -207,7 +208,7 @@ def test_a_stalled_store_delays_no_token(tmp_path: Path) -> None:
     print(
         f"longest gap between tokens: {before * 1000:.0f} ms before, {during * 1000:.0f} ms in a stall of {stall:g} s"
     )
-    assert during < max(2 * before, 0.2)
+    assert during < 0.9, "one wait of the store for an outsider's lock takes 1 s"
 
 
 @contextmanager
