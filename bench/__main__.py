@@ -48,6 +48,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "capacity": capacity.run,
     "partial": partial.run,
     "library": library.run,
+    "store-stall": store_stall.run,
     "cache": cache.run,
     "store": store.run,
 }

@@ -1,9 +1,8 @@
-"""A store that is away, under a running relay: its readers lose nothing and wait for nothing, and all is made up for."""
+"""A store that is away under a running relay: readers lose nothing, wait for nothing, and all is made up for."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
@@ -78,12 +77,14 @@ class Reading:
         had = 0
         loop = asyncio.get_running_loop()
         while not self.answer.over:
-            size = len(self.answer.body)
-            await self.answer.until(lambda answer: answer.over or len(answer.body) > size)
+            await self._more(len(self.answer.body))
             now = self.answer.body.count(b"event: text")
             if now > had:
                 self.arrivals.append(loop.time())
             had = now
+
+    async def _more(self, than: int) -> None:
+        await self.answer.until(lambda answer: answer.over or len(answer.body) > than)
 
     def longest_gap(self, begin: float, end: float) -> float:
         """Between two tokens, from *begin* to *end*."""
