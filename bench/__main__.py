@@ -25,6 +25,7 @@ from bench import (
     relays,
     report,
     store,
+    store_stall,
     streams,
     translate,
 )
