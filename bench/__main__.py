@@ -25,6 +25,7 @@ from bench import (
     relays,
     report,
     store,
+    store_stall,
     streams,
     translate,
 )
@@ -48,6 +49,7 @@ _EXTRA: dict[str, Callable[[Session], report.Section]] = {
     "capacity": capacity.run,
     "partial": partial.run,
     "library": library.run,
+    "store-stall": store_stall.run,
     "cache": cache.run,
     "store": store.run,
 }

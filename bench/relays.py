@@ -121,6 +121,9 @@ NGINX = Relay(
     tls=True,
 )
 
+#: What ``serve`` does if nobody says otherwise. The others keep streams in memory, as nginx keeps none at all.
+SQLITE = _tokenwire("tokenwire-sqlite", "tokenwire, store sqlite", store="sqlite://{dir}/tokenwire.db")
+
 EMBEDDED = Relay(
     name="tokenwire-embedded",
     title="tokenwire in a FastAPI app",
@@ -146,6 +149,7 @@ KNOWN: Mapping[str, Relay] = {
         NGINX,
         _tokenwire("tokenwire", "tokenwire"),
         _tokenwire("tokenwire-ids", "tokenwire, ids on", headers=("X-Tokenwire-Ids: 1",)),
+        SQLITE,
         EMBEDDED,
         TUTORIAL,
     )

@@ -1,4 +1,4 @@
-"""Relays that are killed in the middle of everything, and started again: what they stored is what their readers have."""
+"""Relays that are killed in mid-stream, and started again: what they stored is what their readers have."""
 
 from __future__ import annotations
 

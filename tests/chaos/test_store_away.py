@@ -1,14 +1,14 @@
-"""A store that is away, under a running relay: its readers lose nothing and wait for nothing, and all is made up for."""
+"""A store that is away under a running relay: readers lose nothing, wait for nothing, and all is made up for."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +77,19 @@ class Reading:
         had = 0
         loop = asyncio.get_running_loop()
         while not self.answer.over:
-            size = len(self.answer.body)
-            await self.answer.until(lambda answer: answer.over or len(answer.body) > size)
+            await self._more(len(self.answer.body))
             now = self.answer.body.count(b"event: text")
             if now > had:
                 self.arrivals.append(loop.time())
             had = now
 
+    async def _more(self, than: int) -> None:
+        await self.answer.until(lambda answer: answer.over or len(answer.body) > than)
+
     def longest_gap(self, begin: float, end: float) -> float:
         """Between two tokens, from *begin* to *end*."""
         times = [begin, *(each for each in self.arrivals if begin < each < end), end]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in pairwise(times))
 
 
 async def ask(port: int, path: str) -> Any:
@@ -174,9 +176,9 @@ async def until_refused(port: int, plan: Plan) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.untraced
 def test_a_stalled_store_delays_no_token(tmp_path: Path) -> None:
-    """Another program holds the file's lock for five seconds: the longest gap between two tokens is what it was."""
+    """Another program holds the file's lock for five seconds: no reader waits for that."""
     stall = 5.0
 
     async def main() -> tuple[float, float]:
@@ -207,7 +209,7 @@ def test_a_stalled_store_delays_no_token(tmp_path: Path) -> None:
     print(
         f"longest gap between tokens: {before * 1000:.0f} ms before, {during * 1000:.0f} ms in a stall of {stall:g} s"
     )
-    assert during < max(2 * before, 0.2)
+    assert during < 0.9, "one wait of the store for an outsider's lock takes 1 s"
 
 
 @contextmanager
