@@ -42,7 +42,7 @@ def test_scenarios_keep_their_order_and_come_once() -> None:
 def test_all_scenarios_are_all() -> None:
     everything = cli.parse(["--scenario", "all"]).scenarios
     extra = {"cancel", "tls-cancel", "memory", "fanout", "capacity", "translate", "partial", "library"}
-    extra |= {"latejoin", "cache", "store", "store_stall"}
+    extra |= {"latejoin", "cache", "store", "store-stall"}
     assert set(everything) == {*streams.works(quick=False), *extra}
 
 
