@@ -52,6 +52,8 @@ def test_all_scenarios_are_all() -> None:
         "library",
         "latejoin",
         "store",
+        "store-stall",
+        "cache",
     }
     assert set(everything) == {*streams.works(quick=False), *extra}
 
