@@ -247,7 +247,7 @@ class RawView(View):
         follow = self.dialect.follow
         if follow is None or not frames or not held.last_frame:
             return frames
-        return follow(frames, held.frame(1) if held.first == 1 else b"", self._newest())
+        return follow(frames, self._first(), self._newest())
 
     def _end(self) -> list[Frame]:
         """``last_frames``, whatever came before."""
@@ -263,6 +263,16 @@ class RawView(View):
         """Whether readers are given entry *seq*, a frame."""
         held = self.stream.log
         return not held.notable.get(seq, Mark.PLAIN) & self.hide and (held.done_seq is None or seq <= held.done_seq)
+
+    def _first(self) -> bytes:
+        """The first frame that was sent; b"" where nobody has it any more. Raises ``Away``."""
+        held = self.stream.log
+        try:
+            return held.frame(1) if held.first == 1 else b""
+        except Away:
+            if self.stream.hub.archive is None:
+                return b""
+            raise
 
     def _newest(self) -> Iterator[bytes]:
         held = self.stream.log
