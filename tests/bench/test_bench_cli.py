@@ -41,7 +41,20 @@ def test_scenarios_keep_their_order_and_come_once() -> None:
 
 def test_all_scenarios_are_all() -> None:
     everything = cli.parse(["--scenario", "all"]).scenarios
-    extra = {"cancel", "tls-cancel", "memory", "fanout", "capacity", "translate", "partial", "library", "latejoin", "store"}
+    extra = {
+        "cancel",
+        "tls-cancel",
+        "memory",
+        "fanout",
+        "capacity",
+        "translate",
+        "partial",
+        "library",
+        "latejoin",
+        "store",
+        "store-stall",
+        "cache",
+    }
     assert set(everything) == {*streams.works(quick=False), *extra}
 
 
