@@ -26,29 +26,32 @@ if TYPE_CHECKING:
 STALL_SECONDS = 5.0
 _BEGIN_SECONDS = 1.0  # all streams run by then
 _FIFTY_A_SECOND = 50
+_CATCH_UP_SECONDS = 2.5  # what waited is written by then: the next row is one of a store that is well
 
 
-def hold(database: Path, begin: float, seconds: float) -> None:
-    """Keep the file's lock for *seconds*, from *begin* seconds from now on."""
+def hold(database: Path, begin: float, released: threading.Event) -> None:
+    """Keep the file's lock from *begin* seconds from now on, for as long as a stall lasts or until it is *released*."""
     time.sleep(begin)
-    with closing(sqlite3.connect(database, isolation_level=None, timeout=seconds)) as connection:
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=STALL_SECONDS)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(seconds)
+        released.wait(STALL_SECONDS)
         connection.execute("ROLLBACK")
 
 
-def run_stalled(line: Line, *, streams: int, stall: float) -> LoadReport:
-    """*streams* streams that outlast a *stall* of so many seconds; 0 for none."""
+def run_stalled(line: Line, *, streams: int, stalls: bool) -> LoadReport:
+    """*streams* streams that outlast a stall, and whether there is one."""
     seconds = _BEGIN_SECONDS + STALL_SECONDS + 1
     pace = Pace(tokens=int(seconds * _FIFTY_A_SECOND))
     load = line.start(Load(streams=streams, concurrency=streams, expect=pace.tokens, **line.post(pace)))
-    thread = threading.Thread(target=hold, args=(line.directory / "tokenwire.db", _BEGIN_SECONDS, stall))
-    if stall:
-        thread.start()
+    if not stalls:
+        return load.wait()
+    released = threading.Event()
+    thread = threading.Thread(target=hold, args=(line.directory / "tokenwire.db", _BEGIN_SECONDS, released))
+    thread.start()
     report = load.wait()
-    if stall:
-        thread.join()
-        time.sleep(2.5)  # what waited is written: the next row is one of a store that is well
+    released.set()
+    thread.join()
+    time.sleep(_CATCH_UP_SECONDS)
     return report
 
 
@@ -64,7 +67,7 @@ def run(session: Session) -> Section:
 
     def both(line: Line) -> list[tuple[float, LoadReport]]:
         stalls = [0.0, STALL_SECONDS] * session.rounds
-        return [(stall, run_stalled(line, streams=streams, stall=stall)) for stall in stalls]
+        return [(stall, run_stalled(line, streams=streams, stalls=stall > 0)) for stall in stalls]
 
     for stall, report in session.measure(SQLITE, both, shape="lab") or ():
         gap = percentile(report.longest_gap_us, 0.5)

@@ -61,6 +61,7 @@ def test_who_can_reach_a_provider_by_tls_is_told_its_name_and_whom_to_trust(tmp_
         "nginx",
         "tokenwire",
         "tokenwire-ids",
+        "tokenwire-sqlite",
         "tokenwire-embedded",
     }
     tls = ("provider.test", tmp_path / "ca.pem")
@@ -125,6 +126,7 @@ def test_variants_are_left_out_where_they_make_no_difference() -> None:
         "direct",
         "nginx",
         "tokenwire",
+        "tokenwire-sqlite",
         "tokenwire-embedded",
         "tutorial",
     ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+import threading
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from bench.load import Departure, LoadReport, Pace
 from bench.rig import Line, RelayFailedError, open_line
 from bench.session import Session
 from bench.toolchain import MissingProgramError, Programs
 
-from bench import cache, cancel, capacity, fanout, latejoin, memory, relays, streams, translate
+from bench import cache, cancel, capacity, fanout, latejoin, memory, relays, store_stall, streams, translate
+from tokenwire.testing.processes import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -218,6 +223,46 @@ def test_kept_answers_have_a_row_for_each_way_to_read_them() -> None:
     assert section.rows[0] == ["chat", "100", "1", "0.60 / –", "2.00", "4.50", "0"]
     assert [row[0] for row in section.rows] == ["chat"] * 4 + ["messages"] * 4 + ["native"] * 3
     assert "cut off" in section.notes[-1]
+
+
+def test_a_stalled_store_is_shown_beside_one_that_is_well(tmp_path: Path) -> None:
+    whole = msgspec.json.decode(
+        b'{"started":2,"complete":2,"broken":0,"left":0,"unfinished":0,"tokens":20,"lost":0,"repeated":0,"why":"",'
+        b'"seconds":1,"cpu_seconds":0,"delay_us":[],"ttft_us":[],"added_ttft_us":[],"longest_gap_us":[30000,50000],'
+        b'"tokens_per_s":[]}',
+        type=LoadReport,
+    )
+    session = canned("nginx")
+    cut = msgspec.structs.replace(whole, broken=1, lost=2, why="cut off")
+    session.results["tokenwire-sqlite"] = [[(0.0, whole), (5.0, cut)]]
+    section = store_stall.run(session)
+    assert [(row[0], *row[-2:]) for row in section.rows] == [("none", "0", "0"), ("5 s of stall", "2", "1")]
+    assert section.data[1]["stall_seconds"] == 5.0
+    assert "cut off" in section.notes[-1]
+    assert store_stall.run(canned("nginx")).rows == []
+
+
+def test_the_lock_of_a_stalled_store_keeps_others_from_writing(tmp_path: Path) -> None:
+    path = tmp_path / "tokenwire.db"
+    sqlite3.connect(path, isolation_level=None).execute("CREATE TABLE a (b)").connection.close()
+    released = threading.Event()
+    holder = threading.Thread(target=store_stall.hold, args=(path, 0.0, released))
+    holder.start()
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0.0)) as other:
+        wait_for(lambda: not writes(other))
+        released.set()
+        holder.join()
+        assert writes(other)
+
+
+def writes(connection: sqlite3.Connection) -> bool:
+    """Whether *connection* may write now."""
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 def test_an_answer_that_was_not_told_again_is_no_figure(direct: Line) -> None:
