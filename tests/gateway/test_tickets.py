@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from tokenwire import dialects
+from tokenwire.engine.clock import LoopClock
 from tokenwire.engine.hub import Hub
+from tokenwire.engine.keeping import Keep
 from tokenwire.engine.states import Policy
+from tokenwire.engine.stores.memory import MemoryStore
 from tokenwire.engine.stream import Stream
-from tokenwire.errors import RequestRefused
+from tokenwire.errors import RequestRefused, StoreFailed
 from tokenwire.gateway.tickets import MOST, SECONDS, Tickets
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.clock import ManualClock
 from tokenwire.testing.http_bytes import LAST_CHUNK
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chunks, started, streamed
-from tokenwire.testing.rig import until
+from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import REQUEST, ScriptedUpstream
 
 FIRST = STREAM_HEAD + chunks(frames.role(), frames.text("one"))
@@ -235,3 +238,42 @@ def test_who_may_come_back_is_told_when(relayed: Any, query: str, fields: dict[s
             assert answer.blocks[1] == "id: 1-0"
 
     relayed(main, streamed("one"))
+
+
+def test_the_next_process_on_a_store_takes_the_tickets_of_the_one_before() -> None:
+    async def main() -> None:
+        store = await MemoryStore().open()
+        desks: list[tuple[Hub, Tickets]] = []
+        for _ in range(2):
+            hub = Hub(LoopClock())
+            hub.keep_in(store, Keep(), Policy())
+            assert hub.recorder is not None
+            tickets = Tickets(hub.clock)
+            await tickets.share(hub.recorder)
+            await hub.recorder.flush(5)
+            desks.append((hub, tickets))
+        (first, old), (second, new) = desks
+        stream = first.open(owner="me", dialect=dialects.get("openai.chat"), model="m", policy=Policy())
+        ticket = old.issue(stream)
+        second.adopt(stream)
+        assert new.stream(second, stream.id, ticket.text) is stream
+        for hub, _ in desks:
+            hub.close()
+
+    run_in("asyncio", main)
+
+
+def test_a_store_that_cannot_be_asked_leaves_tickets_to_this_process(caplog: pytest.LogCaptureFixture) -> None:
+    class Away(MemoryStore):
+        async def recall(self, kind: str, owner: str, key: str) -> bytes | None:
+            raise StoreFailed("no answer")
+
+    async def main() -> None:
+        hub = Hub(LoopClock())
+        hub.keep_in(await Away().open(), Keep(), Policy())
+        assert hub.recorder is not None
+        await Tickets(hub.clock).share(hub.recorder)
+        hub.close()
+
+    run_in("asyncio", main)
+    assert "until the next restart only: no answer" in caplog.text

@@ -23,6 +23,7 @@ from tokenwire.engine.stores.port import Append, Note
 from tokenwire.errors import StoreConflict, StoreFailed
 
 if TYPE_CHECKING:
+    from tokenwire.engine.clock import Handle
     from tokenwire.engine.hub import Hub
     from tokenwire.engine.stores.port import Store
     from tokenwire.engine.stream import Stream
@@ -43,6 +44,8 @@ class Recorder:
     #: Of one write: streams and entries, 2 ms of work before it is under way.
     MOST_STREAMS = 512
     MOST_ENTRIES = 8192
+    #: Between two writes there is so much time at least: each costs as much as a hundred tokens, however little it has.
+    GAP = 0.01
     #: A failed write is tried again after so long, and then after twice that, up to the second figure.
     RETRY = (0.1, 2.0)
     #: A write that takes longer than this is told to operators and readers.
@@ -57,7 +60,8 @@ class Recorder:
         self._ring: deque[Stream] = deque()
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
-        self._soon = False
+        self._soon: Handle | None = None
+        self._wrote_ns = 0
         self._since_ns: int | None = None  # the write under way was first tried then
         self._failing: str | None = None
         self._told = False
@@ -197,13 +201,18 @@ class Recorder:
             self._timer = self._hub.wheel.after(self.keep.flush / self.PORTIONS, self._tick)
 
     def _wake(self) -> None:
-        """Write when this turn of the loop is over: what else it brings goes with it."""
-        if not self._soon and self._task is None and not self._closed:
-            self._soon = True
-            asyncio.get_running_loop().call_soon(self._woken)
+        """Write when this turn of the loop is over: what else it brings goes with it. Right after another write, a
+        little later: where much begins and ends, several go together."""
+        if self._soon is not None or self._task is not None or self._closed:
+            return
+        pause = self._wrote_ns + int(self.GAP * 1e9) - self._hub.clock.now_ns()
+        if pause > 0:
+            self._soon = self._hub.clock.call_later(pause / 1e9, self._woken)
+        else:
+            self._soon = asyncio.get_running_loop().call_soon(self._woken)
 
     def _woken(self) -> None:
-        self._soon = False
+        self._soon = None
         self._go_on()
 
     def _go_on(self) -> None:
@@ -215,6 +224,7 @@ class Recorder:
 
     def _wrote(self, task: asyncio.Task[None]) -> None:
         self._task = None
+        self._wrote_ns = self._hub.clock.now_ns()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the recorder failed", exc_info=error)
         self._wake()
@@ -334,8 +344,9 @@ class Recorder:
     def close(self) -> None:
         """Stop. What was not flushed is lost."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._soon):
+            if timer is not None:
+                timer.cancel()
         for task in (self._task, self._forgetting):
             if task is not None:
                 task.cancel()

@@ -53,8 +53,8 @@ class Gateway(Core):
             # A third of a second, now and not in the turn of the first request for such a route, while others stream.
             import_module("tokenwire.gateway.control")
         await super().startup()
-        if self.store is not None:
-            await self.tickets.share(self.store)
+        if self.hub.recorder is not None:
+            await self.tickets.share(self.hub.recorder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection scope; returns when it is answered."""

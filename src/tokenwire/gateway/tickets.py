@@ -13,19 +13,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import math
 import re
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.engine.stores.port import Note
-from tokenwire.errors import RequestRefused
+from tokenwire.errors import RequestRefused, StoreFailed
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.hub import Hub
-    from tokenwire.engine.stores.port import Store
+    from tokenwire.engine.recorder import Recorder
     from tokenwire.engine.stream import Stream
+
+log = logging.getLogger(__name__)
 
 #: How long a new ticket waits for its first use: a page uses it at once, a slow phone within seconds.
 SECONDS = 60.0
@@ -57,12 +60,16 @@ class Tickets:
         self._clock = clock
         self._key = key or secrets.token_bytes(32)
 
-    async def share(self, store: Store) -> None:
-        """Use the key that *store* has for whoever opens it, so that a page goes on over a restart. Raises
-        ``StoreFailed``."""
-        found = await store.recall(*_SECRET)
+    async def share(self, recorder: Recorder) -> None:
+        """Use the key that the store has for whoever opens it, so that a page goes on over a restart; else it gets
+        ours. Where it cannot be asked, tickets die with this process."""
+        try:
+            found = await recorder.store.recall(*_SECRET)
+        except StoreFailed as error:
+            log.warning("tickets will be good until the next restart only: %s", error)
+            return
         if found is None:
-            await store.write((), [Note(*_SECRET, self._key, math.inf)])
+            recorder.note(Note(*_SECRET, self._key, math.inf))
         else:
             self._key = found
 
