@@ -5,6 +5,7 @@ All of it was found by tests/simulation.
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -17,11 +18,13 @@ from tokenwire.engine.keeping import Keep
 from tokenwire.engine.learning import teaches
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stores.memory import MemoryStore
+from tokenwire.engine.stores.port import Head
 from tokenwire.engine.stream import Stream
+from tokenwire.errors import NotResumable
 from tokenwire.testing import chat_frames as chat
 from tokenwire.testing import message_frames as message
 from tokenwire.testing.clock import ManualClock
-from tokenwire.testing.rig import until
+from tokenwire.testing.rig import run_in, settle, until
 from tokenwire.testing.sinks import ScriptedSink
 
 LATE = Failed(code="upstream_timeout", message="it is late")
@@ -202,3 +205,38 @@ def test_what_is_kept_for_an_hour_is_not_forgotten_because_somebody_sets_the_clo
     clock.offset = jump
     assert left() == pytest.approx(before) == pytest.approx(3600.0)
     hub.close()
+
+
+def test_who_looks_for_a_stream_while_it_is_deleted_does_not_bring_it_back() -> None:
+    class Slow(Faulty):
+        """Its answer to who looks for a stream comes late."""
+
+        async def head(self, stream: str) -> Head | None:
+            found = await super().head(stream)
+            await answer.wait()
+            return found
+
+    async def inside() -> None:
+        store = Slow()
+        await store.open()
+        before = Node(store)
+        stream = before.stream()  # of which nothing has to be read
+        await before.stored(stream)
+        before.kill()
+        node = Node(store)
+        answer.set()
+        found = await node.hub.find(stream.id, "me")
+        await node.stored(found)
+        node.hub._drop(found)  # it has left memory, as what nobody uses does
+        answer.clear()
+        looking = asyncio.get_running_loop().create_task(node.hub.find(stream.id, "me"))
+        await settle()
+        await node.hub.delete(found)
+        answer.set()
+        with pytest.raises(NotResumable):
+            await looking
+        assert node.hub.resident(stream.id) is None
+        node.kill()
+
+    answer = asyncio.Event()
+    run_in("uvloop", inside)

@@ -81,18 +81,20 @@ def window(schedule: Schedule) -> None:
 
 def readers(schedule: Schedule, begun: Begun) -> None:
     """Every reader has what the log says: as it was in the process that told it the end, or as it was found again."""
-    objects = {each.id: each for each in (found[0] for found in schedule.relay.seen.values())}
-    ours = sorted(
-        (each for each in objects.values() if each.model.endswith(f"/{begun.model}")), key=lambda each: each.created_ns
-    )
-    for index, stream in enumerate(ours):
-        until = ours[index + 1].created_ns if index + 1 < len(ours) else None
+    relay = schedule.relay
+    first = [objects[0] for objects in relay.seen.values()]
+    ours = sorted((each for each in first if each.model.endswith(f"/{begun.model}")), key=lambda each: each.created_ns)
+    for stream in ours:
+        born = relay.born[stream.id]
+        later = [
+            each.created_ns for each in ours if each.created_ns > stream.created_ns and relay.born[each.id] is born
+        ]
         answers = [
             answer
             for answer in schedule.provider.answers[begun.model]
-            if answer.at_ns >= stream.created_ns and (until is None or answer.at_ns < until)
+            if answer.asker is born and stream.created_ns <= answer.at_ns and (not later or answer.at_ns < later[0])
         ]
-        found = schedule.relay.seen[stream.id]
+        found = relay.seen[stream.id]
         truths = [oracle.truth(each, answers, lived=each is stream) for each in found]
         views = [oracle.View(truth) for truth in truths]
         for reader in begun.readers:

@@ -23,12 +23,13 @@ class Answer:
     """One play of a script, as far as it came.
 
     Attributes:
-        at_ns: when it was asked for.
+        at_ns, asker: when it was asked for, and by which process.
     """
 
     def __init__(self, play: Play, end: End) -> None:
         self.play = play
         self.at_ns = end.process.world.now_ns
+        self.asker = end.peer.process
         self._end = end
         self._given: list[tuple[int, int, int]] = []
         self._written = 0

@@ -57,6 +57,7 @@ class Relay:
         process, gateway: the present incarnation's; the gateway None until it serves.
         started: incarnations so far.
         seen: every stream that any incarnation had, by its id: all the objects that there were of it.
+        born: the process that opened it.
         killed_ns: when each incarnation that was killed was.
     """
 
@@ -69,6 +70,7 @@ class Relay:
         self.gateway: Gateway | None = None
         self.started = 0
         self.seen: dict[str, list[Stream]] = {}
+        self.born: dict[str, Process] = {}
         self.crashes: list[Crash] = []
 
     def start(self) -> None:
@@ -135,6 +137,7 @@ class Relay:
         def watched_open(**arguments: Any) -> Stream:
             stream: Stream = opened(**arguments)
             self.seen[stream.id] = [stream]
+            self.born[stream.id] = running()
             return stream
 
         def watched_adopt(stream: Stream) -> None:

@@ -60,6 +60,7 @@ class Archive:
         self._store = store
         self._policy = policy
         self._coming: dict[str, asyncio.Task[Stream | None]] = {}
+        self._deleted: set[str] = set()  # of these
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tokens = float(RATE)
         self._filled_ns = hub.clock.now_ns()
@@ -87,8 +88,18 @@ class Archive:
         task = self._coming.get(stream_id)
         if task is None:
             task = self._coming[stream_id] = asyncio.get_running_loop().create_task(self._find(stream_id))
-            task.add_done_callback(lambda _: self._coming.pop(stream_id, None))
+            task.add_done_callback(lambda _: self._came(stream_id))
         return await asyncio.shield(task)
+
+    def _came(self, stream_id: str) -> None:
+        self._coming.pop(stream_id, None)
+        self._deleted.discard(stream_id)
+
+    def deleted(self, stream_id: str) -> None:
+        """It is being deleted: whoever is looking for it at this moment may have seen it in the store, and does not
+        find it all the same."""
+        if stream_id in self._coming:
+            self._deleted.add(stream_id)
 
     def _admit(self) -> None:
         now = self._hub.clock.now_ns()
@@ -102,18 +113,20 @@ class Archive:
 
     async def _find(self, stream_id: str) -> Stream | None:
         async with self._turns:
+            if self._gone(stream_id):
+                return None
             head = await self._store.head(stream_id)
-            if head is None or head.expires <= self._hub.wall() or self._gone(stream_id):
+            if head is None or head.expires <= self._hub.wall():
                 return None
             stream = self._hub.resident(stream_id)
             return stream if stream is not None else await self._restore(head)
 
     def _gone(self, stream_id: str) -> bool:
-        """Whether it was deleted here, though the store may not know yet."""
+        """Whether it was deleted here, though the store may not know yet, or did not when it was asked."""
         recorder = self._hub.recorder
-        return recorder is not None and stream_id in recorder.gone
+        return stream_id in self._deleted or (recorder is not None and stream_id in recorder.gone)
 
-    async def _restore(self, head: Head) -> Stream:
+    async def _restore(self, head: Head) -> Stream | None:
         data = read_head(head.data)
         stream = stream_of(self._hub, head, data, self._policy)
         stream.kept = kept = Kept(head.last)
@@ -121,7 +134,7 @@ class Archive:
         self._found += 1
         if head.running:  # its process is gone: it ends now
             await self.bring(stream, whole=True)
-            if (other := self._hub.resident(stream.id)) is not None:
+            if (other := self._hub.resident(stream.id)) is not None or self._gone(stream.id):
                 return other
             self._hub.adopt(stream)
             stream.orphan()
@@ -130,7 +143,7 @@ class Archive:
         kept.ended, kept.changed = True, False
         if head.size <= PAGE:
             await self.bring(stream, whole=True)
-        if (other := self._hub.resident(stream.id)) is not None:
+        if (other := self._hub.resident(stream.id)) is not None or self._gone(stream.id):
             return other
         self._hub.adopt(stream)
         return stream

@@ -276,6 +276,8 @@ class Registry:
         """
         self.forget(stream)
         if self.recorder is not None and stream.kept is not None:
+            if self.archive is not None:
+                self.archive.deleted(stream.id)
             try:
                 await self.recorder.delete(stream)
             except StoreFailed as error:
