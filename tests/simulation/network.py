@@ -317,6 +317,7 @@ class Link:
             end._fin = True
         for end in (self.near, self.far):
             end._look()
+            end._drained()
 
     def reset(self) -> None:
         """RST towards both: what is under way is lost."""
