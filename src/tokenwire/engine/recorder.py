@@ -106,9 +106,9 @@ class Recorder:
         """*stream*, which was forgotten, and its bytes are gone from the store. Raises ``StoreFailed``: then nobody is
         shown it any more, and it goes when the store is back."""
         self.gone.add(stream.id)
-        while (task := self._task) is not None and self.degraded is None:  # it may have some of it on the way
+        task = self._task  # it may have some of it on the way; none that begins later has
+        while task is not None and not task.done() and self.degraded is None:
             await asyncio.wait([task], timeout=self.PATIENCE)
-            await asyncio.sleep(0)
         await self._forget([stream.id])
 
     async def _forget(self, streams: list[str]) -> None:
@@ -133,7 +133,7 @@ class Recorder:
         kept = stream.kept
         if kept is None or kept.over:
             return True
-        written = kept.ended and not (kept.changed or kept.queued or stream.estimates)
+        written = kept.ended and not (kept.changed or kept.queued or kept.unsettled)
         return written and kept.acknowledged and kept.stored == stream.log.last_frame
 
     @property
@@ -262,6 +262,7 @@ class Recorder:
             head = head_of(stream)
             kept.shape = shape
             kept.changed = False
+            kept.unsettled = stream.estimates
         if head is None and not found:
             return None
         kept.ended = not running
@@ -276,13 +277,19 @@ class Recorder:
             try:
                 await self.store.write(batch.appends, batch.notes)
             except StoreConflict as error:
-                self._refused(batch, error)
+                if not self._refused(batch, error):
+                    self._give_up(batch)
+                    break
             except StoreFailed as error:
                 self._failures += 1
                 self._failing = error.message
                 await self._pause(pause)
                 pause = min(2 * pause, longest)
                 _drop_deleted(batch)
+            except Exception:  # a bug, which would be there again at the next try: the others must not wait for it
+                log.exception("the store failed in an unknown way")
+                self._give_up(batch)
+                break
             else:
                 break
         self._failing = self._since_ns = None
@@ -301,8 +308,9 @@ class Recorder:
         finally:
             timer.cancel()
 
-    def _refused(self, batch: _Batch, error: StoreConflict) -> None:
-        """The store does not take one stream's part: that stream is not stored any more, the others are."""
+    def _refused(self, batch: _Batch, error: StoreConflict) -> bool:
+        """The store does not take one stream's part: that stream is not stored any more, the others are. False: it is
+        none of the batch."""
         for at, append in enumerate(batch.appends):
             if append.stream == error.stream:
                 stream, _ = batch.streams.pop(at)
@@ -310,8 +318,16 @@ class Recorder:
                 if stream.kept is not None and not stream.kept.over:  # else it was deleted while this was on its way
                     stream.kept.over = True
                     log.error("%s; it is not stored any more", error)
-                return
-        raise error  # a store that refuses what it was not given
+                return True
+        log.error("%s; nobody has told the store to store it", error)
+        return False
+
+    def _give_up(self, batch: _Batch) -> None:
+        """What is in *batch* is not stored, and so nothing that would follow it."""
+        for stream, _ in batch.streams:
+            if stream.kept is not None:
+                stream.kept.over = True
+        log.error("%d streams and %d notes are not stored any more", len(batch.streams), len(batch.notes))
 
     # ------------------------------------------------------------------ the end
 
@@ -320,7 +336,7 @@ class Recorder:
         for stream in self._hub.kept():
             self.urgent(stream)
         deadline = asyncio.get_running_loop().time() + seconds
-        while self._due or self._notes or self._task is not None:
+        while not self._closed and (self._due or self._notes or self._task is not None):
             self._go_on()
             task = self._task
             left = deadline - asyncio.get_running_loop().time()
@@ -329,7 +345,7 @@ class Recorder:
             if task is not None:
                 await asyncio.wait([task], timeout=left)
                 await asyncio.sleep(0)  # for what is called when it is done
-        return True
+        return not self._closed
 
     def close(self) -> None:
         """Stop. What was not flushed is lost."""
