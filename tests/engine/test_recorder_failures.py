@@ -332,3 +332,54 @@ def test_nothing_is_waited_for_after_the_end(monkeypatch: pytest.MonkeyPatch) ->
         node.kill()
 
     play(main)
+
+
+def test_what_waits_is_known_though_most_of_a_log_is_away() -> None:
+    async def main(store: Faulty) -> None:
+        node = Node(store)
+        stream = node.stream()
+        for start in range(20):
+            node.say(stream, *[f" {start} {number}" for number in range(100)])
+            await node.stored(stream)
+        node.hub.pack(stream)
+        stream.log.cool(0, stream.log.last)
+        before = stream.log.size
+        store.failing = "the disk is full"
+        node.say(stream, *["x" * 1000] * 50)
+        assert recorder._waiting(stream) == pytest.approx(stream.log.size - before, rel=0.01)
+        node.kill()
+
+    play(main)
+
+
+def test_what_cannot_be_deleted_is_not_tried_at_every_tick(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+
+    async def main(_: Faulty) -> None:
+        store = await odd()
+        node = Node(store)
+        stream = node.stream("secret", end=True)
+        await node.stored(stream)
+        store.undeletable = True
+        with pytest.raises(RequestRefused):
+            await node.hub.delete(stream)
+        tries: list[None] = []
+        forget = store.forget
+
+        async def forgetting(streams: Sequence[str]) -> None:
+            tries.append(None)
+            await forget(streams)
+
+        store.forget = forgetting  # type: ignore[method-assign]
+        for _tick in range(5):
+            recorder_of(node).look()
+            await settle(5)
+        assert len(tries) == 1
+        recorder_of(node)._forget_from_ns = 0  # ten seconds later
+        store.undeletable = False
+        recorder_of(node).look()
+        await until(lambda: not recorder_of(node).gone)
+        assert await store.head(stream.id) is None
+        node.kill()
+
+    play(main)

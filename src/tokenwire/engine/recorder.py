@@ -47,6 +47,8 @@ class Recorder:
     RETRY = (0.1, 2.0)
     #: A write that takes longer than this is told to operators and readers.
     PATIENCE = 1.0
+    #: What could not be deleted is tried again after so long: the store's writes wait for each try.
+    FORGET_AGAIN = 10.0
 
     def __init__(self, hub: Hub, store: Store, keep: Keep) -> None:
         self.store = store
@@ -67,6 +69,7 @@ class Recorder:
         self._waiting = 0
         self.gone: set[str] = set()
         self._forgetting: asyncio.Task[None] | None = None
+        self._forget_from_ns = 0
 
     # ------------------------------------------------------------------ what happens to streams
 
@@ -161,7 +164,8 @@ class Recorder:
     def look(self) -> None:
         """Every quarter of a second: how much waits, and whether readers are to be told of the store."""
         wrong = self.degraded
-        if self.gone and wrong is None and self._forgetting is None:
+        now = self._hub.clock.now_ns()
+        if self.gone and wrong is None and self._forgetting is None and now >= self._forget_from_ns:
             self._forgetting = asyncio.get_running_loop().create_task(self._forget([*self.gone]))
             self._forgetting.add_done_callback(self._forgot)
         self._waiting = 0 if wrong is None else sum(map(_waiting, self._hub.kept()))
@@ -177,6 +181,7 @@ class Recorder:
     def _forgot(self, task: asyncio.Task[None]) -> None:
         self._forgetting = None
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._forget_from_ns = self._hub.clock.now_ns() + int(self.FORGET_AGAIN * 1e9)
             log.warning("deleted streams are still in the store, and are tried again: %s", error)
 
     def _tick(self) -> None:
@@ -375,7 +380,5 @@ def _drop_deleted(batch: _Batch) -> None:
 
 def _waiting(stream: Stream) -> int:
     """About how many bytes of *stream* the store does not have."""
-    kept, held = stream.kept, stream.log
-    if kept is None or kept.over or not held.last_frame:
-        return 0
-    return held.size * (held.last_frame - kept.stored) // held.last_frame
+    kept = stream.kept
+    return 0 if kept is None or kept.over else stream.log.taken_by(kept.stored)
