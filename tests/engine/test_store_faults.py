@@ -338,3 +338,23 @@ def test_a_file_that_may_not_be_written_to_is_told_of(tmp_path: Path) -> None:
     path.touch(mode=0o400)
     with pytest.raises(ConfigError, match="Permission denied"):
         asyncio.run(SqliteStore(path).open())
+
+
+def test_a_bug_in_the_upkeep_does_not_end_the_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+
+    def upkeep(database: Database) -> bool:
+        raise TypeError("a bug")
+
+    async def main() -> None:
+        store = await SqliteStore(tmp_path / "kept.db").open()
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "upkeep", upkeep)
+            for n in range(1, 4):
+                await asyncio.wait_for(store.write([append("st_a", n)]), 5.0)
+        assert await last_of(store) == 3
+        await store.close()
+
+    asyncio.run(main())

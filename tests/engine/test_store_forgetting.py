@@ -14,6 +14,7 @@ from tokenwire.engine.stores import sqlite_database, sqlite_journal
 from tokenwire.engine.stores.port import Append, Piece
 from tokenwire.engine.stores.sqlite import SqliteStore
 from tokenwire.errors import StoreFailed
+from tokenwire.testing.inline_store import InlineSqliteStore
 from tokenwire.testing.store_schedules import Wall
 
 
@@ -152,5 +153,30 @@ def test_a_sweep_gives_room_back_to_the_disk(tmp_path: Path) -> None:
             await store.sweep(wall.now)
         await store.close()
         assert path.stat().st_size < full / 3
+
+    asyncio.run(run())
+
+
+def test_no_write_waits_for_another_program_that_reads_what_is_deleted(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.db")
+
+    async def run() -> None:
+        store = await InlineSqliteStore(path).open()
+        await store.write([append(1, 1, 3, head=True), append(2, 1, 3, head=True)])
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM journal").fetchone()
+        connection = store._connection
+        assert connection is not None
+        connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(StoreFailed):
+            await store.forget(["st_1"])
+        connection.execute("PRAGMA busy_timeout = 3600000")  # it would be an hour
+        await store.write([append(2, 4, 1)])
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (3600000,)
+        reader.close()
+        await store.write([append(2, 5, 1)])
+        assert found(Path(path), [1]) == {}
+        await store.close()
 
     asyncio.run(run())

@@ -127,6 +127,13 @@ class Archive:
         return stream_id in self._deleted or (recorder is not None and stream_id in recorder.gone)
 
     async def _restore(self, head: Head) -> Stream | None:
+        try:
+            return await self._restored(head)
+        finally:
+            if self._hub.resident(head.stream) is None:
+                self._shifts.pop(head.stream, None)
+
+    async def _restored(self, head: Head) -> Stream | None:
         data = read_head(head.data)
         stream = stream_of(self._hub, head, data, self._policy)
         stream.kept = kept = Kept(head.last)
@@ -163,6 +170,10 @@ class Archive:
             task.add_done_callback(lambda _: self._fetching.pop(key, None))
         await asyncio.shield(task)
 
+    def brings(self, stream: Stream) -> bool:
+        """Whether somebody waits for all of it."""
+        return (id(stream), 0) in self._fetching
+
     def fetch(self, stream: Stream, seq: int, then: Callable[[Exception | None], None]) -> None:
         """``bring`` for who cannot wait: *then* is called in the loop, with what went wrong if something did."""
 
@@ -170,7 +181,9 @@ class Archive:
             try:
                 async with self._turns:
                     await self.bring(stream, seq)
-            except (StoreFailed, NotResumable) as error:
+            except Exception as error:  # whatever it is: the reader would wait for ever
+                if not isinstance(error, (StoreFailed, NotResumable)):
+                    log.exception("stream %s: entry %d cannot be brought back", stream.id, seq)
                 then(error)
             else:
                 then(None)
@@ -210,31 +223,35 @@ class Archive:
     async def end_orphans(self) -> None:
         """End what was running when the process before us went. Whoever asks for one of them earlier ends it by that.
         Goes on until all are ended; while the store fails it tries again."""
-        unreadable: dict[str, int] = {}
+        tried: dict[str, int] = {}  # of those that are still there: what was ended and written is not
         while True:
             try:
-                found = await self._store.orphans(PORTION + len(unreadable))
-                heads = [head for head in found if unreadable.get(head.stream, 0) < TRIES]
-                if not heads:
+                found = await self._store.orphans(PORTION + len(tried))
+                tried = {head.stream: tried.get(head.stream, 0) for head in found}
+                streams = [stream for stream, tries in tried.items() if tries < TRIES]
+                if not streams:
                     return
-                for head in heads:
-                    await self._end_orphan(head.stream, unreadable)
+                for stream in streams:
+                    await self._end_orphan(stream, last=tried[stream] == TRIES - 1)
                 assert self._hub.recorder is not None
                 if await self._hub.recorder.flush(FLUSH_SECONDS):
-                    continue
+                    again = any(tried[stream] for stream in streams)
+                    tried.update((stream, tried[stream] + 1) for stream in streams)
+                    if not again:
+                        continue
             except StoreFailed as error:
                 log.warning("streams of the process before this one cannot be ended yet: %s", error)
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _end_orphan(self, stream_id: str, unreadable: dict[str, int]) -> None:
+    async def _end_orphan(self, stream_id: str, *, last: bool) -> None:
         try:
             await self._come(stream_id)  # somebody may be asking for it at this moment
-        except StoreFailed as error:
-            unreadable[stream_id] = tries = unreadable.get(stream_id, 0) + 1
-            if tries == TRIES:
+        except Exception as error:  # one that cannot be read must not keep the others from their end
+            if last:
                 log.error(
-                    "stream %s was running when the process before this one went, and stays so: %s", stream_id, error
-                )
+                    "stream %s was running when the process before this one went, and stays so: %s",
+                    stream_id, error, exc_info=None if isinstance(error, StoreFailed) else error,
+                )  # fmt: skip
 
     def close(self) -> None:
         """Whoever waits for the store waits no longer."""

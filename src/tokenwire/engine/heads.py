@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 #: What of ``Stream.meta`` is kept. The rest is of use while the stream runs (the provider's header fields tell of
 #: limits at that time), or found again in its entries.
-KEPT: Final = frozenset({"cache", "metadata", "notes", "session", "spoken", "tickets", "told", "upstream"})
+KEPT: Final = frozenset({"cache", "metadata", "notes", "question", "session", "spoken", "tickets", "told", "upstream"})
 
 
 class _Made(Struct, array_like=True):

@@ -132,11 +132,17 @@ class Hub(Registry):
 
     def _cool(self) -> None:
         """Of long logs memory keeps the newest part only, where the store has the rest."""
-        keep = self.retention.hot_bytes
+        keep, archive = self.retention.hot_bytes, self.archive
+        assert archive is not None
+        wanted: dict[str, Stream] = {}
         for stream in [*self._running.values(), *self._warm.values()]:
-            if stream.kept is not None and stream.log.size > keep:
+            if stream.kept is None or stream.log.size <= keep:
+                continue
+            if archive.brings(stream):  # somebody needs all of it at once
+                wanted[stream.id] = stream
+            else:
                 self.resized(stream, -stream.log.cool(keep, stream.kept.stored))
-        self._warm.clear()
+        self._warm = {name: stream for name, stream in wanted.items() if name in self._ended}
 
     def _pack_some(self) -> None:
         left = self.PACK_FRAMES
@@ -145,7 +151,8 @@ class Hub(Registry):
             if stream.log.packable:
                 left -= len(stream.log.run)
                 self.pack(stream)
-            if stream.estimates and (self._quiet or self.recorder is not None):
+            unsettled = stream.kept is not None and stream.kept.unsettled  # whoever else has asked for it
+            if unsettled or (stream.estimates and (self._quiet or self.recorder is not None)):
                 # While there is time: whoever lists a thousand streams that were cut would wait for all the estimates.
                 # Or because memory is to be freed, and the store would not know them.
                 left -= SAMPLE * self.PACK_SETTLE

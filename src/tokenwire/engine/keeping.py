@@ -33,10 +33,11 @@ class Kept:
         ended: it was told the end.
         acknowledged: the store has what it was told last.
         shape: how many envelopes and attempts the head told of that was given to it last: entries mean nothing without.
+        unsettled: the head that was given to it last lacks the usage, which was still to be estimated.
         over: nothing more is written of it: it was deleted, or the store does not take it.
     """
 
-    __slots__ = ("acknowledged", "changed", "ended", "over", "queued", "sent", "shape", "stored")
+    __slots__ = ("acknowledged", "changed", "ended", "over", "queued", "sent", "shape", "stored", "unsettled")
 
     def __init__(self, stored: int = 0) -> None:
         self.stored = stored
@@ -47,6 +48,7 @@ class Kept:
         self.over = False
         self.queued = False
         self.shape = (0, 0)
+        self.unsettled = False
 
 
 class RecorderStatistics(NamedTuple):

@@ -298,6 +298,12 @@ class Log:
         """Whether everything that is held can be read at once: nothing of it is away."""
         return not self._sealed.cold
 
+    def taken_by(self, after: int) -> int:
+        """About how many bytes of memory the frames behind entry *after* take, none of which is away."""
+        away = self._sealed.away
+        here = self.last_frame - self.first + 1 - away
+        return (self.size - ARRIVAL * away) * min(self.last_frame - after, here) // max(here, 1)
+
     @property
     def whole(self) -> bool:
         """Whether every entry from the very first on can be read at once."""

@@ -50,6 +50,8 @@ class Recorder:
     RETRY = (0.1, 2.0)
     #: A write that takes longer than this is told to operators and readers.
     PATIENCE = 1.0
+    #: What could not be deleted is tried again after so long: the store's writes wait for each try.
+    FORGET_AGAIN = 10.0
 
     def __init__(self, hub: Hub, store: Store, keep: Keep) -> None:
         self.store = store
@@ -71,6 +73,7 @@ class Recorder:
         self._waiting = 0
         self.gone: set[str] = set()
         self._forgetting: asyncio.Task[None] | None = None
+        self._forget_from_ns = 0
 
     # ------------------------------------------------------------------ what happens to streams
 
@@ -110,9 +113,9 @@ class Recorder:
         """*stream*, which was forgotten, and its bytes are gone from the store. Raises ``StoreFailed``: then nobody is
         shown it any more, and it goes when the store is back."""
         self.gone.add(stream.id)
-        while (task := self._task) is not None and self.degraded is None:  # it may have some of it on the way
+        task = self._task  # it may have some of it on the way; none that begins later has
+        while task is not None and not task.done() and self.degraded is None:
             await asyncio.wait([task], timeout=self.PATIENCE)
-            await asyncio.sleep(0)
         await self._forget([stream.id])
 
     async def _forget(self, streams: list[str]) -> None:
@@ -137,7 +140,7 @@ class Recorder:
         kept = stream.kept
         if kept is None or kept.over:
             return True
-        written = kept.ended and not (kept.changed or kept.queued or stream.estimates)
+        written = kept.ended and not (kept.changed or kept.queued or kept.unsettled)
         return written and kept.acknowledged and kept.stored == stream.log.last_frame
 
     @property
@@ -165,7 +168,8 @@ class Recorder:
     def look(self) -> None:
         """Every quarter of a second: how much waits, and whether readers are to be told of the store."""
         wrong = self.degraded
-        if self.gone and wrong is None and self._forgetting is None:
+        now = self._hub.clock.now_ns()
+        if self.gone and wrong is None and self._forgetting is None and now >= self._forget_from_ns:
             self._forgetting = asyncio.get_running_loop().create_task(self._forget([*self.gone]))
             self._forgetting.add_done_callback(self._forgot)
         self._waiting = 0 if wrong is None else sum(map(_waiting, self._hub.kept()))
@@ -181,6 +185,7 @@ class Recorder:
     def _forgot(self, task: asyncio.Task[None]) -> None:
         self._forgetting = None
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._forget_from_ns = self._hub.clock.now_ns() + int(self.FORGET_AGAIN * 1e9)
             log.warning("deleted streams are still in the store, and are tried again: %s", error)
 
     def _tick(self) -> None:
@@ -272,6 +277,7 @@ class Recorder:
             head = head_of(stream)
             kept.shape = shape
             kept.changed = False
+            kept.unsettled = stream.estimates
         if head is None and not found:
             return None
         kept.ended = not running
@@ -286,13 +292,19 @@ class Recorder:
             try:
                 await self.store.write(batch.appends, batch.notes)
             except StoreConflict as error:
-                self._refused(batch, error)
+                if not self._refused(batch, error):
+                    self._give_up(batch)
+                    break
             except StoreFailed as error:
                 self._failures += 1
                 self._failing = error.message
                 await self._pause(pause)
                 pause = min(2 * pause, longest)
                 _drop_deleted(batch)
+            except Exception:  # a bug, which would be there again at the next try: the others must not wait for it
+                log.exception("the store failed in an unknown way")
+                self._give_up(batch)
+                break
             else:
                 break
         self._failing = self._since_ns = None
@@ -311,8 +323,9 @@ class Recorder:
         finally:
             timer.cancel()
 
-    def _refused(self, batch: _Batch, error: StoreConflict) -> None:
-        """The store does not take one stream's part: that stream is not stored any more, the others are."""
+    def _refused(self, batch: _Batch, error: StoreConflict) -> bool:
+        """The store does not take one stream's part: that stream is not stored any more, the others are. False: it is
+        none of the batch."""
         for at, append in enumerate(batch.appends):
             if append.stream == error.stream:
                 stream, _ = batch.streams.pop(at)
@@ -320,8 +333,16 @@ class Recorder:
                 if stream.kept is not None and not stream.kept.over:  # else it was deleted while this was on its way
                     stream.kept.over = True
                     log.error("%s; it is not stored any more", error)
-                return
-        raise error  # a store that refuses what it was not given
+                return True
+        log.error("%s; nobody has told the store to store it", error)
+        return False
+
+    def _give_up(self, batch: _Batch) -> None:
+        """What is in *batch* is not stored, and so nothing that would follow it."""
+        for stream, _ in batch.streams:
+            if stream.kept is not None:
+                stream.kept.over = True
+        log.error("%d streams and %d notes are not stored any more", len(batch.streams), len(batch.notes))
 
     # ------------------------------------------------------------------ the end
 
@@ -330,7 +351,7 @@ class Recorder:
         for stream in self._hub.kept():
             self.urgent(stream)
         deadline = asyncio.get_running_loop().time() + seconds
-        while self._due or self._notes or self._task is not None:
+        while not self._closed and (self._due or self._notes or self._task is not None):
             self._go_on()
             task = self._task
             left = deadline - asyncio.get_running_loop().time()
@@ -339,7 +360,7 @@ class Recorder:
             if task is not None:
                 await asyncio.wait([task], timeout=left)
                 await asyncio.sleep(0)  # for what is called when it is done
-        return True
+        return not self._closed
 
     def close(self) -> None:
         """Stop. What was not flushed is lost."""
@@ -370,7 +391,5 @@ def _drop_deleted(batch: _Batch) -> None:
 
 def _waiting(stream: Stream) -> int:
     """About how many bytes of *stream* the store does not have."""
-    kept, held = stream.kept, stream.log
-    if kept is None or kept.over or not held.last_frame:
-        return 0
-    return held.size * (held.last_frame - kept.stored) // held.last_frame
+    kept = stream.kept
+    return 0 if kept is None or kept.over else stream.log.taken_by(kept.stored)

@@ -48,9 +48,10 @@ class Sealed:
         entries: in all runs, also those that were trimmed.
         size: bytes of memory held.
         cold: how many of the runs are away.
+        away: how many entries that are.
     """
 
-    __slots__ = ("_runs", "_starts", "cold", "entries", "size")
+    __slots__ = ("_runs", "_starts", "away", "cold", "entries", "size")
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
@@ -58,6 +59,7 @@ class Sealed:
         self.entries = 0
         self.size = 0
         self.cold = 0
+        self.away = 0
 
     def add(self, run: Packed) -> None:
         """*run* comes after all others."""
@@ -73,6 +75,7 @@ class Sealed:
         self.entries += count
         self.size += ARRIVAL * count
         self.cold += 1
+        self.away += count
 
     # ------------------------------------------------------------------ reading; all raise ``Away``
 
@@ -116,6 +119,7 @@ class Sealed:
         freed = ARRIVAL * len(run)
         if isinstance(run, Cold):
             self.cold -= 1
+            self.away -= len(run)
         else:
             freed += run.size
         self.size -= freed
@@ -137,6 +141,7 @@ class Sealed:
                 freed += run.size
                 self._runs[index] = Cold(len(run))
                 self.cold += 1
+                self.away += len(run)
         self.size -= freed
         self._join_cold()
         return freed
@@ -159,6 +164,7 @@ class Sealed:
                     runs.append(piece)
                     starts.append(begin)
             self.size += back.size
+            self.away -= len(back)
         self._runs, self._starts = runs, starts
         self.cold = sum(isinstance(each, Cold) for each in runs)
 

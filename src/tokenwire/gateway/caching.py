@@ -70,9 +70,9 @@ def wish_of(
 
 def forget(core: Core, stream: Stream) -> None:
     """*stream* is deleted: what it says is not to be told again, either."""
-    key = stream.meta.get(_KEY)
-    if isinstance(key, Key):
-        core.cache.forget(key)
+    match stream.meta.get(_KEY):
+        case [bytes(digest), bool(streaming)]:  # a list, if it was found in the store
+            core.cache.forget(Key(digest, streaming))
 
 
 def found(core: Core, wish: Wish) -> Found | None:

@@ -100,7 +100,8 @@ class Keys:
                 break
             del self._entries[oldest]
         entry = self._entries[owner, key] = _Entry(hashlib.sha256(body).digest(), stream.id, now + KEPT_NS)
-        self._note(owner, key, entry.digest + entry.stream_id.encode())
+        if stream.kept is not None:  # of what is not to be stored not even the key is
+            self._note(owner, key, entry.digest + entry.stream_id.encode())
 
     def _note(self, owner: str, key: str, value: bytes | None) -> None:
         recorder = self._hub.recorder

@@ -106,6 +106,9 @@ class SqliteStore:
                 log.warning("the store's upkeep has to wait: %s", error)
             self._trouble = error.message
             return False
+        except Exception:  # a bug of ours must not end the thread, for which all writes would wait
+            log.exception("the store's upkeep failed")
+            return False
         self._trouble = None
         return more
 

@@ -139,7 +139,7 @@ class Database:
         """What is to be done between two writes: fold what is due, shorten the journal, copy the WAL back. A portion
         at a time; returns whether there is more."""
         if self._unclean:
-            self.checkpoint(truncate=True)
+            self.checkpoint(truncate=True, wait=False)
         due = self._journal.due(_PORTION)
         if due or self._journal.overdue:
             self._fold(due)
@@ -171,12 +171,19 @@ class Database:
         journal.trimmed(needless)
         self._unwritten += folding.size + _ROW_BYTES * len(lives)
 
-    def checkpoint(self, *, truncate: bool = False) -> bool:
-        """Copy the WAL back into the file, as far as nobody reads it; with *truncate*, empty it. Returns whether that
-        was done; it is tried again later, if not."""
+    def checkpoint(self, *, truncate: bool = False, wait: bool = True) -> bool:
+        """Copy the WAL back into the file, as far as nobody reads it; with *truncate*, empty it, and *wait* a moment
+        for who reads it. Returns whether that was done; it is tried again later, if not."""
+        run = self._connection.execute
+        way = "TRUNCATE" if truncate else "PASSIVE"
         with told(self._path):
-            way = "TRUNCATE" if truncate else "PASSIVE"
-            (busy, *_) = self._connection.execute(f"PRAGMA wal_checkpoint({way})").fetchone()
+            (patience,) = run("PRAGMA busy_timeout").fetchone()
+            try:
+                if not wait:
+                    run("PRAGMA busy_timeout = 0")
+                (busy, *_) = run(f"PRAGMA wal_checkpoint({way})").fetchone()
+            finally:
+                run(f"PRAGMA busy_timeout = {patience}")
         self._unwritten = 0
         if truncate:
             self._unclean = bool(busy)

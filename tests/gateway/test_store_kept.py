@@ -1,0 +1,65 @@
+"""What the relay keeps with streams that are in its store, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tokenwire.gateway.settings import from_mapping
+from tokenwire.testing.relay import Relay, chat, serving, streamed
+from tokenwire.testing.rig import run_in
+from tokenwire.testing.upstream import ScriptedUpstream, Step
+
+CHAT = "/v1/chat/completions"
+
+
+def stored(main: Callable[[Relay], Awaitable[None]], directory: Path, *scripts: list[Step]) -> None:
+    """*main* before a relay with a store, and an upstream ``up`` whose model ``instant`` is cached."""
+
+    async def inside() -> None:
+        async with ScriptedUpstream(*scripts) as upstream:
+            up = {"base_url": upstream.base_url, "models": [], "retry": {"attempts": 1}}
+            models = {"up/instant": {"cache": {"seconds": 60}}}
+            store = {"url": f"sqlite://{directory / 'kept.db'}"}
+            async with serving(from_mapping({"upstreams": {"up": up}, "models": models, "store": store}, {})) as relay:
+                await main(relay)
+
+    run_in("uvloop", inside)
+
+
+async def leaves_memory(relay: Relay) -> None:
+    hub = relay.gateway.hub
+    assert hub.recorder is not None
+    await hub.recorder.flush(5.0)
+    hub._evict(-1)
+    assert hub.statistics().streams == 0
+
+
+def test_who_deletes_what_has_left_memory_deletes_its_kept_answer(tmp_path: Path) -> None:
+    async def main(relay: Relay) -> None:
+        client = await relay.connect()
+        told = await client.post(CHAT, chat()).whole()
+        await leaves_memory(relay)
+        path = f"/v1/streams/{told.fields['x-tokenwire-stream']}"
+        assert (await client.request("DELETE", path).whole()).status == 204
+        again = await client.post(CHAT, chat()).whole()
+        assert (again.fields["x-tokenwire-cache"], again.text) == ("miss", "two")
+
+    stored(main, tmp_path, streamed("one") + streamed("two"))
+
+
+def test_of_what_is_not_to_be_stored_not_even_the_key_is(tmp_path: Path) -> None:
+    async def main(relay: Relay) -> None:
+        client = await relay.connect()
+        off, key = {"X-Tokenwire-Store": "off"}, {"Idempotency-Key": "mine"}
+        told = await client.post(CHAT, chat(), off | key).whole()
+        again = await client.post(CHAT, chat(), off | key).whole()
+        assert told.fields["x-tokenwire-stream"] == again.fields["x-tokenwire-stream"]
+        recorder, store = relay.gateway.hub.recorder, relay.gateway.store
+        assert recorder is not None
+        assert store is not None
+        await recorder.flush(5.0)
+        figures = await store.figures()
+        assert (figures.streams, figures.notes) == (0, 1), "one is the key that signs tickets"
+
+    stored(main, tmp_path, streamed("one") + streamed("two"))
