@@ -323,6 +323,16 @@ def test_an_error_that_is_only_this_connections_ends_nothing(play: Play) -> None
     assert following.answer.done.verified is True
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_so_is_one_before_the_first_event(play: Play, together: bool) -> None:
+    """The relay says where the reader stands before it says anything else: by an id that stands alone."""
+    said = [b"id: 1-0\n\n", farewell("the store is away")]
+    first = STREAM_HEAD + (chunks(b"".join(said)) if together else chunks(*said)) + LAST_CHUNK
+    following, updates = play(everything, [REQUEST, first, REQUEST, streamed(*WHOLE)])
+    assert [update for update in updates if isinstance(update, Failed)] == []
+    assert following.answer.done.verified is True
+
+
 def test_notices_are_told_and_not_counted(play: Play) -> None:
     notice = sse.encode('{"code":"queued","place":3}', event="notice")
     odd = sse.encode("{", event="notice")

@@ -181,9 +181,9 @@ class Following:
 
     def _take(self, event: Event) -> None:
         self._floor = self._floor if event.retry is None else event.retry / 1e3
-        if event.event == "error" and event.id in (None, self.last_id):
-            # It advances nothing, so it is not of the log: this connection is told why it ends (a reader that is too
-            # slow, a relay that goes down). The stream goes on, and so do we.
+        if event.event == "error" and (event.id in (None, self.last_id) or event.id.endswith("-0")):
+            # It advances nothing (the id stood alone, before the first event), so it is not of the log: this connection
+            # is told why it ends (a reader that is too slow, a relay that goes down). The stream goes on, and so do we.
             self._farewell = next((it.message for it in Decoder().feed(event) if isinstance(it, Failed)), None)
             return
         self.last_id = event.id or self.last_id
