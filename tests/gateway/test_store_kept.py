@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 from tokenwire.gateway.settings import from_mapping
 from tokenwire.testing.relay import Relay, chat, serving, streamed
-from tokenwire.testing.rig import run_in
+from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import ScriptedUpstream, Step
+
+if TYPE_CHECKING:
+    from tokenwire.engine.stream import Stream
 
 CHAT = "/v1/chat/completions"
 
@@ -31,7 +37,8 @@ async def leaves_memory(relay: Relay) -> None:
     hub = relay.gateway.hub
     assert hub.recorder is not None
     await hub.recorder.flush(5.0)
-    hub._evict(-1)
+    for stream in list(hub._ended.values()):
+        hub._rest(stream)
     assert hub.statistics().streams == 0
 
 
@@ -63,3 +70,36 @@ def test_of_what_is_not_to_be_stored_not_even_the_key_is(tmp_path: Path) -> None
         assert (figures.streams, figures.notes) == (0, 1), "one is the key that signs tickets"
 
     stored(main, tmp_path, streamed("one") + streamed("two"))
+
+
+def test_who_reads_on_does_not_wait_for_all_of_a_long_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"{number:06d}" * 50 for number in range(1500)]  # not in one page
+
+    async def main(relay: Relay) -> None:
+        client = await relay.connect()
+        told = await client.post(CHAT, chat(), {"X-Tokenwire-Ids": "1"}).whole()
+        hub = relay.gateway.hub
+        await until(lambda: all(hub.recorder is None or hub.recorder.safe(stream) for stream in hub._ended.values()))
+        events = f"/v1/streams/{told.fields['x-tokenwire-stream']}/events?dialect=openai.chat"
+        whole: list[str] = []
+        wait_for_all = hub.whole
+
+        async def waiting(stream: Stream) -> None:
+            whole.append(stream.id)
+            await wait_for_all(stream)
+
+        monkeypatch.setattr(hub, "whole", waiting)
+        for query, waits in (("", 0), ("&after=1-700", 0), ("&after=7-700", 1), ("&from=snapshot", 1)):
+            await leaves_memory(relay)
+            whole.clear()
+            answer = await client.get(events + query).whole()
+            assert len(whole) == waits, query
+            if "7-700" in query:
+                assert answer.status == 409
+            elif "after" in query:
+                assert told.body.endswith(answer.body)
+                assert len(answer.body) > len(told.body) // 3
+            else:
+                assert answer.text == "".join(words)
+
+    stored(main, tmp_path, streamed(*words))

@@ -256,6 +256,7 @@ class Registry:
     def adopt(self, stream: Stream) -> None:
         """*stream* was found in the store, and is in memory from now on."""
         self._streams[stream.id] = stream
+        self._bytes += stream.log.size
         if stream.terminal is None:
             self._running[stream.id] = stream
             return

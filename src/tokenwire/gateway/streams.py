@@ -224,6 +224,15 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
     await send_json(send, 201, answer, headers)
 
 
+def _reads_all(stream: Stream, after: EventId | None, start: str) -> bool:
+    """Whether the answer's beginning depends on all of the log: a snapshot, also one instead of what cannot be gone on
+    with, and a place within an entry. Else it is read as it is sent, page by page."""
+    if after is None:
+        return start == "snapshot"
+    held = stream.log
+    return after.frames > 0 or after.seq < held.first - 1 or not held.continues(after.epoch, after.seq)
+
+
 async def _ticket(gateway: Gateway, stream: Stream, send: Send) -> None:
     ticket = gateway.tickets.issue(stream)
     url = f"/v1/streams/{stream.id}/events?ticket={ticket.text}"
@@ -249,7 +258,8 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
     usage = respond.live_usage(respond.usage_asked(header(scope, respond.USAGE)), dialect)
     leased = lease.asked(scope)
     hold = 0.0 if dialect.name == "native" else core.settings.limits.hold
-    await core.hub.whole(stream)
+    if _reads_all(stream, after, start):
+        await core.hub.whole(stream)
     if scope["method"] == "HEAD":  # answered at once, and no reader
         respond.where(stream, dialect, True, after, start)
         headers = stream_headers(stream, dialect)
