@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tokenwire.engine.stores.sqlite import SqliteStore
+from tokenwire.gateway import core
 from tokenwire.gateway.settings import from_mapping
 from tokenwire.testing.relay import Relay, chat, serving, streamed
 from tokenwire.testing.rig import run_in, until
@@ -103,3 +107,26 @@ def test_who_reads_on_does_not_wait_for_all_of_a_long_answer(tmp_path: Path, mon
                 assert answer.text == "".join(words)
 
     stored(main, tmp_path, streamed(*words))
+
+
+def test_a_store_that_does_not_answer_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(core, "LAST_WRITE_SECONDS", 0.01)
+    monkeypatch.setattr(core, "LAST_CLOSE_SECONDS", 0.01)
+    answers = threading.Event()
+
+    async def main(relay: Relay) -> None:
+        store = relay.gateway.store
+        assert isinstance(store, SqliteStore)
+        assert store._writer is not None
+        hanging = asyncio.ensure_future(store._writer.run(answers.wait))
+        closing = asyncio.ensure_future(store.close())
+        await asyncio.sleep(0)
+        await relay.gateway.shutdown()
+        assert not closing.done()
+        answers.set()
+        await asyncio.gather(hanging, closing)
+
+    stored(main, tmp_path)
+    assert "the store does not answer" in caplog.text

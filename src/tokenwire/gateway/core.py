@@ -35,6 +35,7 @@ SWEEP_SECONDS: Final = 30.0
 SWEEP_PAUSE: Final = 0.05
 #: How long the end of the process waits for the store.
 LAST_WRITE_SECONDS: Final = 5.0
+LAST_CLOSE_SECONDS: Final = 10.0
 
 
 class Core:
@@ -173,7 +174,10 @@ class Core:
         recorder.close()
         if self.hub.archive is not None:
             self.hub.archive.close()
-        await store.close()
+        try:
+            await asyncio.wait_for(store.close(), LAST_CLOSE_SECONDS)
+        except TimeoutError:  # its threads do not hold the process up, nor must we
+            log.error("the store does not answer, and is left as a killed process leaves it")
 
 
 def _ignore(running: int) -> None:
