@@ -16,6 +16,7 @@ def told(failures: list[Failure]) -> str:
     return "\n\n".join(map(str, failures))
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_nothing_is_lost_doubled_or_reordered(portion: int) -> None:
