@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tokenwire import dialects
 from tokenwire.engine.stores.sqlite import SqliteStore
-from tokenwire.gateway import core
+from tokenwire.errors import StoreFailed
+from tokenwire.gateway import core, respond
 from tokenwire.gateway.settings import from_mapping
+from tokenwire.gateway.sinks import AsgiSink, Message
 from tokenwire.testing.relay import Relay, chat, serving, streamed
 from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import ScriptedUpstream, Step
 
 if TYPE_CHECKING:
+    from tokenwire.engine.stores.port import Piece
     from tokenwire.engine.stream import Stream
 
 CHAT = "/v1/chat/completions"
@@ -130,3 +134,40 @@ def test_a_store_that_does_not_answer_does_not_hold_up_the_end(
 
     stored(main, tmp_path)
     assert "the store does not answer" in caplog.text
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_long_answer_that_is_asked_for_in_one_piece_is_brought_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    words = [f"{number:06d}" * 50 for number in range(1500)]
+
+    async def main(relay: Relay) -> None:
+        client = await relay.connect()
+        told = await client.post(CHAT, chat()).whole()
+        hub = relay.gateway.hub
+        await until(lambda: all(hub.recorder is None or hub.recorder.safe(stream) for stream in hub._ended.values()))
+        await leaves_memory(relay)
+        stream = await hub.find(told.fields["x-tokenwire-stream"], "local")
+        assert not stream.log.present
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody leaves")
+
+        if away:
+
+            async def pieces(*_: object) -> list[Piece]:
+                raise StoreFailed("no answer")
+
+            monkeypatch.setattr(relay.gateway.store, "pieces", pieces)
+        await respond.Whole(stream, AsgiSink(receive), dialects.get("anthropic")).run(send)
+        body = b"".join(message.get("body", b"") for message in sent)
+        assert sent[0]["status"] == (503 if away else 200)
+        assert ("".join(words).encode() in body) is not away
+
+    stored(main, tmp_path, streamed(*words))

@@ -38,6 +38,7 @@ COME_BACK: Final = (1, 6)
 PORTION: Final = 16
 #: How long the store may take for their ends before it is tried again, after a pause; and how often one is tried.
 FLUSH_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.02
 AGAIN_SECONDS: Final = 0.5
 TRIES: Final = 3
 
@@ -144,7 +145,11 @@ class Archive:
             if (other := self._hub.resident(stream.id)) is not None or self._gone(stream.id):
                 return other
             self._hub.adopt(stream)
-            stream.orphan()
+            try:
+                stream.orphan()
+            except Exception:  # it would seem to run, and have no source
+                self._hub.forget(stream)
+                raise
             self._orphaned += 1
             return stream
         kept.ended, kept.changed = True, False
@@ -174,13 +179,13 @@ class Archive:
         """Whether somebody waits for all of it."""
         return (id(stream), 0) in self._fetching
 
-    def fetch(self, stream: Stream, seq: int, then: Callable[[Exception | None], None]) -> None:
+    def fetch(self, stream: Stream, seq: int, then: Callable[[Exception | None], None], *, whole: bool = False) -> None:
         """``bring`` for who cannot wait: *then* is called in the loop, with what went wrong if something did."""
 
         async def fetching() -> None:
             try:
                 async with self._turns:
-                    await self.bring(stream, seq)
+                    await self.bring(stream, seq, whole=whole)
             except Exception as error:  # whatever it is: the reader would wait for ever
                 if not isinstance(error, (StoreFailed, NotResumable)):
                     log.exception("stream %s: entry %d cannot be brought back", stream.id, seq)
@@ -233,8 +238,7 @@ class Archive:
                     return
                 for stream in streams:
                     await self._end_orphan(stream, last=tried[stream] == TRIES - 1)
-                assert self._hub.recorder is not None
-                if await self._hub.recorder.flush(FLUSH_SECONDS):
+                if await self._written(streams):
                     again = any(tried[stream] for stream in streams)
                     tried.update((stream, tried[stream] + 1) for stream in streams)
                     if not again:
@@ -242,6 +246,19 @@ class Archive:
             except StoreFailed as error:
                 log.warning("streams of the process before this one cannot be ended yet: %s", error)
             await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _written(self, streams: list[str]) -> bool:
+        """Until the store has the ends of these, for a while; whether it has. Not by ``flush``: the running streams are
+        not to pay for it."""
+        recorder = self._hub.recorder
+        assert recorder is not None
+        deadline = self._hub.clock.now_ns() + int(FLUSH_SECONDS * 1e9)
+        ending = [stream for name in streams if (stream := self._hub.resident(name)) is not None]
+        while not all(map(recorder.safe, ending)):
+            if self._hub.clock.now_ns() > deadline:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     async def _end_orphan(self, stream_id: str, *, last: bool) -> None:
         try:

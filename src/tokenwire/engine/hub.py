@@ -136,7 +136,7 @@ class Hub(Registry):
         assert archive is not None
         wanted: dict[str, Stream] = {}
         for stream in [*self._running.values(), *self._warm.values()]:
-            if stream.kept is None or stream.log.size <= keep:
+            if stream.kept is None or stream.kept.over or stream.log.size <= keep:
                 continue
             if archive.brings(stream):  # somebody needs all of it at once
                 wanted[stream.id] = stream

@@ -182,9 +182,11 @@ class Registry:
         """
         if self.archive is not None and stream_id not in self._streams and len(stream_id) == _ID_LENGTH:
             try:
-                await self.archive.find(stream_id)
+                found = await self.archive.find(stream_id)
             except StoreFailed as error:
                 raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+            if found is not None and found.owner == owner:
+                return found  # memory may have let go of it before it was our turn
         return self.get(stream_id, owner)
 
     async def whole(self, stream: Stream) -> None:

@@ -18,7 +18,7 @@ ARRIVAL = 8
 
 class Away(Exception):
     """Entry *seq*, and those up to *last*, are in the store only. Whoever can wait has them brought back
-    (``engine.fetching``) and asks again."""
+    (``engine.archive``) and asks again."""
 
     def __init__(self, seq: int, last: int) -> None:
         self.seq = seq

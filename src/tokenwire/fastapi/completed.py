@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tokenwire.dialects.deltas import Usage
 from tokenwire.dialects.transcript import Transcript
+from tokenwire.engine.sealed import Away
 from tokenwire.errors import NotResumable
 
 if TYPE_CHECKING:
@@ -80,8 +81,12 @@ async def completed_of(stream: Stream) -> Completed:
     fold = Transcript()
     trimmed = False
     try:
-        for _ in stream.folding(fold):
-            await asyncio.sleep(0)
+        try:
+            for _ in stream.folding(fold):
+                await asyncio.sleep(0)
+        except Away:  # of a long answer, the store has the beginning: read at once, before it may be let go of again
+            await stream.hub.whole(stream)
+            fold = stream.transcript()
     except NotResumable:
         trimmed = True
     terminal = stream.settled

@@ -24,9 +24,11 @@ class _Entry(NamedTuple):
     until_ns: int
 
 
-#: As notes of the store: the digest of the body, then the stream's id.
+#: As notes of the store: the digest of the body, until when (milliseconds since 1970), the stream's id.
 KIND = "idempotency-key"
 _DIGEST = hashlib.sha256().digest_size
+_UNTIL = 8
+_HEAD = _DIGEST + _UNTIL
 
 
 class Keys:
@@ -59,7 +61,8 @@ class Keys:
                 raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
             if value is None:
                 return
-            entry = _Entry(value[:_DIGEST], value[_DIGEST:].decode(), self._clock.now_ns() + KEPT_NS)
+            left = int.from_bytes(value[_DIGEST:_HEAD], "big") / 1e3 - self._hub.wall()
+            entry = _Entry(value[:_DIGEST], value[_HEAD:].decode(), self._clock.now_ns() + int(left * 1e9))
             self._entries.setdefault((owner, key), entry)
         try:
             stream = await self._hub.find(entry.stream_id, owner)
@@ -101,7 +104,8 @@ class Keys:
             del self._entries[oldest]
         entry = self._entries[owner, key] = _Entry(hashlib.sha256(body).digest(), stream.id, now + KEPT_NS)
         if stream.kept is not None:  # of what is not to be stored not even the key is
-            self._note(owner, key, entry.digest + entry.stream_id.encode())
+            until = int(self._hub.wall() * 1e3) + KEPT_NS // 1_000_000
+            self._note(owner, key, entry.digest + until.to_bytes(_UNTIL, "big") + entry.stream_id.encode())
 
     def _note(self, owner: str, key: str, value: bytes | None) -> None:
         recorder = self._hub.recorder

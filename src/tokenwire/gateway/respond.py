@@ -16,7 +16,18 @@ from tokenwire.engine.ids import EventId
 from tokenwire.engine.live import bears
 from tokenwire.errors import NotResumable, RequestRefused, UpstreamStatus
 from tokenwire.gateway import coming_back, lease
-from tokenwire.gateway.answers import Headers, body_headers, given, is_object, named, passed, status_of, stream_headers
+from tokenwire.gateway.answers import (
+    Headers,
+    body_headers,
+    given,
+    is_object,
+    named,
+    passed,
+    refusal_body,
+    refusal_headers,
+    status_of,
+    stream_headers,
+)
 from tokenwire.gateway.port import EXTENSION
 from tokenwire.gateway.sinks import AsgiSink, PortSink, Receive, ResponseSink, Scope, Send
 
@@ -218,9 +229,29 @@ class Whole:
         """By ``_ended`` itself."""
 
     def _ended(self) -> None:
-        if not self._over:
-            self._over = True
+        stream = self._stream
+        if self._over:
+            return
+        if stream.log.present or stream.hub.archive is None:
+            self._told(None)
+        else:  # of a long answer, the store has the beginning
+            stream.hub.archive.fetch(stream, 1, self._told, whole=True)
+
+    def _told(self, error: Exception | None) -> None:
+        """All of it is here, unless there was an *error*."""
+        if self._over:
+            return
+        self._over = True
+        if error is None:
             _guarded(self._answer, self._sink, self.lost)
+        else:
+            _guarded(self._refuse, self._sink, self.lost)
+
+    def _refuse(self) -> None:
+        self._reader.finish()
+        refused = RequestRefused(503, "store_away", "the answer is whole, and cannot be read from the store now")
+        body = refusal_body(refused, self._dialect)
+        self._sink.answer(503, body_headers(503, body, refusal_headers(refused)), body)
 
     def _answer(self) -> None:
         stream = self._stream

@@ -52,7 +52,10 @@ def tell(stream: Stream, name: str, *made_of: Any) -> Dialect:
     come back."""
     kept = stream.meta.setdefault(_TOLD, {})
     assert isinstance(kept, dict)
-    kept.setdefault(name, made_of)
+    if name not in kept:
+        kept[name] = made_of
+        if stream.hub.recorder is not None and stream.log.last:
+            stream.hub.recorder.changed(stream)
     return _MADE[name](*made_of)
 
 
