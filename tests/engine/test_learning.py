@@ -160,3 +160,13 @@ def _noting(decoded: list[bytes]) -> Callable[[bytes, Dialect], Any]:
         return parse(frame, dialect)
 
     return noting
+
+
+def test_half_of_a_pair_harms_nobody(clock: ManualClock, hub: Hub, streaming: Streaming) -> None:
+    """Providers cut where they like, also within a character that JSON escapes as two."""
+    plain = chat.text("PLACE")
+    halves = [plain.replace(b"PLACE", half) for half in (b"a\\ud83d", b"\\ude00b", b"\\ud83d")]
+    ended(streaming(), *[chat.text(PIECE)] * 10, *halves, told=usage(150))
+    clock.advance(hub.TICK * 2)
+    [(_, text, _)] = lessons(hub)
+    assert text == PIECE * 10 + "a\U0001f600b\ufffd"

@@ -383,3 +383,29 @@ def test_what_cannot_be_deleted_is_not_tried_at_every_tick(caplog: pytest.LogCap
         node.kill()
 
     play(main)
+
+
+def test_who_looks_for_a_stream_as_the_process_ends_is_told_so() -> None:
+    async def main(store: Faulty) -> None:
+        waits = asyncio.Event()
+
+        async def head(stream: str) -> None:
+            waits.set()
+            await asyncio.Event().wait()
+
+        store.head = head  # type: ignore[method-assign]
+        node = Node(store)
+        finding = asyncio.ensure_future(node.hub.find("st_" + "a" * 22, "me"))
+        left = asyncio.ensure_future(node.hub.find("st_" + "a" * 22, "me"))
+        await waits.wait()
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        assert node.hub.archive is not None
+        node.hub.archive.close()
+        with pytest.raises(RequestRefused) as refusal:
+            await finding
+        assert refusal.value.code == "store_away"
+        node.kill()
+
+    play(main)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tokenwire.engine.heads import read_head, stream_of
 from tokenwire.engine.keeping import Kept
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 #: Streams that are brought back in a second, after a first crowd of as many. A restart makes all readers come back at
 #: once, and each costs half a millisecond that the running streams need.
@@ -90,7 +92,7 @@ class Archive:
         if task is None:
             task = self._coming[stream_id] = asyncio.get_running_loop().create_task(self._find(stream_id))
             task.add_done_callback(lambda _: self._came(stream_id))
-        return await asyncio.shield(task)
+        return await _of(task)
 
     def _came(self, stream_id: str) -> None:
         self._coming.pop(stream_id, None)
@@ -173,7 +175,7 @@ class Archive:
             task = asyncio.get_running_loop().create_task(self._bring(stream, seq, whole))
             self._fetching[key] = task
             task.add_done_callback(lambda _: self._fetching.pop(key, None))
-        await asyncio.shield(task)
+        await _of(task)
 
     def brings(self, stream: Stream) -> bool:
         """Whether somebody waits for all of it."""
@@ -274,3 +276,15 @@ class Archive:
         """Whoever waits for the store waits no longer."""
         for task in (*self._coming.values(), *self._fetching.values()):
             task.cancel()
+
+
+async def _of(task: asyncio.Task[_T]) -> _T:
+    """What *task* gives, which others may wait for, too. Raises ``StoreFailed`` if ``Archive.close`` has ended it: who
+    waits was not cancelled, and answers."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        waiting = asyncio.current_task()
+        if task.cancelled() and waiting is not None and not waiting.cancelling():
+            raise StoreFailed("it is being closed") from None
+        raise

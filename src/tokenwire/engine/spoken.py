@@ -8,6 +8,7 @@ its hole decodes to exactly that text.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -93,7 +94,7 @@ class Spoken:
                     self._newest = template
                     rest = parts[first + place.hole :: len(template.kinds)]
                     if rest:
-                        deltas.append(place.saying(_string(b'"%b"' % b"".join(rest))))
+                        deltas.append(place.saying(_text(b"".join(rest))))
                     self.seq += size
                     continue
                 self._newest = None
@@ -142,3 +143,13 @@ class Spoken:
         assert self._decoder is not None
         found = probe(template, self._decoder, stream.dialect)
         return None if found is None else Place(*found)
+
+
+def _text(body: bytes) -> str:
+    """The body of a JSON string as text. Half of a surrogate pair, the other half of which is not here (the answer was
+    cut, or it is yet to be read), becomes U+FFFD."""
+    try:
+        return _string(b'"%b"' % body)
+    except msgspec.DecodeError:
+        halves: str = json.loads(b'"%b"' % body)
+        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
