@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.translation.answers import decode, fold
 
 from tokenwire import dialects
@@ -59,6 +60,9 @@ def test_it_is_told_in_every_dialect_and_can_go_on(relayed: Any, name: str) -> N
         assert place is not None
         for again in (b"RUN_STARTED", b"start-step", b"event: started", b"event: done", b"message_start", b"DONE"):
             assert again not in told, "the stream neither begins nor ends here"
+        stream.policy = structs.replace(
+            stream.policy, reader_timeout=30.0
+        )  # this one shall not be late on a busy machine
         rest = await other.get(f"{path}&after={place[1]}").whole()
         assert rest.complete
         whole = fold(decode(dialect, [had + bytes(rest.body)]))

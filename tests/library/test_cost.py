@@ -43,10 +43,10 @@ class Provider:
         return stream
 
     async def _write(self, stream: EngineStream) -> None:
-        for n in range(self.tokens // len(BATCH)):
-            stream.append(BATCH, n)
+        for _ in range(self.tokens // len(BATCH)):
+            stream.append(BATCH, self.hub.clock.now_ns())
             await asyncio.sleep(0)
-        stream.append([chat.finish(), chat.DONE], 1)
+        stream.append([chat.finish(), chat.DONE], self.hub.clock.now_ns())
         stream.finish()
 
 
