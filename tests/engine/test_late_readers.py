@@ -194,6 +194,7 @@ def test_a_long_answer_is_joined_at_many_places(hub: Hub, upstream: str, packs: 
                 assert set(late.ids[1:]) < set(whole.ids), target
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", UPSTREAMS + MERGING)
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 def test_a_long_text_is_told_in_few_frames_and_little_more_than_its_bytes(hub: Hub, upstream: str, target: str) -> None:
@@ -278,6 +279,7 @@ def proven(sink: ScriptedSink) -> bool:
     return answer.done.verified is True
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", MERGING)
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 def test_who_is_behind_is_told_runs_of_text_at_once(
