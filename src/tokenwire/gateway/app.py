@@ -7,7 +7,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tokenwire import __version__
+from tokenwire import __version__, dialects
 from tokenwire.gateway import agui, generate, plain_chat, responses, ui_chat
 from tokenwire.gateway.answers import header, send_body
 from tokenwire.gateway.chats import Chats
@@ -52,6 +52,10 @@ class Gateway(Core):
         if not self.tasks:
             # A third of a second, now and not in the turn of the first request for such a route, while others stream.
             import_module("tokenwire.gateway.control")
+            for name in dialects.names():  # 10 ms for each vendor's, else paid by the first who reads in it
+                dialect = dialects.get(name)
+                dialect.decoder()
+                dialect.encoder("st_" + "A" * 22, 0.0, "")
         await super().startup()
         if self.hub.recorder is not None:
             await self.tickets.share(self.hub.recorder)
