@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tokenwire import dialects
-from tokenwire.dialects.native.encode import NAME
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.reader import Reader
+from tokenwire.engine.inside import InsideView
 from tokenwire.engine.recording import without_cost
-from tokenwire.engine.view import View
 from tokenwire.measure.prices import Seller
 from tokenwire.measure.tokens import count as words
 from tokenwire.measure.usage import Meter
@@ -23,7 +20,6 @@ from tokenwire.measure.usage import Meter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tokenwire.dialects.base import Frame
     from tokenwire.dialects.deltas import Terminal, Usage
     from tokenwire.engine.clock import Handle
     from tokenwire.engine.stream import Stream
@@ -55,8 +51,7 @@ class Share:
         self._seq = 0  # what the stream was told
         self._paused = False
         self._handle: Handle | None = None
-        view = _ShareView(origin, self)
-        self._reader = _ShareReader(origin, view, _Nowhere(), EventId(origin.log.epoch, 0))
+        self._reader = _ShareView(origin, self).reader()
 
     def start(self) -> None:
         stream, origin = self._stream, self.origin
@@ -222,57 +217,17 @@ class _Bill(Meter):
         return usage if share.bears else without_cost(usage)
 
 
-class _Nowhere:
-    """A sink that nothing is written to: the stream is told by its share."""
-
-    unsent = 0
-
-    def write(self, data: bytes, chunk: bytes | None = None) -> bool:
-        return False
-
-    def close(self, terminal: Terminal | None) -> None:
-        """Its share is told by its view."""
-
-
-class _ShareReader(Reader):
-    """Never started: nothing is written, so nothing stalls and nobody needs a heartbeat."""
-
-    __slots__ = ()
-
-    def change_view(self, view: View) -> None:
-        """Its view is its own, and stays."""
-
-
-class _ShareView(View):
+class _ShareView(InsideView):
     """Where the origin tells a share what came."""
 
     __slots__ = ("_share",)
 
-    folded = True  # for it, an answer that is not streamed is nothing special
-
     def __init__(self, origin: Stream, share: Share) -> None:
-        super().__init__(origin, dialects.get(NAME), ids=False)
+        super().__init__(origin)
         self._share = share
-
-    def anew(self) -> View:
-        self.stream.views.append(self)
-        return self
-
-    def drop(self, reader: Reader) -> None:
-        if reader.over:  # a new list: it may be the origin's very end that goes through the old one
-            self.stream.views = [view for view in self.stream.views if view is not self]
 
     def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
         self._share.told(frames, first_seq)
-
-    def had(self, reader: Reader) -> int:
-        return reader.cursor.seq
-
-    def told(self) -> int:
-        return self.stream.log.last_frame
-
-    def tell(self, frame: Frame) -> None:
-        """News for readers of a relay: each stream has its own."""
 
     def end(self) -> None:
         self._share.over()

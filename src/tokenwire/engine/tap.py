@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING
 
 from tokenwire import dialects
 from tokenwire.dialects.deltas import Failed
-from tokenwire.dialects.native.encode import NAME
 from tokenwire.engine.framing import parse
 from tokenwire.engine.ids import EventId
-from tokenwire.engine.reader import Reader
+from tokenwire.engine.inside import InsideView
 from tokenwire.engine.tally import Tally
-from tokenwire.engine.view import View
 from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
-    from tokenwire.dialects.base import Decoder, Frame
+    from tokenwire.dialects.base import Decoder
     from tokenwire.dialects.deltas import Delta, Terminal, Usage
     from tokenwire.engine.stream import Stream
 
@@ -62,7 +60,7 @@ class Tap:
         self._waiting: asyncio.Future[None] | None = None
         self._tally = stream.tally = Tally()
         view = _TapView(stream, self)
-        self._reader = _TapReader(stream, view, _Nowhere(), EventId(stream.log.epoch, 0))
+        self._reader = view.reader()
         view.live.append(self._reader)
         stream.views.append(view)
         stream.readers.append(self._reader)
@@ -168,58 +166,17 @@ class Tap:
             self._reader.finish()
 
 
-class _Nowhere:
-    """A sink that nothing is written to: its user takes."""
-
-    unsent = 0
-
-    def write(self, data: bytes, chunk: bytes | None = None) -> bool:
-        return False
-
-    def close(self, terminal: Terminal | None) -> None:
-        """Its user has the tap to ask."""
-
-
-class _TapReader(Reader):
-    """Never started: nothing is written, so nothing stalls and nobody needs a heartbeat."""
-
-    __slots__ = ()
-
-    def change_view(self, view: View) -> None:
-        """Its view is its own, and stays."""
-
-
-class _TapView(View):
+class _TapView(InsideView):
     """Where the log tells a tap that there is something to take."""
 
     __slots__ = ("_tap",)
 
-    folded = True  # for it, an answer that is not streamed is nothing special
-
     def __init__(self, stream: Stream, tap: Tap) -> None:
-        super().__init__(stream, dialects.get(NAME), ids=False)
+        super().__init__(stream)
         self._tap = tap
-
-    def anew(self) -> View:
-        self.stream.views.append(self)
-        return self
-
-    def drop(self, reader: Reader) -> None:
-        super().drop(reader)
-        if reader.over and self in self.stream.views:
-            self.stream.views.remove(self)
 
     def push(self, frames: Sequence[bytes], first_seq: int, chunk: bytes | None, marked: bool) -> None:
         self._tap.wake()
-
-    def had(self, reader: Reader) -> int:
-        return reader.cursor.seq
-
-    def told(self) -> int:
-        return self.stream.log.last_frame
-
-    def tell(self, frame: Frame) -> None:
-        """News for readers of a relay: there is none here."""
 
     def end(self) -> None:
         self._tap.wake()
