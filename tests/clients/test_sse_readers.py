@@ -17,6 +17,8 @@ from tokenwire.testing.processes import Running
 from tokenwire.wire.sse import Event
 
 TEXT = "Grüße, 世界 \u2028 and \x85, 👩‍👩‍👧\r\nagain"
+#: Estimates of the usage come twice a second: how many a reader is told depends on how fast the machine is.
+PLAIN = {"X-Tokenwire-Usage": "off"}
 Chat = Callable[..., dict[str, Any]]
 Seen = list[tuple[str, str, str]]
 
@@ -30,6 +32,7 @@ def events_path(relay: Running, fetch: Callable[..., Any], chat: Chat) -> str:
 
 def by_httpx_sse(relay: Running, method: str, path: str, **more: Any) -> Seen:
     """What httpx-sse gives for the events that have data (it makes one of each cursor without data, as well)."""
+    more["headers"] = {**PLAIN, **more.get("headers", {})}
     with httpx.Client(timeout=20) as client, connect_sse(client, method, relay.url + path, **more) as source:
         events: Iterator[ServerSentEvent] = source.iter_sse()
         return [(event.id, event.event, event.data) for event in events if event.data]
@@ -39,6 +42,7 @@ def by_socket(relay: Running, method: str, path: str, body: Any = None, version:
     """The head of the answer, and the standard's reading of its body."""
     content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/{version}", f"Host: 127.0.0.1:{relay.port}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in PLAIN.items()]
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
     with socket.create_connection(("127.0.0.1", relay.port), 20) as connection:

@@ -44,6 +44,8 @@ SPEAKS = ("openai.chat", "openai.responses", "anthropic", "gemini", "ollama")
 READS = tuple(
     name for name in dialects.names() if dialects.get(name).ids is not None and dialects.get(name).framing == "sse"
 )
+#: Estimates of the usage stand beside the log, twice a second: how many depends on how fast the machine is.
+PLAIN = {"X-Tokenwire-Usage": "off"}
 _ID = re.compile(rb"^id: (\S+)\n\n", re.MULTILINE)
 
 
@@ -82,7 +84,7 @@ class Reading:
         self._path = f"/v1/streams/{stream}/events?dialect={dialect}"
 
     async def from_start(self) -> Answer:
-        return (await self._relay.connect()).get(self._path)
+        return (await self._relay.connect()).get(self._path, PLAIN)
 
     async def after(self, cursors: set[str]) -> dict[tuple[str, str], Answer]:
         """The answers to who goes on after each of *cursors*, told in either way."""
@@ -91,9 +93,9 @@ class Reading:
         for cursor in sorted(cursors):
             for how in ("after", "header"):
                 path, fields = (
-                    (f"{self._path}&after={cursor}", None)
+                    (f"{self._path}&after={cursor}", PLAIN)
                     if how == "after"
-                    else (self._path, {"Last-Event-ID": cursor})
+                    else (self._path, {"Last-Event-ID": cursor, **PLAIN})
                 )
                 answers[cursor, how] = client.get(path, fields)
                 if how == "header":
@@ -113,7 +115,9 @@ def test_from_every_id_comes_exactly_the_rest(speaks: str, reads: str, end: str)
     async def main() -> None:
         go = asyncio.Event()
         async with before(speaks, REQUEST, opening + chunks(*frames[:half]), FLUSHED, go, closing, CLOSE) as relay:
-            fields = {"X-Tokenwire-Ids": "1", "X-Tokenwire-Dialect": reads, "X-Tokenwire-On-Disconnect": "finish"}
+            fields = {
+                "X-Tokenwire-Ids": "1", "X-Tokenwire-Dialect": reads, "X-Tokenwire-On-Disconnect": "finish", **PLAIN
+            }  # fmt: skip
             uncut = (await relay.connect()).post("/v1/chat/completions", chat(), fields)
             stream = await relay.stream()
             await until(lambda: stream.log.last == half)
