@@ -40,6 +40,7 @@
     └── RequestRefused            a reader's request that we answer with an HTTP error
         ├── UnknownModel          404, with the candidates
         ├── NotResumable          204, 400, 404, 409 or 410: why a cursor cannot be continued
+        ├── StoreAway             503: what it needs cannot be read or written now
         └── Overloaded            503, with the bound that was reached
 
 Facts are attributes, ``str()`` composes the sentence: callers branch on data, never on words.
@@ -407,6 +408,14 @@ class NotResumable(RequestRefused):
     def __init__(self, status: int, code: str, message: str, *, earliest: str | None = None) -> None:
         self.earliest = earliest
         super().__init__(status, code, message)
+
+
+class StoreAway(RequestRefused):
+    """What the request needs is in the store, which cannot be used now; ``cause`` says what it said."""
+
+    def __init__(self, cause: StoreFailed, message: str = "the store cannot be asked now") -> None:
+        self.cause = cause
+        super().__init__(503, "store_away", f"{message}: {cause}")
 
 
 class Overloaded(RequestRefused):

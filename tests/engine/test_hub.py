@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from tokenwire import dialects
-from tokenwire.engine.hub import Hub, Retention
+from tokenwire.engine.hub import Hub
 from tokenwire.engine.log import RUN
+from tokenwire.engine.retention import Retention
 from tokenwire.engine.states import Policy, State
 from tokenwire.engine.stream import Stream
 from tokenwire.errors import NotResumable, Overloaded

@@ -9,9 +9,10 @@ import pytest
 
 from tokenwire import dialects
 from tokenwire.engine.clock import LoopClock
-from tokenwire.engine.hub import Hub, Retention
+from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.keeping import Keep
+from tokenwire.engine.retention import Retention
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stores.memory import MemoryStore
 from tokenwire.engine.stores.port import Append, Note

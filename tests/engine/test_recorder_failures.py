@@ -12,8 +12,8 @@ from tests.engine.test_recorder import Faulty, Node, play
 
 from tokenwire.engine import archive, recorder
 from tokenwire.engine.heads import head_of, stream_of
-from tokenwire.engine.hub import Retention
 from tokenwire.engine.recorder import Recorder
+from tokenwire.engine.retention import Retention
 from tokenwire.engine.stores.port import PAGE, Append, Note, Piece
 from tokenwire.errors import NotResumable, RequestRefused, StoreConflict, StoreFailed
 from tokenwire.measure.prices import Seller

@@ -21,7 +21,7 @@ from tokenwire.errors import NotResumable, Overloaded, StoreFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.registry import Registry
     from tokenwire.engine.stores.port import Head, Store
     from tokenwire.engine.stream import Stream
 
@@ -57,7 +57,7 @@ class ArchiveStatistics(NamedTuple):
 class Archive:
     """One per hub that has a store."""
 
-    def __init__(self, hub: Hub, store: Store, policy: Policy, random: Random | None = None) -> None:
+    def __init__(self, hub: Registry, store: Store, policy: Policy, random: Random | None = None) -> None:
         self._random = random or Random()
         self._hub = hub
         self._store = store

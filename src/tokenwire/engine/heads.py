@@ -21,7 +21,7 @@ from tokenwire.wire.envelope_template import Template
 from tokenwire.wire.json_spans import Kind
 
 if TYPE_CHECKING:
-    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.registry import Registry
     from tokenwire.engine.states import Policy
     from tokenwire.engine.stores.port import Head
     from tokenwire.engine.stream import Stream
@@ -149,7 +149,7 @@ def templates_of(head: HeadData) -> tuple[Template, ...]:
     return tuple(Template(tuple(literals), tuple(map(Kind, kinds))) for literals, kinds in head.templates)
 
 
-def stream_of(hub: Hub, stored: Head, head: HeadData, policy: Policy) -> Stream:
+def stream_of(hub: Registry, stored: Head, head: HeadData, policy: Policy) -> Stream:
     """The stream that is *stored*; all of its entries are away. One that has a terminal is over; one that has none is
     as it was, without a source. Raises ``StoreFailed``."""
     from tokenwire.engine.stream import Stream

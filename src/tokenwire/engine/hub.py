@@ -6,32 +6,21 @@ import logging
 from typing import TYPE_CHECKING
 
 from tokenwire.engine.learning import Learning
-from tokenwire.engine.live import Live
 from tokenwire.engine.record import SAMPLE
-from tokenwire.engine.registry import HubStatistics, Registry, Retention
-from tokenwire.engine.timers import Timer, Wheel
+from tokenwire.engine.registry import Registry
+from tokenwire.engine.retention import Retention
+from tokenwire.engine.timers import Timer
 from tokenwire.measure.estimator import Estimator
-from tokenwire.measure.worker import Worker
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.stream import Stream
-    from tokenwire.measure.tokenizers import Tokenizer
-
-__all__ = ["Hub", "HubStatistics", "Retention"]
 
 log = logging.getLogger(__name__)
 
 
 class Hub(Registry):
-    """Opens, finds and forgets streams. One per event loop.
-
-    Attributes:
-        estimator: what is known of the models' tokens; every answer that is counted adds to it.
-        tokenizers: by upstream, what counts its models' tokens exactly; called in a thread, one text at a time.
-        live: who is told of the usage while it grows.
-        worker: the thread for what must not keep the loop.
-    """
+    """Opens, finds and forgets streams. One per event loop."""
 
     #: How often retention and packing look around, seconds.
     TICK = 0.25
@@ -48,12 +37,7 @@ class Hub(Registry):
     PACK_SETTLE = 8
 
     def __init__(self, clock: Clock, retention: Retention | None = None, *, estimator: Estimator | None = None) -> None:
-        super().__init__(clock, retention or Retention())
-        self.wheel = Wheel(clock)
-        self.estimator = Estimator() if estimator is None else estimator
-        self.tokenizers: dict[str, Tokenizer] = {}
-        self.live = Live(clock, self.wheel)
-        self.worker = Worker()
+        super().__init__(clock, retention or Retention(), Estimator() if estimator is None else estimator)
         self._learning = Learning(self.estimator)
         self._entries = 0  # of all streams, at the last tick
         # Those of the ended whose newest run is still plain, or whose usage is still to be estimated; oldest first.
@@ -69,10 +53,6 @@ class Hub(Registry):
             self._learning.ended(stream)
             if stream.log.packable or stream.estimates:
                 self._unpacked[stream.id] = stream
-
-    def pack(self, stream: Stream) -> None:
-        """Pack a stream's frames now."""
-        self.resized(stream, -stream.log.pack())
 
     def close(self) -> None:
         """End every running stream and stop the clock."""

@@ -24,7 +24,7 @@ from tokenwire.errors import StoreConflict, StoreFailed
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Handle
-    from tokenwire.engine.hub import Hub
+    from tokenwire.engine.registry import Registry
     from tokenwire.engine.stores.port import Store
     from tokenwire.engine.stream import Stream
     from tokenwire.engine.timers import Timer
@@ -53,7 +53,7 @@ class Recorder:
     #: What could not be deleted is tried again after so long: the store's writes wait for each try.
     FORGET_AGAIN = 10.0
 
-    def __init__(self, hub: Hub, store: Store, keep: Keep) -> None:
+    def __init__(self, hub: Registry, store: Store, keep: Keep) -> None:
         self.store = store
         self.keep = keep
         self._hub = hub

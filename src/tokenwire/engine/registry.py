@@ -6,28 +6,31 @@ import asyncio
 import base64
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenwire.dialects.native import encode as native
 from tokenwire.engine.archive import Archive
 from tokenwire.engine.heads import read_head, stream_of
+from tokenwire.engine.live import Live
 from tokenwire.engine.record import StreamStatistics
 from tokenwire.engine.recorder import Recorder
+from tokenwire.engine.retention import HubStatistics
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stream import Stream
-from tokenwire.errors import NotResumable, Overloaded, RequestRefused, StoreFailed
+from tokenwire.engine.timers import Wheel
+from tokenwire.errors import NotResumable, Overloaded, StoreAway, StoreFailed
+from tokenwire.measure.estimator import Estimator
+from tokenwire.measure.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tokenwire.dialects.base import Dialect
     from tokenwire.engine.clock import Clock
-    from tokenwire.engine.hub import Hub
     from tokenwire.engine.keeping import Keep
+    from tokenwire.engine.retention import Retention
     from tokenwire.engine.stores.port import Store
-    from tokenwire.engine.timers import Wheel
+    from tokenwire.measure.tokenizers import Tokenizer
 
 #: Of an id that ``_new_id`` makes.
 _ID_LENGTH: Final = 3 + 22
@@ -41,44 +44,6 @@ PORTION: Final = 16
 log = logging.getLogger(__name__)
 
 
-class Retention(Struct, frozen=True, kw_only=True):
-    """Bounds of what is in memory.
-
-    Attributes:
-        max_bytes: frames of all streams together. Ended streams go oldest first; when only running ones are left, the
-            part of their logs that every reader has had is trimmed (who comes later is told: 410), and new streams are
-            refused (503). A third of a small container's memory.
-        ended_seconds: how long an ended stream can still be followed, at most, where memory is all there is.
-        rest_seconds: where there is a store: how long a stream that is over stays in memory after its last use. Who
-            lost the connection comes back within seconds.
-        hot_bytes: where there is a store: what stays in memory of one log.
-        idle_seconds, hard_seconds: a running stream that brought nothing for so long, or is so old, expires. The first
-            is above every deadline towards providers: it ends what they do not (a source of one's own that hangs).
-        max_streams: running streams; doubling it doubles what a burst may cost (about 20 KiB each, and a socket).
-    """
-
-    max_bytes: int = 256 * 1024 * 1024
-    ended_seconds: float = 600.0
-    rest_seconds: float = 60.0
-    hot_bytes: int = 256 * 1024
-    idle_seconds: float = 3600.0
-    hard_seconds: float = 24 * 3600.0
-    max_streams: int = 20_000
-
-
-class HubStatistics(NamedTuple):
-    streams: int
-    running: int
-    readers: int
-    bytes_held: int
-    opened: int
-    completed: int
-    failed: int
-    cancelled: int
-    evicted: int
-    refused: int
-
-
 class Registry:
     """The streams that are in memory, and what the store has of the others. Plain calls in the loop's thread, but for
     what says ``async``: that may read from the store.
@@ -86,13 +51,20 @@ class Registry:
     Attributes:
         recorder, archive: what writes to the store and what reads from it; None: memory is all there is.
         errands: what is being read for somebody who cannot wait for it.
+        estimator: what is known of the models' tokens; every answer that is counted adds to it.
+        tokenizers: by upstream, what counts its models' tokens exactly; called in a thread, one text at a time.
+        live: who is told of the usage while it grows.
+        worker: the thread for what must not keep the loop.
     """
 
-    wheel: Wheel
-
-    def __init__(self, clock: Clock, retention: Retention) -> None:
+    def __init__(self, clock: Clock, retention: Retention, estimator: Estimator) -> None:
         self.clock = clock
         self.retention = retention
+        self.wheel = Wheel(clock)
+        self.estimator = estimator
+        self.tokenizers: dict[str, Tokenizer] = {}
+        self.live = Live(clock, self.wheel)
+        self.worker = Worker()
         self.recorder: Recorder | None = None
         self.archive: Archive | None = None
         self.errands: set[asyncio.Task[None]] = set()
@@ -119,13 +91,8 @@ class Registry:
     def keep_in(self, store: Store, keep: Keep, policy: Policy) -> None:
         """Store every stream that begins from now on in *store*, which is open. *policy*: of those found there."""
         self._policy = policy
-        self.recorder = Recorder(self._hub, store, keep)
-        self.archive = Archive(self._hub, store, policy)
-
-    @property
-    def _hub(self) -> Hub:
-        """What this is the base of, and nothing else."""
-        return cast("Hub", self)
+        self.recorder = Recorder(self, store, keep)
+        self.archive = Archive(self, store, policy)
 
     # ------------------------------------------------------------------ streams
 
@@ -147,9 +114,7 @@ class Registry:
         if (refusal := self._no_room()) is not None:
             self._refused += 1
             raise Overloaded(refusal)
-        stream = Stream(
-            self._hub, self._new_id(), owner=owner, dialect=dialect, model=model, policy=policy, hide=hide_usage
-        )
+        stream = Stream(self, self._new_id(), owner=owner, dialect=dialect, model=model, policy=policy, hide=hide_usage)
         self._streams[stream.id] = self._running[stream.id] = stream
         self._opened += 1
         if recorder is not None and stored:
@@ -178,13 +143,14 @@ class Registry:
     async def find(self, stream_id: str, owner: str) -> Stream:
         """The caller's stream, wherever it is; it is in memory then.
 
-        Raises as ``get`` does, and ``RequestRefused`` (503) when the store cannot be asked, or has too much to do.
+        Raises as ``get`` does, and ``StoreAway`` or ``Overloaded`` (503) when the store cannot be asked, or has too much to
+        do.
         """
         if self.archive is not None and stream_id not in self._streams and len(stream_id) == _ID_LENGTH:
             try:
                 found = await self.archive.find(stream_id)
             except StoreFailed as error:
-                raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+                raise StoreAway(error) from error
             if found is not None and found.owner == owner:
                 return found  # memory may have let go of it before it was our turn
         return self.get(stream_id, owner)
@@ -203,7 +169,7 @@ class Registry:
             if not stream.log.present:
                 raise StoreFailed(f"not all of stream {stream.id} is there")
         except StoreFailed as error:
-            raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+            raise StoreAway(error) from error
 
     def resident(self, stream_id: str) -> Stream | None:
         """A stream that is in memory."""
@@ -223,13 +189,13 @@ class Registry:
             try:
                 heads = await self.recorder.store.heads(owner, LISTED)
             except StoreFailed as error:
-                raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+                raise StoreAway(error) from error
             for number, head in enumerate(heads, 1):
                 if number % PORTION == 0:  # each takes up to 0.1 ms, and no token waits for a thousand of them
                     await asyncio.sleep(0)
                 if not (head.stream in found or head.running or head.stream in self.recorder.gone):
                     try:
-                        found[head.stream] = stream_of(self._hub, head, read_head(head.data), self._policy)
+                        found[head.stream] = stream_of(self, head, read_head(head.data), self._policy)
                     except StoreFailed as error:  # the others can be listed
                         log.warning("stream %s is not listed: %s", head.stream, error)
         return sorted(found.values(), key=lambda stream: stream.created)[-LISTED:]
@@ -275,6 +241,10 @@ class Registry:
             if by > 0:
                 self._warm[stream.id] = stream
 
+    def pack(self, stream: Stream) -> None:
+        """Pack a stream's frames now."""
+        self.resized(stream, -stream.log.pack())
+
     def ended(self, stream: Stream) -> None:
         """Called by a stream at its terminal."""
         state = stream.state.value
@@ -291,7 +261,7 @@ class Registry:
         """Drop a stream for good; a running one is cancelled first. Readers that are behind still get its end. Its
         bytes are gone when this returns, also from the store.
 
-        Raises ``RequestRefused`` (503) if the store cannot do it now. Nobody is shown the stream any more then, and it
+        Raises ``StoreAway`` (503) if the store cannot do it now. Nobody is shown the stream any more then, and it
         is deleted when the store is back.
         """
         self.forget(stream)
@@ -301,8 +271,7 @@ class Registry:
             try:
                 await self.recorder.delete(stream)
             except StoreFailed as error:
-                message = f"the store cannot delete it now, and will as soon as it can: {error}"
-                raise RequestRefused(503, "store_away", message) from error
+                raise StoreAway(error, "the store cannot delete it now, and will as soon as it can") from error
 
     def forget(self, stream: Stream) -> None:
         """Drop a stream from memory; a running one is cancelled first. Readers that are behind still get its end."""

@@ -27,8 +27,8 @@ from tokenwire.errors import LocalProtocolError, StreamClosed
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
-    from tokenwire.engine.hub import Hub
     from tokenwire.engine.ingest import Ingest
+    from tokenwire.engine.registry import Registry
     from tokenwire.engine.timers import Wheel
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Stream(Bounded):
 
     def __init__(
         self,
-        hub: Hub,
+        hub: Registry,
         stream_id: str,
         *,
         owner: str,

@@ -72,15 +72,13 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
     if wanted.source is None:
         await relay.running.prepare(model)
     digest = _digest(request, asked) if key else b""
-    if key:
-        await relay.running.keys.load(owner, key)
-    stream = relay.running.keys.find(owner, key, digest) if key else None
+    await relay.running.keys.load(owner, key)
+    stream = relay.running.keys.find(owner, key, digest)
     if stream is None:
         if after is not None and key:
             raise NotResumable(404, "stream_not_found", "the answer that this would go on with is not known here")
         stream = _begin(relay, scope, owner, wanted, model, lingering=key is not None)
-        if key:
-            relay.running.keys.put(owner, key, digest, stream)
+        relay.running.keys.put(owner, key, digest, stream)
     elif wanted.source is not None:
         discard(wanted.source)
     chat = _chat_id(wanted)

@@ -33,15 +33,13 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
         leased = lease.asked(scope)
         request = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
         key = header(scope, b"idempotency-key")
-        if key:
-            await gateway.keys.load(owner, key)
-        stream = gateway.keys.find(owner, key, body) if key else None
+        await gateway.keys.load(owner, key)
+        stream = gateway.keys.find(owner, key, body)
         if stream is None:
             linger = starting.linger_of(scope, gateway.settings.limits.linger if key else 0.0)
             stream = starting.start(gateway, CALLER, scope, owner, request, linger=linger)
             stream.meta["session"] = stream.meta["session"] or asked.thread_id
-            if key:
-                gateway.keys.put(owner, key, body, stream)
+            gateway.keys.put(owner, key, body, stream)
         responding = respond.Following(
             stream,
             respond.sink_for(scope, receive),

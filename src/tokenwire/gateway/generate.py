@@ -27,8 +27,7 @@ async def generate(gateway: Gateway, vendor: Vendor, scope: Scope, receive: Rece
         body = await read_body(scope, receive, gateway.settings.limits.request_body)
         if body is None:
             return
-        if (key := header(scope, b"idempotency-key")) is not None:
-            await gateway.keys.load(owner, key)
+        await gateway.keys.load(owner, header(scope, b"idempotency-key"))
         responding = respond_to(gateway, vendor, scope, owner, body, respond.sink_for(scope, receive))
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(vendor.dialect))
@@ -58,13 +57,12 @@ def respond_to(
     request = vendor.parse(body)
     # Where the model is in the path, the body alone is not what was asked.
     asked = body if vendor.path or not key else scope["path"].encode() + b"\0" + body
-    stream = gateway.keys.find(owner, key, asked) if key else None
+    stream = gateway.keys.find(owner, key, asked)
     if stream is None:
         stream = start(gateway, vendor, scope, owner, request, linger=linger)
         if vendor is OPENAI_RESPONSES:
             responses.remember(gateway, stream)
-        if key:
-            gateway.keys.put(owner, key, asked, stream)
+        gateway.keys.put(owner, key, asked, stream)
     dialect = answered_in(vendor, scope, request, stream)
     if not request.stream:
         return respond.Whole(stream, sink, dialect)

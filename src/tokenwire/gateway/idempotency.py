@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenwire.engine.stores.port import Note
-from tokenwire.errors import NotResumable, RequestRefused, StoreFailed
+from tokenwire.errors import NotResumable, RequestRefused, StoreAway, StoreFailed
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Clock
@@ -48,37 +48,36 @@ class Keys:
         """Whether ``load`` may have something to wait for."""
         return self._hub.recorder is not None
 
-    async def load(self, owner: str, key: str) -> None:
-        """Have at hand what ``find`` needs. Raises ``RequestRefused`` (503) when the store cannot be asked."""
+    async def load(self, owner: str, key: str | None) -> None:
+        """Have at hand what ``find`` needs. Raises ``StoreAway`` (503) when the store cannot be asked."""
         recorder = self._hub.recorder
-        if recorder is None:
+        if recorder is None or not key:
             return
         entry = self._entries.get((owner, key))
         if entry is None:
             try:
                 value = await recorder.store.recall(KIND, owner, key)
             except StoreFailed as error:
-                raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+                raise StoreAway(error) from error
             if value is None:
                 return
             left = int.from_bytes(value[_DIGEST:_HEAD], "big") / 1e3 - self._hub.wall()
             entry = _Entry(value[:_DIGEST], value[_HEAD:].decode(), self._clock.now_ns() + int(left * 1e9))
             self._entries.setdefault((owner, key), entry)
         try:
-            stream = await self._hub.find(entry.stream_id, owner)
-            await self._hub.whole(stream)
+            await self._hub.find(entry.stream_id, owner)
         except NotResumable:  # `find` says what that means
             pass
 
-    def find(self, owner: str, key: str, body: bytes, *, again: bool = True) -> Stream | None:
-        """The stream that this key started, or None if the request is new. *again*: also where that stream failed
-        before it generated anything, so that the key is free for another try.
+    def find(self, owner: str, key: str | None, body: bytes, *, again: bool = True) -> Stream | None:
+        """The stream that this key started, or None if the request is new, as one without a key always is. *again*:
+        also where that stream failed before it generated anything, so that the key is free for another try.
 
         Raises ``RequestRefused`` (422) for the key with another body, and ``NotResumable`` (410) when its stream is no
         longer held: a second generation is never started in silence.
         """
-        entry = self._entries.get((owner, key))
-        if entry is None or entry.until_ns < self._clock.now_ns():
+        entry = self._entries.get((owner, key)) if key else None
+        if not key or entry is None or entry.until_ns < self._clock.now_ns():
             return None
         if entry.digest != hashlib.sha256(body).digest():
             raise RequestRefused(422, "idempotency_mismatch", "this Idempotency-Key was used with another body")
@@ -94,8 +93,10 @@ class Keys:
             return None
         return stream
 
-    def put(self, owner: str, key: str, body: bytes, stream: Stream) -> None:
-        """Remember that *key* started *stream*."""
+    def put(self, owner: str, key: str | None, body: bytes, stream: Stream) -> None:
+        """Remember that *key*, if there is one, started *stream*."""
+        if not key:
+            return
         now = self._clock.now_ns()
         while self._entries:
             oldest = next(iter(self._entries))

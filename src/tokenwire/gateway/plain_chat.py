@@ -48,8 +48,7 @@ async def plain_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
             body = await read_body(scope, receive, gateway.settings.limits.request_body)
             if body is None:
                 return
-            if (key := header(scope, b"idempotency-key")) is not None:
-                await gateway.keys.load(owner, key)
+            await gateway.keys.load(owner, header(scope, b"idempotency-key"))
             if ui_chat.takes(body):
                 ui = True
                 responding = ui_chat.posted(gateway, scope, receive, owner, body)
@@ -87,11 +86,10 @@ def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: 
     question = parse_question(body)
     leased = lease.asked(scope)
     key = header(scope, b"idempotency-key")
-    stream = gateway.keys.find(owner, key, body) if key else None
+    stream = gateway.keys.find(owner, key, body)
     if stream is None:
         stream = _start(gateway, scope, owner, question)
-        if key:
-            gateway.keys.put(owner, key, body, stream)
+        gateway.keys.put(owner, key, body, stream)
     ids = header(scope, b"x-tokenwire-ids") == "1"
     hold = gateway.settings.limits.hold
     sink = respond.sink_for(scope, receive)

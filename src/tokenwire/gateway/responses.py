@@ -14,7 +14,7 @@ from tokenwire.engine.framing import encode, parse
 from tokenwire.engine.ids import EventId
 from tokenwire.engine.stores.port import Note
 from tokenwire.engine.view import RawView
-from tokenwire.errors import NotResumable, RequestRefused, StoreFailed
+from tokenwire.errors import NotResumable, RequestRefused, StoreAway, StoreFailed
 from tokenwire.gateway import guard, lease, respond
 from tokenwire.gateway.answers import MethodNotAllowed, query, send_body, send_refusal
 
@@ -85,7 +85,7 @@ def remember(gateway: Gateway, stream: Stream) -> None:
 async def _find(gateway: Gateway, owner: str, name: str) -> Stream:
     """The stream whose answer is called that: by us, or by the provider.
 
-    Raises ``NotResumable`` (404), and ``RequestRefused`` (503) when the store cannot be asked.
+    Raises ``NotResumable`` (404), and ``StoreAway`` (503) when the store cannot be asked.
     """
     if name.startswith(_OURS):
         try:
@@ -99,7 +99,7 @@ async def _find(gateway: Gateway, owner: str, name: str) -> Stream:
         try:
             found = await gateway.store.recall(KIND, owner, name)
         except StoreFailed as error:
-            raise RequestRefused(503, "store_away", f"the store cannot be asked now: {error}") from error
+            raise StoreAway(error) from error
         if found is not None:
             return await gateway.hub.find(found.decode(), owner)
     raise NotResumable(404, "response_not_found", f"no response {name!r}; it is kept for a while after its end only")

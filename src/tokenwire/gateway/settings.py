@@ -15,8 +15,8 @@ from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from tokenwire.engine.hub import Retention
 from tokenwire.engine.keeping import Keep
+from tokenwire.engine.retention import Retention
 from tokenwire.engine.states import Policy
 from tokenwire.errors import BadArgument, ConfigError
 from tokenwire.gateway.cache_settings import CacheSettings

@@ -204,9 +204,8 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
     linger = parse_linger(wanted.on_disconnect, linger_of(scope, gateway.settings.limits.linger))
     leased = lease.asked(scope) if wanted.lease is None else lease.checked(wanted.lease, wanted.lease)
     key = header(scope, b"idempotency-key")
-    if key:
-        await gateway.keys.load(owner, key)
-    stream = gateway.keys.find(owner, key, body) if key else None
+    await gateway.keys.load(owner, key)
+    stream = gateway.keys.find(owner, key, body)
     if stream is None:
         stream = start_stream(gateway, vendor, scope, owner, request, linger=linger)
         if wanted.session is not None:
@@ -214,8 +213,7 @@ async def _start(gateway: Gateway, scope: Scope, receive: Receive, send: Send, o
         stream.meta["metadata"] = wanted.metadata
         if leased is None:
             stream.expect_reader()
-        if key:
-            gateway.keys.put(owner, key, body, stream)
+        gateway.keys.put(owner, key, body, stream)
     promise = None if leased is None else stream.leaving.promised(stream, leased)
     events = f"/v1/streams/{stream.id}/events"
     answer = {"id": stream.id, "state": stream.state.value, "events": events}

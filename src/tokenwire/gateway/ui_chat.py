@@ -60,14 +60,13 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
     asked = parse_request(body)
     request: GenerateRequest = msgspec.structs.replace(asked, model=asked.model or gateway.directory.default())
     key = header(scope, b"idempotency-key")
-    stream = gateway.keys.find(owner, key, body) if key else None
+    stream = gateway.keys.find(owner, key, body)
     if stream is None:
         linger = starting.linger_of(scope, gateway.settings.limits.linger)
         stream = starting.start(gateway, CALLER, scope, owner, request, linger=linger)
         stream.meta["session"] = stream.meta["session"] or asked.chat_id or None
         remember(stream, asked)
-        if key:
-            gateway.keys.put(owner, key, body, stream)
+        gateway.keys.put(owner, key, body, stream)
     if asked.chat_id:
         gateway.chats.put(owner, asked.chat_id, stream)
     sink = respond.sink_for(scope, receive)

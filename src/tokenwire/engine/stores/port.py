@@ -2,8 +2,8 @@
 
 A store keeps two kinds of things. *Streams*: a head (bytes that change a few times in a stream's life) and entries, in
 pieces of bytes that are only ever added at the end. What head and pieces say is the engine's business
-(``engine.heads``, ``engine.pieces``). *Notes*: small facts under a name, with an end (idempotency keys, which stream a
-chat's newest is, cached answers).
+(``engine.heads``, ``engine.pieces``). *Notes*: small facts under a name, with an end (idempotency keys, what providers
+call their answers, the key that tickets are signed with).
 
 Nothing of the read loop waits for a store. ``engine.recorder`` has one ``write`` under way at a time, and what it could
 not write it writes later; whoever reads waits in a task of its own.
