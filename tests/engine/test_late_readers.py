@@ -470,7 +470,8 @@ def _answer(parts: list[tuple[str, int]], chance: random.Random) -> list[Delta]:
             deltas += [ToolCallDelta(piece, 0, block) for piece in pieces]
             deltas += [ToolCallEnded(0, block)]
         kind = now
-    return [*deltas, Finished("stop", None)]
+    called = any(kind in ("call", "args") for kind, _ in parts)
+    return [*deltas, Finished("tool_use" if called else "stop", None)]  # what the provider would say, not only we
 
 
 @pytest.mark.parametrize("target", ["native", "anthropic"])
