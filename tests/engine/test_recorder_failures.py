@@ -375,7 +375,7 @@ def test_what_cannot_be_deleted_is_not_tried_at_every_tick(caplog: pytest.LogCap
             recorder_of(node).look()
             await settle(5)
         assert len(tries) == 1
-        recorder_of(node)._forget_from_ns = 0  # ten seconds later
+        recorder_of(node)._deletions._from_ns = 0  # ten seconds later
         store.undeletable = False
         recorder_of(node).look()
         await until(lambda: not recorder_of(node).gone)

@@ -5,8 +5,8 @@ every quarter of a second, and writes down what is new. What begins, opens or en
 under way at a time; what comes meanwhile goes with the next.
 
 A store that stalls or fails costs nobody a token. The logs hold what it does not have, up to a bound for the process;
-past that new streams are refused. The batch that failed is repeated as it was, for its answer may only have been lost;
-then the rest is caught up with.
+past that new streams are refused. ``engine.writing`` tries until the batch under way is written; then the rest is caught
+up with.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from tokenwire.engine.deletions import Deletions
 from tokenwire.engine.heads import head_of
 from tokenwire.engine.keeping import Keep, Kept, RecorderStatistics
 from tokenwire.engine.pieces import pieces
 from tokenwire.engine.stores.port import Append, Note
-from tokenwire.errors import StoreConflict, StoreFailed
+from tokenwire.engine.writing import PATIENCE, Batch, Writer
 
 if TYPE_CHECKING:
     from tokenwire.engine.clock import Handle
@@ -46,17 +47,12 @@ class Recorder:
     MOST_ENTRIES = 8192
     #: Between two writes there is so much time at least: each costs as much as a hundred tokens, however little it has.
     GAP = 0.01
-    #: A failed write is tried again after so long, and then after twice that, up to the second figure.
-    RETRY = (0.1, 2.0)
-    #: A write that takes longer than this is told to operators and readers.
-    PATIENCE = 1.0
-    #: What could not be deleted is tried again after so long: the store's writes wait for each try.
-    FORGET_AGAIN = 10.0
 
     def __init__(self, hub: Registry, store: Store, keep: Keep) -> None:
         self.store = store
         self.keep = keep
         self._hub = hub
+        self._writer = Writer(store, hub.clock, hub.wheel)
         self._due: deque[Stream] = deque()
         self._notes: list[Note] = []
         self._ring: deque[Stream] = deque()
@@ -64,16 +60,11 @@ class Recorder:
         self._task: asyncio.Task[None] | None = None
         self._soon: Handle | None = None
         self._wrote_ns = 0
-        self._since_ns: int | None = None  # the write under way was first tried then
-        self._failing: str | None = None
         self._told = False
-        self._writes = 0
-        self._failures = 0
         self._closed = False
         self._waiting = 0
-        self.gone: set[str] = set()
-        self._forgetting: asyncio.Task[None] | None = None
-        self._forget_from_ns = 0
+        self._deletions = Deletions(store, hub.clock)
+        self.gone = self._deletions.streams
 
     # ------------------------------------------------------------------ what happens to streams
 
@@ -115,14 +106,9 @@ class Recorder:
         self.gone.add(stream.id)
         task = self._task  # it may have some of it on the way; none that begins later has
         while task is not None and not task.done() and self.degraded is None:
-            await asyncio.wait([task], timeout=self.PATIENCE)
-        await self._forget([stream.id])
-
-    async def _forget(self, streams: list[str]) -> None:
-        overtakes = self._task is not None and self.degraded is not None
-        await self.store.forget(streams)
-        if not overtakes:  # else the write that fails may have some of them yet: `look` comes again when it is over
-            self.gone.difference_update(streams)
+            await asyncio.wait([task], timeout=PATIENCE)
+        # A write that fails may still have some of it: `look` comes again when that is over.
+        await self._deletions.forget([stream.id], again=self._task is not None and self.degraded is not None)
 
     def expires(self, stream: Stream) -> float:
         """When the store may forget *stream*, seconds since 1970, by the hub's clock: what a person sees as the time of
@@ -151,27 +137,21 @@ class Recorder:
     @property
     def degraded(self) -> str | None:
         """What is wrong with the store, if anything is."""
-        if self._failing is not None:
-            return self._failing
-        if self._lag() > self.PATIENCE:
-            return f"a write has taken {self._lag():.1f} s so far"
-        return None
+        return self._writer.degraded
 
     def statistics(self) -> RecorderStatistics:
-        return RecorderStatistics(self._writes, self._failures, self._lag(), self._waiting, self.degraded is not None)
-
-    def _lag(self) -> float:
-        return 0.0 if self._since_ns is None else (self._hub.clock.now_ns() - self._since_ns) / 1e9
+        writer = self._writer
+        return RecorderStatistics(
+            writer.writes, writer.failures, writer.lag, self._waiting, writer.degraded is not None
+        )
 
     # ------------------------------------------------------------------ when
 
     def look(self) -> None:
         """Every quarter of a second: how much waits, and whether readers are to be told of the store."""
         wrong = self.degraded
-        now = self._hub.clock.now_ns()
-        if self.gone and wrong is None and self._forgetting is None and now >= self._forget_from_ns:
-            self._forgetting = asyncio.get_running_loop().create_task(self._forget([*self.gone]))
-            self._forgetting.add_done_callback(self._forgot)
+        if wrong is None:
+            self._deletions.look()
         self._waiting = 0 if wrong is None else sum(map(_waiting, self._hub.kept()))
         if (wrong is not None) != self._told:
             self._told = wrong is not None
@@ -181,12 +161,6 @@ class Recorder:
             else:
                 log.warning("the store is back")
                 self._hub.notice("recovered", what="store")
-
-    def _forgot(self, task: asyncio.Task[None]) -> None:
-        self._forgetting = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._forget_from_ns = self._hub.clock.now_ns() + int(self.FORGET_AGAIN * 1e9)
-            log.warning("deleted streams are still in the store, and are tried again: %s", error)
 
     def _tick(self) -> None:
         """A portion of the running streams: what has something new is written."""
@@ -224,7 +198,7 @@ class Recorder:
         if self._task is None and not self._closed and (self._due or self._notes):
             batch = self._collect()
             if batch.appends or batch.notes:
-                self._task = asyncio.get_running_loop().create_task(self._write(batch))
+                self._task = asyncio.get_running_loop().create_task(self._writer.write(batch))
                 self._task.add_done_callback(self._wrote)
 
     def _wrote(self, task: asyncio.Task[None]) -> None:
@@ -236,9 +210,9 @@ class Recorder:
 
     # ------------------------------------------------------------------ what
 
-    def _collect(self) -> _Batch:
+    def _collect(self) -> Batch:
         """What is due, as much as one write takes."""
-        batch = _Batch([], [], self._notes)
+        batch = Batch([], [], self._notes)
         self._notes = []
         entries = 0
         due = self._due
@@ -284,66 +258,6 @@ class Recorder:
         kept.acknowledged = False
         return Append(stream.id, stream.owner, found, head, running, self.expires(stream), restart)
 
-    async def _write(self, batch: _Batch) -> None:
-        """Until it is written."""
-        pause, longest = self.RETRY
-        self._since_ns = self._hub.clock.now_ns()
-        while batch.appends or batch.notes:
-            try:
-                await self.store.write(batch.appends, batch.notes)
-            except StoreConflict as error:
-                if not self._refused(batch, error):
-                    self._give_up(batch)
-                    break
-            except StoreFailed as error:
-                self._failures += 1
-                self._failing = error.message
-                await self._pause(pause)
-                pause = min(2 * pause, longest)
-                _drop_deleted(batch)
-            except Exception:  # a bug, which would be there again at the next try: the others must not wait for it
-                log.exception("the store failed in an unknown way")
-                self._give_up(batch)
-                break
-            else:
-                break
-        self._failing = self._since_ns = None
-        self._writes += 1
-        for stream, sent in batch.streams:
-            if stream.kept is not None:
-                stream.kept.stored = sent
-                stream.kept.acknowledged = True
-
-    async def _pause(self, seconds: float) -> None:
-        """By the hub's clock, which tests move."""
-        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._hub.wheel.after(seconds, lambda: None if waited.done() else waited.set_result(None))
-        try:
-            await waited
-        finally:
-            timer.cancel()
-
-    def _refused(self, batch: _Batch, error: StoreConflict) -> bool:
-        """The store does not take one stream's part: that stream is not stored any more, the others are. False: it is
-        none of the batch."""
-        for at, append in enumerate(batch.appends):
-            if append.stream == error.stream:
-                stream, _ = batch.streams.pop(at)
-                batch.appends.pop(at)
-                if stream.kept is not None and not stream.kept.over:  # else it was deleted while this was on its way
-                    stream.kept.over = True
-                    log.error("%s; it is not stored any more", error)
-                return True
-        log.error("%s; nobody has told the store to store it", error)
-        return False
-
-    def _give_up(self, batch: _Batch) -> None:
-        """What is in *batch* is not stored, and so nothing that would follow it."""
-        for stream, _ in batch.streams:
-            if stream.kept is not None:
-                stream.kept.over = True
-        log.error("%d streams and %d notes are not stored any more", len(batch.streams), len(batch.notes))
-
     # ------------------------------------------------------------------ the end
 
     async def flush(self, seconds: float) -> bool:
@@ -368,25 +282,9 @@ class Recorder:
         for timer in (self._timer, self._soon):
             if timer is not None:
                 timer.cancel()
-        for task in (self._task, self._forgetting):
-            if task is not None:
-                task.cancel()
-
-
-class _Batch(NamedTuple):
-    """One write; *streams*: for each append its stream and the newest entry in it."""
-
-    appends: list[Append]
-    streams: list[tuple[Stream, int]]
-    notes: list[Note]
-
-
-def _drop_deleted(batch: _Batch) -> None:
-    """A store that knew nothing of a stream when it was told to forget it would take what is repeated as a new one."""
-    for at in reversed(range(len(batch.appends))):
-        kept = batch.streams[at][0].kept
-        if kept is not None and kept.over:
-            del batch.appends[at], batch.streams[at]
+        if self._task is not None:
+            self._task.cancel()
+        self._deletions.close()
 
 
 def _waiting(stream: Stream) -> int:

@@ -143,8 +143,8 @@ class Registry:
     async def find(self, stream_id: str, owner: str) -> Stream:
         """The caller's stream, wherever it is; it is in memory then.
 
-        Raises as ``get`` does, and ``StoreAway`` or ``Overloaded`` (503) when the store cannot be asked, or has too much to
-        do.
+        Raises as ``get`` does, and ``StoreAway`` or ``Overloaded`` (503) when the store cannot be asked, or has too
+        much to do.
         """
         if self.archive is not None and stream_id not in self._streams and len(stream_id) == _ID_LENGTH:
             try:

@@ -1,0 +1,58 @@
+"""Streams that were deleted, until the store has nothing of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tokenwire.engine.clock import Clock
+    from tokenwire.engine.stores.port import Store
+
+#: What could not be deleted is tried again after so long, seconds: the store's writes wait for each try.
+AGAIN: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Deletions:
+    """Of one store.
+
+    Attributes:
+        streams: that were deleted, and that the store may still have.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.streams: set[str] = set()
+        self._store = store
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._from_ns = 0
+
+    async def forget(self, streams: Iterable[str], *, again: bool = False) -> None:
+        """The store has nothing of *streams* any more. *again*: it may get some of them yet, so that it is to be done
+        once more. Raises ``StoreFailed``."""
+        streams = list(streams)
+        await self._store.forget(streams)
+        if not again:
+            self.streams.difference_update(streams)
+
+    def look(self) -> None:
+        """Called now and then, while nothing is wrong with the store: what is left is tried again."""
+        if self.streams and self._task is None and self._clock.now_ns() >= self._from_ns:
+            self._task = asyncio.get_running_loop().create_task(self.forget(self.streams))
+            self._task.add_done_callback(self._tried)
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._from_ns = self._clock.now_ns() + int(AGAIN * 1e9)
+            log.warning("deleted streams are still in the store, and are tried again: %s", error)
+
+    def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
