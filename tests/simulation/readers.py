@@ -147,9 +147,9 @@ class Follower(Reader):
             body = await download.body()
             self._answered(download, body)
             return
-        await self._read(download)
+        last_words = await self._read(download)
         if self.last is None:  # no ids: a clean end is all there is to know
-            if self.events and any(code in self.events[-1].data for code in FAREWELLS):
+            if any(code in said.data for said in last_words for code in FAREWELLS):
                 raise Broken("it was told to come back")
             self.outcome = "over"
 
@@ -165,18 +165,21 @@ class Follower(Reader):
         elif status < 500 or "x-tokenwire-stream" in download.fields:  # the latter: so the stream itself has failed
             self.outcome = "refused"
 
-    async def _read(self, download: Download) -> None:
-        """Every event of one connection. Raises ``Broken``."""
+    async def _read(self, download: Download) -> list[Seen]:
+        """Every event of one connection; those at its end that may be of it alone. Raises ``Broken``."""
         parse = Events(self.dialect, self.last)
+        last_words: list[Seen] = []
         try:
             while data := await download.read():
                 self.events += parse.feed(data)
                 self.last = parse.last
+            last_words = self.events[-1:]
         finally:
             if self.dialect.ids is not None:
                 # Without an id it is not of the log (why this connection ends, say), or a prefix that is not whole.
                 while self.events and self.events[-1].id is None:
-                    self.events.pop()
+                    last_words.append(self.events.pop())
+        return last_words
 
 
 class Events:

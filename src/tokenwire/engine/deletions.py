@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from tokenwire.engine.clock import Clock
     from tokenwire.engine.stores.port import Store
+    from tokenwire.engine.writing import Writer
 
 #: What could not be deleted is tried again after so long, seconds: the store's writes wait for each try.
 AGAIN: Final = 10.0
@@ -25,25 +26,28 @@ class Deletions:
         streams: that were deleted, and that the store may still have.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, writer: Writer) -> None:
         self.streams: set[str] = set()
         self._store = store
         self._clock = clock
+        self._writer = writer
         self._task: asyncio.Task[None] | None = None
         self._from_ns = 0
 
-    async def forget(self, streams: Iterable[str], *, again: bool = False) -> None:
-        """The store has nothing of *streams* any more. *again*: it may get some of them yet, so that it is to be done
-        once more. Raises ``StoreFailed``."""
+    async def forget(self, streams: Iterable[str]) -> None:
+        """The store has nothing of *streams* any more, but for what a write that is under way may bring: they are
+        forgotten once more when that is over. Raises ``StoreFailed``."""
         streams = list(streams)
+        surely = [stream for stream in streams if not self._writer.has(stream)]
         await self._store.forget(streams)
-        if not again:
-            self.streams.difference_update(streams)
+        self.streams.difference_update(surely)
 
     def look(self) -> None:
         """Called now and then, while nothing is wrong with the store: what is left is tried again."""
-        if self.streams and self._task is None and self._clock.now_ns() >= self._from_ns:
-            self._task = asyncio.get_running_loop().create_task(self.forget(self.streams))
+        if not self.streams or self._task is not None or self._clock.now_ns() < self._from_ns:
+            return
+        if left := [stream for stream in self.streams if not self._writer.has(stream)]:
+            self._task = asyncio.get_running_loop().create_task(self.forget(left))
             self._task.add_done_callback(self._tried)
 
     def _tried(self, task: asyncio.Task[None]) -> None:

@@ -5,8 +5,8 @@ every quarter of a second, and writes down what is new. What begins, opens or en
 under way at a time; what comes meanwhile goes with the next.
 
 A store that stalls or fails costs nobody a token. The logs hold what it does not have, up to a bound for the process;
-past that new streams are refused. ``engine.writing`` tries until the batch under way is written; then the rest is caught
-up with.
+past that new streams are refused. ``engine.writing`` tries until the batch under way is written; then the rest is
+caught up with.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Recorder:
         self._told = False
         self._closed = False
         self._waiting = 0
-        self._deletions = Deletions(store, hub.clock)
+        self._deletions = Deletions(store, hub.clock, self._writer)
         self.gone = self._deletions.streams
 
     # ------------------------------------------------------------------ what happens to streams
@@ -107,8 +107,7 @@ class Recorder:
         task = self._task  # it may have some of it on the way; none that begins later has
         while task is not None and not task.done() and self.degraded is None:
             await asyncio.wait([task], timeout=PATIENCE)
-        # A write that fails may still have some of it: `look` comes again when that is over.
-        await self._deletions.forget([stream.id], again=self._task is not None and self.degraded is not None)
+        await self._deletions.forget([stream.id])
 
     def expires(self, stream: Stream) -> float:
         """When the store may forget *stream*, seconds since 1970, by the hub's clock: what a person sees as the time of

@@ -82,6 +82,7 @@ class Writer:
         self._store = store
         self._clock = clock
         self._wheel = wheel
+        self._batch: Batch | None = None
         self._since_ns: int | None = None  # the write under way was first tried then
         self._failing: str | None = None
         self.writes = 0
@@ -99,8 +100,19 @@ class Writer:
             return self._failing
         return f"a write has taken {self.lag:.1f} s so far" if self.lag > PATIENCE else None
 
+    def has(self, stream_id: str) -> bool:
+        """Whether something of that stream is on its way."""
+        return self._batch is not None and any(append.stream == stream_id for append in self._batch.appends)
+
     async def write(self, batch: Batch) -> None:
         """Until it is written."""
+        self._batch = batch
+        try:
+            await self._write(batch)
+        finally:
+            self._batch = None
+
+    async def _write(self, batch: Batch) -> None:
         pause, longest = RETRY
         self._since_ns = self._clock.now_ns()
         while batch.appends or batch.notes:
