@@ -251,7 +251,8 @@ def nothing_left(schedule: Schedule) -> None:
     for link in schedule.network.links:
         if link.port == PORT:
             link.near.abort()
-    world.run(lambda: False, 0.6)
+    asleep = max(0, relay.process.suspended_ns - world.now_ns) / SECOND  # what it was sent meanwhile, it will do
+    world.run(lambda: False, asleep + 0.6)
     hub = relay.gateway.hub if relay.gateway is not None else None
     assert hub is not None
     if hub.recorder is not None:
