@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +12,17 @@ import pytest
 
 from tokenwire import dialects
 from tokenwire.dialects.base import Dialect
+from tokenwire.dialects.deltas import (
+    Delta,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    Usage,
+)
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.ids import parse_event_id
 from tokenwire.engine.states import Policy
@@ -109,3 +123,23 @@ def follow(sink: Callable[..., ScriptedSink]) -> Callable[..., ScriptedSink]:
         return made
 
     return attach
+
+
+@pytest.fixture(scope="module")
+def long_answer() -> list[Delta]:
+    """Some of everything, in runs that are long enough to be packed, and texts that are hard to cut."""
+    words = random.Random(6).choices(
+        [" the", "\n", ' "quoted" \\', " é", " 😀", "\u2028", "\x01", " <b>", " data: x"], k=900
+    )
+    call = [json.dumps({"text": "".join(words[:200])}, ensure_ascii=False)]
+    pieces = [piece for whole in call for piece in re.findall(r".{1,5}", whole, re.DOTALL)]
+    return [
+        Started("x", "m", 1.0),
+        *(ReasoningDelta(word, 0, 0) for word in words[:150]),
+        *(TextDelta(word, 0, 1) for word in words),
+        ToolCallStarted("call_1", "f", 0, 2),
+        *(ToolCallDelta(piece, 0, 2) for piece in pieces),
+        ToolCallEnded(0, 2),
+        Usage(input=3, output=1200),
+        Finished("tool_use", "tool_calls"),
+    ]

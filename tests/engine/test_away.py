@@ -9,7 +9,7 @@ import asyncio
 import json
 
 import pytest
-from tests.engine.test_recorder import Faulty, Node, frames, play
+from tests.engine.store_node import Faulty, Node, frames, play
 
 from tokenwire import dialects
 from tokenwire.dialects.deltas import Failed

@@ -1,151 +1,99 @@
-"""What must not go wrong beside a store that fails, is slow, or has a bug: deletions, other streams, memory."""
+"""Writing to a store that fails, loses its answer or has a bug costs nobody a token, and nothing is doubled."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pytest
-from tests.engine.test_recorder import Faulty, Node, play
+from tests.engine.store_node import Faulty, Node, frames, odd, play, recorder_of
 
-from tokenwire.engine import archive, recorder
-from tokenwire.engine.heads import head_of, stream_of
-from tokenwire.engine.recorder import Recorder
-from tokenwire.engine.retention import Retention
-from tokenwire.engine.stores.port import PAGE, Append, Note, Piece
-from tokenwire.errors import NotResumable, RequestRefused, StoreConflict, StoreFailed
+from tokenwire import dialects
+from tokenwire.engine import recorder
+from tokenwire.engine.keeping import Keep
+from tokenwire.errors import Overloaded, StoreConflict
 from tokenwire.measure.prices import Seller
 from tokenwire.measure.usage import Meter
-from tokenwire.testing.rig import settle, until
-
-if TYPE_CHECKING:
-    from tokenwire.engine.heads import HeadData
-    from tokenwire.engine.hub import Hub
-    from tokenwire.engine.states import Policy
-    from tokenwire.engine.stores.port import Head
-    from tokenwire.engine.stream import Stream
+from tokenwire.testing.rig import until
+from tokenwire.testing.sinks import ScriptedSink
 
 
-class Odd(Faulty):
-    """One with a bug, too, or slow.
-
-    Attributes:
-        bug: what a write raises, if anything.
-        busy: of whom there is more to write after each write.
-        undeletable: whether nothing can be forgotten.
-        small: pages are of one piece, and the hub looks around after each of them.
-    """
-
-    bug: Exception | None = None
-    busy: tuple[Recorder, Stream] | None = None
-    undeletable = False
-    small: Hub | None = None
-
-    async def write(self, appends: Sequence[Append], notes: Sequence[Note] = ()) -> None:
-        if self.bug is not None:
-            raise self.bug
-        await super().write(appends, notes)
-        if self.busy is not None:
-            await asyncio.sleep(0)
-            self.busy[0].changed(self.busy[1])
-
-    async def forget(self, streams: Sequence[str]) -> None:
-        if self.undeletable:
-            raise StoreFailed("the disk is full")
-        await super().forget(streams)
-
-    async def pieces(self, stream: str, after: int = 0, limit: int = PAGE) -> list[Piece]:
-        if self.small is None:
-            return await super().pieces(stream, after, limit)
-        found = await super().pieces(stream, after, 1)
-        self.small._cool()
-        return found
-
-
-async def odd() -> Odd:
-    store = Odd()
-    await store.open()
-    return store
-
-
-def recorder_of(node: Node) -> Recorder:
-    assert node.hub.recorder is not None
-    return node.hub.recorder
-
-
-async def killed(node: Node, *streams: Stream) -> None:
-    """The process of *node* is gone while these run and are stored; the next one opens the store."""
-    for stream in streams:
-        await node.stored(stream)
-    node.kill()
-    await node.store.close()
-    await node.store.open()
-
-
-def test_what_is_deleted_before_it_was_ever_stored_is_not_stored_when_the_store_is_back() -> None:
+def test_a_store_that_fails_costs_nobody_a_token_and_is_caught_up_with() -> None:
     async def main(store: Faulty) -> None:
         node = Node(store)
+        stream = node.stream("first")
+        await node.stored(stream)
+        sink = ScriptedSink()
+        stream.attach(sink, dialects.get("native"), ids=True).start()
         store.failing = "the disk is full"
-        stream, other = node.stream("secret", end=True), node.stream("open", end=True)
+        node.say(stream, "second")
         await until(lambda: recorder_of(node).degraded)
-        await node.hub.delete(stream)
+        assert b"second" in sink.data
+        await until(lambda: b"event: notice" in sink.data)
+        assert b'"degraded"' in sink.data
+        node.end(stream)
+        assert b"event: done" in sink.data
+        other = node.stream("while it fails", end=True)
+        assert not recorder_of(node).safe(other)
         store.failing = None
-        await node.stored(other)
-        with pytest.raises(NotResumable):
-            await node.hub.find(stream.id, "me")
-        assert await store.head(stream.id) is None
-        node.kill()
-
-    play(main)
-
-
-def test_a_deletion_does_not_wait_for_writes_that_began_after_it() -> None:
-    async def main(_: Faulty) -> None:
-        store = await odd()
-        node = Node(store)
-        stream, running = node.stream("one", end=True), node.stream("two")
-        await node.stored(stream)
-        store.busy = recorder_of(node), running
-        recorder_of(node).changed(running)
-        await settle(3)
-        async with asyncio.timeout(2.0):
-            await node.hub.delete(stream)
-        store.busy = None
-        assert await store.head(stream.id) is None
-        node.kill()
-
-    play(main)
-
-
-def test_what_is_deleted_and_still_stored_is_not_listed() -> None:
-    async def main(_: Faulty) -> None:
-        store = await odd()
-        node = Node(store)
-        stream, other = node.stream("secret", end=True), node.stream("open", end=True)
         await node.stored(stream)
         await node.stored(other)
-        store.undeletable = True
-        with pytest.raises(RequestRefused):
-            await node.hub.delete(stream)
-        assert [each.id for each in await node.hub.listed("me")] == [other.id]
-        node.kill()
-
-    play(main)
-
-
-def test_what_cannot_be_read_is_left_out_of_the_list() -> None:
-    async def main(store: Faulty) -> None:
-        node = Node(store)
-        bad, good = node.stream("a", end=True), node.stream("b", end=True)
-        await node.stored(bad)
-        await node.stored(good)
+        await until(lambda: recorder_of(node).degraded is None and recorder_of(node).safe(other))
         node.kill()
         after = Node(store)
-        await store.write([Append(bad.id, "me", head=b"\xc1", running=False)])
-        assert [each.id for each in await after.hub.listed("me")] == [good.id]
+        assert frames(await after.hub.find(stream.id, "me")) == frames(stream)
         after.kill()
+
+    play(main)
+
+
+def test_a_write_whose_answer_was_lost_is_repeated_and_nothing_is_doubled() -> None:
+    async def main(store: Faulty) -> None:
+        node = Node(store)
+        store.lost = 3
+        stream = node.stream("a", "b")
+        node.say(stream, *"cdef")
+        node.end(stream)
+        await node.stored(stream)
+        node.kill()
+        after = Node(store)
+        assert frames(await after.hub.find(stream.id, "me")) == frames(stream)
+        after.kill()
+
+    play(main)
+
+
+def test_when_too_much_waits_new_streams_are_refused_and_running_ones_go_on() -> None:
+    async def main(store: Faulty) -> None:
+        node = Node(store, keep=Keep(flush=0.02, unstored_bytes=5000))
+        stream = node.stream("first")
+        await node.stored(stream)
+        store.failing = "gone"
+        node.say(stream, *(f"number {number}" for number in range(500)))
+        await until(lambda: recorder_of(node).full)
+        with pytest.raises(Overloaded, match="store"):
+            node.stream("no")
+        node.say(stream, "still here")
+        store.failing = None
+        await node.stored(stream)
+        await until(lambda: not recorder_of(node).full)
+        node.stream("yes", end=True)
+        node.end(stream)
+        node.kill()
+
+    play(main)
+
+
+def test_a_stream_that_the_store_does_not_take_is_let_go_and_the_others_are_written() -> None:
+    async def main(store: Faulty) -> None:
+        node = Node(store)
+        stream, other = node.stream("a"), node.stream("b")
+        await node.stored(stream)
+        await store.forget([stream.id])
+        node.say(stream, "c")
+        node.say(other, "d")
+        await node.stored(other)
+        await until(lambda: recorder_of(node).safe(stream))
+        node.kill()
 
     play(main)
 
@@ -174,52 +122,6 @@ def test_a_bug_of_the_store_keeps_nothing_in_memory_and_nobody_from_it(
     play(main)
 
 
-def test_all_of_a_long_answer_is_there_though_memory_lets_go_of_it_meanwhile() -> None:
-    async def main(_: Faulty) -> None:
-        store = await odd()
-        retention = Retention(hot_bytes=1024)
-        node = Node(store, retention=retention)
-        stream = node.stream()
-        for start in range(30):
-            node.say(stream, *[f" {start} {number}" for number in range(100)])
-            await node.stored(stream)
-        node.end(stream)
-        await node.stored(stream)
-        node.kill()
-        after = Node(store, retention=retention)
-        found = await after.hub.find(stream.id, "me")
-        after.hub.resized(found, -found.log.cool(0, found.log.last))
-        store.small = after.hub
-        await after.hub.whole(found)
-        assert found.log.present
-        assert len(found.transcript().choice(0).text) == sum(len(f" {a} {b}") for a in range(30) for b in range(100))
-        await until(lambda: not after.hub.archive or not after.hub.archive.brings(found))
-        after.hub._cool()
-        assert found.log.size < retention.hot_bytes + 8 * found.log.last, "then it goes again"
-        after.kill()
-
-    play(main)
-
-
-def test_what_a_store_has_only_in_part_is_not_asked_for_without_end() -> None:
-    async def main(store: Faulty) -> None:
-        node = Node(store)
-        stream = node.stream("a", end=True)
-        await node.stored(stream)
-        node.hub.pack(stream)
-        stream.log.cool(0, stream.log.last)
-
-        async def pieces(stream: str, after: int = 0, limit: int = PAGE) -> list[Piece]:
-            return []
-
-        store.pieces = pieces  # type: ignore[method-assign]
-        with pytest.raises(NotResumable):
-            await node.hub.whole(stream)
-        node.kill()
-
-    play(main)
-
-
 def test_an_estimate_is_stored_whoever_asked_for_it_first() -> None:
     async def main(store: Faulty) -> None:
         node = Node(store)
@@ -239,83 +141,6 @@ def test_an_estimate_is_stored_whoever_asked_for_it_first() -> None:
         after = Node(store)
         assert (await after.hub.find(stream.id, "me")).settled == said
         after.kill()
-
-    play(main)
-
-
-def test_an_orphan_that_cannot_be_made_keeps_no_other_from_its_end(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.CRITICAL)
-    monkeypatch.setattr(archive, "AGAIN_SECONDS", 0.0)
-
-    async def main(store: Faulty) -> None:
-        node = Node(store)
-        bad, good = node.stream("a"), node.stream("b")
-        await killed(node, bad, good)
-
-        def made(hub: Hub, stored: Head, data: HeadData, policy: Policy) -> Stream:
-            if stored.stream == bad.id:
-                raise ValueError("a bug")
-            return stream_of(hub, stored, data, policy)
-
-        monkeypatch.setattr(archive, "stream_of", made)
-        after = Node(store)
-        assert after.hub.archive is not None
-        async with asyncio.timeout(5.0):
-            await after.hub.archive.end_orphans()
-        heads = [await store.head(stream.id) for stream in (bad, good)]
-        assert [head is not None and head.running for head in heads] == [True, False]
-        after.kill()
-
-    play(main)
-
-
-def test_an_orphan_whose_end_cannot_be_written_is_not_tried_for_ever(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.CRITICAL)
-    monkeypatch.setattr(archive, "AGAIN_SECONDS", 0.0)
-
-    async def main(store: Faulty) -> None:
-        node = Node(store)
-        bad, good = node.stream("a"), node.stream("b")
-        await killed(node, bad, good)
-
-        def told(stream: Stream) -> bytes:
-            if stream.id == bad.id:
-                raise ValueError("a bug")
-            return head_of(stream)
-
-        monkeypatch.setattr(recorder, "head_of", told)
-        after = Node(store)
-        assert after.hub.archive is not None
-        async with asyncio.timeout(5.0):
-            await after.hub.archive.end_orphans()
-        assert [head.stream for head in await store.orphans()] == [bad.id]
-        after.kill()
-
-    play(main)
-
-
-def test_a_reader_whose_entries_cannot_be_brought_back_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)
-
-    async def main(store: Faulty) -> None:
-        node = Node(store)
-        stream = node.stream("a", end=True)
-        await node.stored(stream)
-
-        async def pieces(stream: str, after: int = 0, limit: int = PAGE) -> list[Piece]:
-            raise LookupError("a bug")
-
-        store.pieces = pieces  # type: ignore[method-assign]
-        said: list[Exception | None] = []
-        assert node.hub.archive is not None
-        node.hub.archive.fetch(stream, 1, said.append)
-        await until(lambda: said)
-        assert isinstance(said[0], LookupError)
-        node.kill()
 
     play(main)
 
@@ -347,65 +172,6 @@ def test_what_waits_is_known_though_most_of_a_log_is_away() -> None:
         store.failing = "the disk is full"
         node.say(stream, *["x" * 1000] * 50)
         assert recorder._waiting(stream) == pytest.approx(stream.log.size - before, rel=0.01)
-        node.kill()
-
-    play(main)
-
-
-def test_what_cannot_be_deleted_is_not_tried_at_every_tick(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)
-
-    async def main(_: Faulty) -> None:
-        store = await odd()
-        node = Node(store)
-        stream = node.stream("secret", end=True)
-        await node.stored(stream)
-        store.undeletable = True
-        with pytest.raises(RequestRefused):
-            await node.hub.delete(stream)
-        tries: list[None] = []
-        forget = store.forget
-
-        async def forgetting(streams: Sequence[str]) -> None:
-            tries.append(None)
-            await forget(streams)
-
-        store.forget = forgetting  # type: ignore[method-assign]
-        for _tick in range(5):
-            recorder_of(node).look()
-            await settle(5)
-        assert len(tries) == 1
-        recorder_of(node)._deletions._from_ns = 0  # ten seconds later
-        store.undeletable = False
-        recorder_of(node).look()
-        await until(lambda: not recorder_of(node).gone)
-        assert await store.head(stream.id) is None
-        node.kill()
-
-    play(main)
-
-
-def test_who_looks_for_a_stream_as_the_process_ends_is_told_so() -> None:
-    async def main(store: Faulty) -> None:
-        waits = asyncio.Event()
-
-        async def head(stream: str) -> None:
-            waits.set()
-            await asyncio.Event().wait()
-
-        store.head = head  # type: ignore[method-assign]
-        node = Node(store)
-        finding = asyncio.ensure_future(node.hub.find("st_" + "a" * 22, "me"))
-        left = asyncio.ensure_future(node.hub.find("st_" + "a" * 22, "me"))
-        await waits.wait()
-        left.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await left
-        assert node.hub.archive is not None
-        node.hub.archive.close()
-        with pytest.raises(RequestRefused) as refusal:
-            await finding
-        assert refusal.value.code == "store_away"
         node.kill()
 
     play(main)

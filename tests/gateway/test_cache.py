@@ -1,212 +1,22 @@
-"""Answers that are kept and told again, as callers see it: in every dialect that providers speak, and read in all."""
+"""Answers that are kept and told again: which, for whom, for how long, and how they come."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from array import array
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
-from tests.translation.answers import TARGETS, decode, fold
+from tests.gateway.caching import CHAT, asking, cached, scripted, simulating
 
-from tokenwire import dialects
 from tokenwire.engine.recording import Recording
-from tokenwire.gateway.settings import Settings, from_mapping
+from tokenwire.gateway.settings import from_mapping
 from tokenwire.simulator import Simulator
-from tokenwire.simulator import serve as simulate
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head
-from tokenwire.testing.http_client import Answer, Client
-from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, message, serving, started, streamed
+from tokenwire.testing.http_client import Client
+from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, serving, started, streamed
 from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream, Step
-
-CHAT = "/v1/chat/completions"
-SPOKEN = ("openai.chat", "anthropic", "openai.responses", "gemini", "ollama")
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-
-
-def simulating(main: Callable[[Relay, Simulator], Awaitable[None]], **cache: Any) -> None:
-    """*main* before an upstream for each dialect, called after it, whose answers are kept."""
-
-    async def inside() -> None:
-        simulator = await simulate()
-        try:
-            up = {"base_url": f"{simulator.url}/v1", "api_key": "k", "models": [], "retry": {"attempts": 1}}
-            upstreams = {name: {**up, "dialect": name} for name in SPOKEN}
-            upstreams["plain"] = upstreams["openai.chat"]
-            models = {f"{name}/instant": {"cache": {"seconds": 60, **cache}} for name in SPOKEN}
-            async with serving(from_mapping({"upstreams": upstreams, "models": models}, {})) as relay:
-                await main(relay, simulator)
-        finally:
-            await simulator.close()
-
-    run_in("uvloop", inside)
-
-
-def scripted(
-    main: Callable[[Relay, ScriptedUpstream], Awaitable[None]], *scripts: list[Step], limits: Any = None, **cache: Any
-) -> None:
-    """*main* before an upstream ``up`` that plays scripts, and whose model ``instant`` is cached."""
-
-    async def inside() -> None:
-        async with ScriptedUpstream(*scripts) as upstream, serving(settings(upstream, limits, **cache)) as relay:
-            await main(relay, upstream)
-
-    run_in("uvloop", inside)
-
-
-def settings(upstream: ScriptedUpstream, limits: Any = None, **cache: Any) -> Settings:
-    up = {"base_url": upstream.base_url, "models": [], "retry": {"attempts": 1}}
-    models = {"up/instant": {"cache": {"seconds": 60, **cache}}}
-    return from_mapping({"upstreams": {"up": up}, "models": models, "limits": limits or {}}, {})
-
-
-QUESTION = "What is the weather in Oslo?"
-
-
-def asking(dialect: str, kind: str = "text", *, stream: bool = True) -> tuple[str, dict[str, Any]]:
-    """Route and body of a question that the simulator answers with text, with thoughts, or with a call."""
-    model = f"{dialect}/instant"
-    turn = {"role": "user", "content": QUESTION}
-    tools = kind == "tools"
-    function = {"name": "get_weather", "description": "Weather in a city", "parameters": PARAMETERS}
-    if dialect == "gemini":
-        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": QUESTION}]}]}
-        if tools:
-            body["tools"] = [{"functionDeclarations": [function]}]
-        if kind == "thoughts":
-            body["generationConfig"] = {"thinkingConfig": {"includeThoughts": True, "thinkingBudget": 1024}}
-        return f"/v1beta/models/{model}:{verb}", body
-    if dialect == "anthropic":
-        body = message(QUESTION, model=model, stream=stream, max_tokens=4096)
-        if tools:
-            body["tools"] = [{"name": "get_weather", "description": "Weather", "input_schema": PARAMETERS}]
-        if kind == "thoughts":
-            body["thinking"] = {"type": "enabled", "budget_tokens": 1024}
-        return "/v1/messages", body
-    if dialect == "openai.responses":
-        body = {"model": model, "stream": stream, "input": [turn]}
-        if tools:
-            body["tools"] = [{"type": "function", **function}]
-        if kind == "thoughts":
-            body["reasoning"] = {"effort": "high", "summary": "auto"}
-        return "/v1/responses", body
-    body = {"model": model, "stream": stream, "messages": [turn]}
-    if tools:
-        body["tools"] = [{"type": "function", "function": function}]
-    if kind == "thoughts":
-        body["think"] = True
-    return (CHAT if dialect == "openai.chat" else "/ollama/api/chat"), body
-
-
-def said(dialect: str, body: bytes) -> tuple[Any, ...]:
-    """What an answer says: text, reasoning, calls, and usage."""
-    transcript = fold(decode(dialects.get(dialect), [body]))
-    choice, usage = transcript.choice(), transcript.usage
-    calls = [(call.name, call.arguments) for call in choice.tool_calls.values()]
-    counts = None if usage is None else (usage.input, usage.output, usage.cached_input, usage.reasoning)
-    return choice.text, choice.reasoning, calls, choice.reason, counts
-
-
-KINDS = [(dialect, kind) for dialect in SPOKEN for kind in ("text", "thoughts", "tools")]
-KINDS.remove(("openai.chat", "thoughts"))
-
-
-@pytest.mark.parametrize(("dialect", "kind"), KINDS)
-def test_the_same_text_tools_and_usage_in_each_dialect(dialect: str, kind: str) -> None:
-    async def main(relay: Relay, simulator: Simulator) -> None:
-        client = await relay.connect()
-        path, body = asking(dialect, kind)
-        if dialect == "openai.chat":
-            body["stream_options"] = {"include_usage": True}
-        first = await client.post(path, body).whole()
-        again = await client.post(path, body).whole()
-        assert (first.status, again.status) == (200, 200)
-        assert (cached(first), cached(again)) == ("miss", "hit")
-        assert again.body == first.body, "byte for byte"
-        text, reasoning, calls, _, counts = said(dialect, bytes(first.body))
-        assert counts is not None
-        assert text or kind == "tools"
-        assert bool(reasoning) == (kind == "thoughts")
-        assert [name for name, _ in calls] == (["get_weather"] if kind == "tools" else [])
-        for name in TARGETS:
-            told = await client.post(path, body, {"x-tokenwire-dialect": name}).whole()
-            assert cached(told) == "hit"
-            events = f"/v1/streams/{first.fields['x-tokenwire-stream']}/events?dialect={name}"
-            expected = await client.get(events).whole()
-            assert said(name, bytes(told.body)) == said(name, bytes(expected.body)), name
-            assert said(name, bytes(told.body))[0] == text, name
-        streams = (await client.get("/v1/streams").whole()).json["streams"]
-        assert len(streams) == 2 + len(TARGETS)
-        assert {stream["state"] for stream in streams} == {"completed"}
-        assert len({json.dumps({**stream["usage"], "cost_usd": None}) for stream in streams}) == 1
-        assert simulator.stats.requests == 1
-
-    simulating(main)
-
-
-def cached(answer: Answer) -> str | None:
-    return answer.fields.get("x-tokenwire-cache")
-
-
-@pytest.mark.parametrize("kind", ["text", "tools"])
-@pytest.mark.parametrize("dialect", SPOKEN)
-@pytest.mark.parametrize("streamed_first", [True, False])
-def test_whole_answers_and_streams_answer_each_other(dialect: str, kind: str, streamed_first: bool) -> None:
-    async def main(relay: Relay, simulator: Simulator) -> None:
-        client = await relay.connect()
-        first = await client.post(*asking(dialect, kind, stream=streamed_first)).whole()
-        other = await client.post(*asking(dialect, kind, stream=not streamed_first)).whole()
-        assert (first.status, other.status) == (200, 200)
-        assert (cached(first), cached(other)) == ("miss", "miss" if dialect == "openai.responses" else "hit")
-        whole, stream = (other, first) if streamed_first else (first, other)
-        text, _, calls, reason, _ = said(dialect, bytes(stream.body))
-        of_body = fold(dialects.get(dialect).decode_response(bytes(whole.body))).choice()
-        assert of_body.text == text
-        assert [call.name for call in of_body.tool_calls.values()] == [name for name, _ in calls]
-        assert of_body.reason == reason
-        if dialect == "openai.chat":
-            assert (b'"usage":{' in stream.body, b'"usage":{' in whole.body) == (False, True), (
-                "not asked for in a stream"
-            )
-        again = await client.post(*asking(dialect, kind, stream=streamed_first)).whole()
-        assert (cached(again), again.body) == ("hit", first.body)
-
-    simulating(main)
-
-
-def test_who_did_not_ask_for_the_usage_is_not_told_and_who_did_is() -> None:
-    async def main(relay: Relay, simulator: Simulator) -> None:
-        client = await relay.connect()
-        path, body = asking("openai.chat")
-        wanted = body | {"stream_options": {"include_usage": True}}
-        plain = await client.post(path, body).whole()
-        told = await client.post(path, wanted).whole()
-        again = await client.post(path, body).whole()
-        assert [cached(each) for each in (plain, told, again)] == ["miss", "hit", "hit"]
-        assert b'"usage":{' in told.body
-        assert again.body == plain.body
-        assert b'"usage":{' not in plain.body
-
-    simulating(main)
-
-
-def test_a_question_in_another_dialect_is_the_same_if_the_upstream_is_asked_the_same() -> None:
-    async def main(relay: Relay, simulator: Simulator) -> None:
-        client = await relay.connect()
-        model = "openai.chat/instant"
-        first = await client.post("/v1/messages", message(QUESTION, model=model)).whole()
-        body = chat(QUESTION, model=model, max_tokens=50)
-        other = await client.post(CHAT, body).whole()
-        assert (cached(first), cached(other)) == ("miss", "hit")
-        assert said("openai.chat", bytes(other.body))[0] == said("anthropic", bytes(first.body))[0]
-        assert cached(await client.post(CHAT, {**body, "max_tokens": 51}).whole()) == "miss"
-
-    simulating(main)
 
 
 def test_the_headers_say_what_it_was() -> None:
@@ -442,41 +252,6 @@ def test_a_route_of_several_is_told_again_by_whoever_answered() -> None:
                     assert len(first.requests) == len(second.requests) == 1
 
     run_in("uvloop", inside)
-
-
-def test_notes_on_the_translation_are_told_again() -> None:
-    async def main(relay: Relay, simulator: Simulator) -> None:
-        client = await relay.connect()
-        body = chat(QUESTION, model="anthropic/instant", store=True)
-        first, again = [await client.post(CHAT, body).whole() for _ in range(2)]
-        assert (cached(first), cached(again)) == ("miss", "hit")
-        assert again.fields["x-tokenwire-translation"] == first.fields["x-tokenwire-translation"]
-
-    simulating(main)
-
-
-def test_a_chat_of_the_ai_sdk_and_a_run_of_ag_ui_are_told_again() -> None:
-    def ui(number: int) -> dict[str, Any]:
-        part = {"type": "text", "text": QUESTION}
-        turn = {"id": f"m{number}", "role": "user", "parts": [part]}
-        return {"id": f"chat{number}", "model": "anthropic/instant", "messages": [turn]}
-
-    def run(number: int) -> dict[str, Any]:
-        turn = {"id": f"m{number}", "role": "user", "content": QUESTION}
-        props = {"model": "anthropic/instant"}
-        rest: dict[str, Any] = {"state": {}, "tools": [], "context": [], "forwardedProps": props}
-        return {"threadId": f"t{number}", "runId": f"r{number}", "messages": [turn], **rest}
-
-    async def main(relay: Relay, simulator: Simulator) -> None:
-        client = await relay.connect()
-        for path, body, dialect in (("/api/chat", ui, "ui-messages"), ("/agui", run, "agui")):
-            first = await client.post(path, body(1), {"x-tokenwire-cache": "refresh"}).whole()
-            again = await client.post(path, body(2)).whole()
-            assert (cached(first), cached(again)) == ("miss", "hit"), path
-            assert said(dialect, bytes(again.body)) == said(dialect, bytes(first.body))
-        assert (await client.get("/api/chat/chat2/stream").whole()).status == 204
-
-    simulating(main)
 
 
 def test_nothing_is_told_again_while_the_relay_drains() -> None:

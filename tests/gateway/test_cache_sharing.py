@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.gateway.test_cache import CHAT, cached, scripted
+from tests.gateway.caching import CHAT, cached, scripted
 
 from tokenwire.testing import chat_frames as frames
 from tokenwire.testing.http_bytes import LAST_CHUNK, answer
