@@ -111,15 +111,17 @@ def test_a_note_is_a_legal_header_whatever_the_caller_wrote() -> None:
     assert len(told([Note("x" * 3000, "dropped", "why")])) == 2048
 
 
-def test_the_first_dialect_that_has_words_for_it_is_asked_in() -> None:
-    """Messages have no word for several answers; an upstream of two dialects is asked in the other one."""
+@pytest.mark.parametrize(("wanted", "path"), [({}, "/v1/messages"), ({"candidateCount": 2}, CHAT)])
+def test_the_first_dialect_that_has_words_for_it_is_asked_in(wanted: dict[str, Any], path: str) -> None:
+    """Messages have no word for several answers: an upstream that speaks chat as well is asked in that."""
+    script = playing(*(frames.answer("one") if wanted else messages.answer("one")))
 
     async def main() -> None:
-        async with before(["anthropic", "openai.chat"], playing(*frames.answer("one"))) as (relay, upstream):
+        async with before(["anthropic", "openai.chat"], script) as (relay, upstream):
+            body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": wanted}
             client = await relay.connect()
-            started = await client.post(MESSAGES, message()).whole()
-            assert started.status in (200, 502)
-            assert asked(upstream)[0] == "/v1/messages"
+            answer = await client.post("/v1beta/models/up/m:streamGenerateContent?alt=sse", body).whole()
+            assert (answer.status, asked(upstream)[0]) == (200, path)
 
     run_in("uvloop", main)
 
