@@ -148,8 +148,12 @@ class Watch:
 
     def _last_words(self, deltas: list[Delta], before: Sequence[bytes], frame: bytes, held: Log) -> list[Delta]:
         """*deltas*, those of *frame*, an end marker that comes after those of *held* and *before*. If nobody said why
-        the answer ended, that depends on what was plain: whether it was cut within a call, whether it ends in calls."""
-        if not any(isinstance(delta, Finished) and delta.native_reason is None for delta in deltas):
+        the answer ended, that depends on what was plain: whether it was cut within a call (so it seems of a call whose
+        beginning was seen, and not its rest), whether it ends in calls."""
+        if not any(
+            isinstance(delta, Failed) or (isinstance(delta, Finished) and delta.native_reason is None)
+            for delta in deltas
+        ):
             return deltas
         decoder = self._read(held, before)
         if decoder is None:
