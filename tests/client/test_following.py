@@ -333,6 +333,43 @@ def test_so_is_one_before_the_first_event(play: Play, together: bool) -> None:
     assert following.answer.done.verified is True
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    "told",
+    [[], [b"retry: 1500\n\n"], [farewell("shutting down")], [b"retry: 1500\n\n", farewell("shutting down")]],
+    ids=["nothing", "when", "why", "when and why"],
+)
+def test_who_begins_now_comes_back_to_where_that_was(play: Play, told: list[bytes], together: bool) -> None:
+    """Before the first event it knows only the id that stood alone. What came meanwhile is not to be missed, and a
+    farewell is no failure of the answer."""
+
+    async def main(scene: Any) -> Any:
+        following = scene.client.follow("st_1", begin="now")
+        updates = await scene.collect(following)
+        requests = [await scene.request(0), await scene.request(0, 1)]
+        return updates, [(request.target, request.fields.get("last-event-id")) for request in requests]
+
+    said = [b"id: 1-4\n\n", *told]
+    first = STREAM_HEAD + (chunks(b"".join(said)) if together else chunks(*said)) + LAST_CHUNK
+    updates, asked = play(main, [REQUEST, first, REQUEST, streamed(*WHOLE[4:])])
+    assert [update for update in updates if isinstance(update, Failed)] == []
+    dropped = [update for update in updates if isinstance(update, Dropped)]
+    assert len(dropped) == 1
+    assert (dropped[0].cause == "shutting down") is any(each.startswith(b"event") for each in told)
+    assert dropped[0].delay == (1.5 if b"retry: 1500\n\n" in told else 0.25)
+    assert [path for path, _ in asked] == ["/v1/streams/st_1/events?from=now", "/v1/streams/st_1/events"]
+    assert [cursor for _, cursor in asked] == [None, "1-4"]
+
+
+def test_a_failure_of_the_log_may_be_the_first_event_of_who_begins_now(play: Play) -> None:
+    async def main(scene: Any) -> Any:
+        return await scene.collect(scene.client.follow("st_1", begin="now"))
+
+    sent = events(DELTAS[:3], Terminal("failed", error=Failed("upstream_overloaded", "try later")))
+    updates = play(main, [REQUEST, streamed(b"id: 1-3\n\n" + b"".join(sent[-2:]))])
+    assert [type(update) for update in updates] == [Failed, Done]
+
+
 def test_notices_are_told_and_not_counted(play: Play) -> None:
     notice = sse.encode('{"code":"queued","place":3}', event="notice")
     odd = sse.encode("{", event="notice")

@@ -35,7 +35,7 @@ def opened(hub: Hub, dialect: str) -> Stream:
 
 
 class Late:
-    """One reader and what it was sent. *snapshot*: a prefix first, as ``gateway.respond`` sends it."""
+    """One reader and what it was sent. *snapshot*: a prefix first, as ``gateway.following`` sends it."""
 
     def __init__(self, stream: Stream, dialect: str, *, snapshot: bool, high_water: int | None = None) -> None:
         self.stream = stream

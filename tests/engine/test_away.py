@@ -16,6 +16,7 @@ from tokenwire.dialects.deltas import Failed
 from tokenwire.engine.hub import Hub
 from tokenwire.engine.keeping import Keep
 from tokenwire.engine.learning import teaches
+from tokenwire.engine.retention import Retention
 from tokenwire.engine.states import Policy
 from tokenwire.engine.stores.memory import MemoryStore
 from tokenwire.engine.stores.port import Head
@@ -70,6 +71,115 @@ def test_an_end_without_a_marker_is_judged_by_what_is_here() -> None:
         stream.finish()
         assert stream.state.value == "completed"
         assert teaches(stream) is None, "a part of its text is not here"
+        node.kill()
+
+    play(main)
+
+
+#: Memory keeps next to nothing of a log.
+TIGHT = Retention(hot_bytes=64)
+
+
+async def told(node: Node, dialect: str, *parts: list[bytes]) -> Stream:
+    """A running stream to which *parts* came, and of which memory has nothing."""
+    stream = node.stream(dialect=dialect)
+    come = [frame for part in parts for frame in part]
+    for start in range(0, len(come), 64):
+        stream.append(come[start : start + 64], node.hub.clock.now_ns())
+        node.hub.pack(stream)
+        await node.stored(stream)
+        node.hub._cool()
+    assert stream.log.taken_by(0) == 0
+    return stream
+
+
+def spoken(*choices: int) -> list[bytes]:
+    return [chat.text(word, choice) for word in words(100) for choice in choices]
+
+
+def call(arguments: str, **more: object) -> bytes:
+    entry = {"index": 0, "function": {"arguments": arguments, **more}}
+    return chat.chunk({"tool_calls": [entry | ({"id": "call_1", "type": "function"} if more else {})]})
+
+
+CALL = [chat.role(), chat.text("Well. "), call("", name="weather"), call('{"city":"'), *map(call, words(100))]
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ([[chat.role(), *spoken(0)], [chat.finish()]], "stop"),
+        ([[chat.role(), *spoken(0)], spoken(1), [chat.finish()]], None),
+        ([[chat.role(), *spoken(0, 1)], [chat.finish()]], None),
+        ([[chat.role(), *spoken(0, 1)], [chat.finish(index=1)], spoken(0), [chat.finish()]], "stop"),
+        ([[chat.role(), *spoken(0)], [chat.DONE]], "unknown"),
+        ([CALL, [chat.DONE]], None),
+        ([CALL, [call('"}')], [chat.DONE]], "tool_use"),
+        ([CALL, [call('"}'), chat.DONE]], "tool_use"),
+    ],
+    ids=[
+        "finished", "another choice is cut", "one of two is cut", "both finished",
+        "nobody said why", "cut within a call", "ends in a call", "ends in a call at once",
+    ],
+)  # fmt: skip
+def test_an_end_is_judged_by_what_was_let_go_of_too(parts: list[list[bytes]], reason: str | None) -> None:
+    async def main(store: Faulty) -> None:
+        ends: list[tuple[object, ...]] = []
+        for retention in (Retention(), TIGHT):
+            node = Node(store, retention=retention)
+            stream = await told(node, "openai.chat", *parts[:-1]) if retention is TIGHT else node.stream()
+            for part in parts[-1:] if retention is TIGHT else parts:
+                stream.append(part, node.hub.clock.now_ns())
+            stream.finish()
+            terminal = stream.terminal
+            assert terminal is not None
+            ends.append((terminal.state, terminal.reason, terminal.error and terminal.error.code))
+            node.kill()
+        assert ends[0] == ends[1]
+        assert ends[1][:2] == ("completed", reason) if reason else ends[1][2] == "truncated"
+
+    play(main)
+
+
+def test_what_cannot_be_read_in_time_is_let_go_of_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "COOL_STEPS", 0)
+
+    async def main(store: Faulty) -> None:
+        node = Node(store, retention=TIGHT)
+        stream = node.stream()
+        stream.append([chat.role(), *spoken(0), *spoken(1)], node.hub.clock.now_ns())
+        node.hub.pack(stream)
+        await node.stored(stream)
+        node.hub._cool()
+        assert not stream.log.present
+        stream.append([chat.text("more"), chat.finish()], node.hub.clock.now_ns())
+        node.hub.pack(stream)
+        await node.stored(stream)
+        monkeypatch.setattr(Hub, "COOL_STEPS", 128)
+        node.hub._cool()
+        assert stream.log.taken_by(0) == 0, "nothing is gained by keeping what follows"
+        stream.finish()
+        assert stream.state.value == "completed", "judged by what is here"
+        node.kill()
+
+    play(main)
+
+
+def test_the_longest_log_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else those at the end of the row would never be."""
+    monkeypatch.setattr(Hub, "COOL_STEPS", 4)
+
+    async def main(store: Faulty) -> None:
+        node = Node(store)
+        streams = [node.stream(), node.stream()]
+        for stream, count in zip(streams, (100, 120), strict=True):
+            for start in range(0, count, 4):
+                stream.append(spoken(0, 1)[start : start + 4], node.hub.clock.now_ns())
+                node.hub.pack(stream)
+            await node.stored(stream)
+        node.hub.retention = Retention(hot_bytes=streams[0].log.size - 1)
+        node.hub._cool()
+        assert [stream.log.present for stream in streams] == [True, False]
         node.kill()
 
     play(main)

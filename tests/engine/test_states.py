@@ -206,6 +206,22 @@ def test_the_end_of_the_bytes_without_an_end_marker_is_a_failure(streaming: Call
     assert (stream.state, stream.terminal.error.code) == (State.FAILED, "truncated")
 
 
+@pytest.mark.parametrize(("end", "state"), [('"}', State.COMPLETED), ("", State.FAILED)])
+def test_a_call_that_is_whole_is_not_cut_though_its_beginning_is_all_that_was_looked_at(
+    streaming: Callable[..., Stream], end: str, state: State
+) -> None:
+    """What is generated first is decoded, arguments that follow are not. Nobody says why the answer ended (Q11)."""
+    stream = streaming()
+    opening = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":'}}
+    rest = [{"index": 0, "function": {"arguments": part}} for part in ('"Os', "lo" + end)]
+    stream.append([chat.role(), *(chat.chunk({"tool_calls": [part]}) for part in [opening, *rest])], 0)
+    stream.append([chat.DONE], 0)
+    stream.finish()
+    assert stream.terminal is not None
+    assert stream.state is state
+    assert stream.terminal.reason == ("tool_use" if end else None)
+
+
 def test_a_finish_reason_for_every_choice_is_a_clean_end_too(streaming: Callable[..., Stream]) -> None:
     stream = streaming()
     stream.append([chat.role(), chat.text("a"), chat.finish()], 0)

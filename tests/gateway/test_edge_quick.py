@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tokenwire.gateway import following, respond
 from tokenwire.gateway import generate as generate_route
-from tokenwire.gateway import respond
 from tokenwire.gateway.port import Port
 from tokenwire.gateway.quick import QUICK_BYTES
 from tokenwire.testing.exchange import RecordedTransport
@@ -170,7 +170,8 @@ def test_a_bug_in_the_turn_of_a_token_leaves_no_client_waiting(
 
     async def main() -> None:
         async with ScriptedUpstream(ANSWER) as upstream, serving(settings_for(upstream.base_url), edge=edge) as relay:
-            monkeypatch.setattr(respond, "stream_headers" if streaming else "status_of", broken)
+            module, name = (following, "stream_headers") if streaming else (respond, "status_of")
+            monkeypatch.setattr(module, name, broken)
             logging.getLogger("tokenwire.gateway.respond").setLevel(logging.CRITICAL)
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
             client = await relay.connect()

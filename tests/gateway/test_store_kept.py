@@ -13,9 +13,10 @@ import pytest
 from tokenwire import dialects
 from tokenwire.engine.stores.sqlite import SqliteStore
 from tokenwire.errors import StoreFailed
-from tokenwire.gateway import core, respond
+from tokenwire.gateway import core
 from tokenwire.gateway.settings import from_mapping
 from tokenwire.gateway.sinks import AsgiSink, Message
+from tokenwire.gateway.whole import Whole
 from tokenwire.testing.relay import Relay, chat, serving, streamed
 from tokenwire.testing.rig import run_in, until
 from tokenwire.testing.upstream import ScriptedUpstream, Step
@@ -165,7 +166,7 @@ def test_a_long_answer_that_is_asked_for_in_one_piece_is_brought_back(
                 raise StoreFailed("no answer")
 
             monkeypatch.setattr(relay.gateway.store, "pieces", pieces)
-        await respond.Whole(stream, AsgiSink(receive), dialects.get("anthropic")).run(send)
+        await Whole(stream, AsgiSink(receive), dialects.get("anthropic")).run(send)
         body = b"".join(message.get("body", b"") for message in sent)
         assert sent[0]["status"] == (503 if away else 200)
         assert ("".join(words).encode() in body) is not away

@@ -172,18 +172,19 @@ class Following:
             self._drop(self._farewell or "it ended the connection before the stream's end")
             return
         for event in events:
-            self._take(event)
+            self._take(event, reply.standing_id)
             if self.answer.done is not None:
                 self._client.mismatches += self.answer.done.verified is False
                 self._end()
                 return
         self.last_id = reply.last_event_id or self.last_id  # an id may stand alone
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, standing: str | None) -> None:
+        """*standing*: the id that stood alone before the first event of this connection: where it began."""
         self._floor = self._floor if event.retry is None else event.retry / 1e3
-        if event.event == "error" and (event.id in (None, self.last_id) or event.id.endswith("-0")):
-            # It advances nothing (the id stood alone, before the first event), so it is not of the log: this connection
-            # is told why it ends (a reader that is too slow, a relay that goes down). The stream goes on, and so do we.
+        if event.event == "error" and event.id in (None, self.last_id, standing):
+            # It advances nothing, so it is not of the log: this connection is told why it ends (a reader that is too
+            # slow, a relay that goes down). The stream goes on, and so do we.
             self._farewell = next((it.message for it in Decoder().feed(event) if isinstance(it, Failed)), None)
             return
         self.last_id = event.id or self.last_id
@@ -195,6 +196,7 @@ class Following:
         client, retry = self._client, self._client.retry
         now = client.clock.now_ns()
         if self._reply is not None:
+            self.last_id = self._reply.last_event_id or self.last_id  # who begins now has missed nothing since then
             if self._reply.retry is not None:  # said, and no event came after it
                 self._floor = self._reply.retry / 1e3
             self._disconnect()

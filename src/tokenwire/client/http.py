@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -42,12 +43,14 @@ class Reply:
         status: 0 until the head came.
         fields: of the head, names in lower case; the last of equal ones.
         answered: at least a byte of it came.
+        standing_id: the id in force before the first event; None before that has come, and where none was said.
     """
 
     def __init__(self, url: str, clock: Clock, silence: float) -> None:
         self.status = 0
         self.fields: dict[str, str] = {}
         self.answered = False
+        self.standing_id: str | None = None
         self._url = url
         self._clock = clock
         self._silence = silence
@@ -55,6 +58,7 @@ class Reply:
         self._timer: Handle | None = None
         self._last_ns = clock.now_ns()
         self._decoder: sse.Decoder | None = None
+        self._begun = False  # an event has come
         self._events: list[sse.Event] = []
         self._waiting = 0
         self._body = bytearray()
@@ -141,7 +145,7 @@ class Reply:
                 self._cut(f"its answer is larger than {MAX_BODY} bytes")
             return
         try:
-            events = self._decoder.feed(data)
+            events = self._decoder.feed(data) if self._begun else self._first(self._decoder, data)
         except EventTooLarge as error:
             self._cut(str(error))
             return
@@ -166,6 +170,21 @@ class Reply:
         self._connection = connection
         self._last_ns = self._clock.now_ns()
         self._timer = self._clock.call_later(self._silence, self._check)
+
+    def _first(self, decoder: sse.Decoder, data: bytes) -> list[sse.Event]:
+        """The events of *data*, none before which have come. Line by line up to the first: an event has the id in force
+        when it came, and whether that is its own or stood there is told apart only now."""
+        end = 0
+        for line in data.splitlines(keepends=True):
+            standing = decoder.last_event_id
+            events = decoder.feed(line)
+            end += len(line)
+            if events:
+                self._begun, self.standing_id = True, standing
+                with suppress(EventTooLarge):  # raised again by the next call: what came before it counts
+                    events += decoder.feed(data[end:])
+                return events
+        return []
 
     def _check(self) -> None:
         """One timer, not one per read: how long is the silence by now?"""

@@ -35,6 +35,8 @@ class Hub(Registry):
     PACK_PAUSE = 0.02
     #: What it costs to read a frame for an estimate of the usage, in frames packed.
     PACK_SETTLE = 8
+    #: Steps of 10 to 40 us that a tick reads of what is about to leave memory.
+    COOL_STEPS = 128
 
     def __init__(self, clock: Clock, retention: Retention | None = None, *, estimator: Estimator | None = None) -> None:
         super().__init__(clock, retention or Retention(), Estimator() if estimator is None else estimator)
@@ -111,18 +113,32 @@ class Hub(Registry):
                 stream.expire(f"nothing came for {bounds.idle_seconds:g} s")
 
     def _cool(self) -> None:
-        """Of long logs memory keeps the newest part only, where the store has the rest."""
+        """Of long logs memory keeps the newest part only, where the store has the rest. The longest come first: what
+        goes is read before, and not all may have their turn in one tick."""
         keep, archive = self.retention.hot_bytes, self.archive
         assert archive is not None
         wanted: dict[str, Stream] = {}
-        for stream in [*self._running.values(), *self._warm.values()]:
-            if stream.kept is None or stream.kept.over or stream.log.size <= keep:
+        left = self.COOL_STEPS
+        large = [each for each in [*self._running.values(), *self._warm.values()] if each.log.size > keep]
+        for stream in sorted(large, key=lambda each: each.log.size, reverse=True):
+            if stream.kept is None or stream.kept.over:
                 continue
             if archive.brings(stream):  # somebody needs all of it at once
                 wanted[stream.id] = stream
             else:
-                self.resized(stream, -stream.log.cool(keep, stream.kept.stored))
+                left -= self._let_go(stream, stream.kept.stored, left)
         self._warm = {name: stream for name, stream in wanted.items() if name in self._ended}
+
+    def _let_go(self, stream: Stream, stored: int, steps: int) -> int:
+        """Of the entries up to *stored*, what is more than memory is to keep. What cannot be read in so many *steps*
+        stays until there is twice as much, and then goes unread. Returns the steps that were taken."""
+        keep, held = self.retention.hot_bytes, stream.log
+        taken = stream.pass_by(held.coolable(keep, stored), steps)
+        freed = held.cool(keep, min(stored, stream.passed))
+        if held.taken_by(0) > 2 * keep:
+            freed += held.cool(keep, stored)
+        self.resized(stream, -freed)
+        return taken
 
     def _pack_some(self) -> None:
         left = self.PACK_FRAMES

@@ -272,6 +272,10 @@ class Log:
             self.first = self._sealed.first
         return freed
 
+    def coolable(self, keep: int, upto: int) -> int:
+        """The newest entry that ``cool`` would let go of; 0 for none."""
+        return self._sealed.coolable(keep - self.run_size, upto)
+
     def cool(self, keep: int, upto: int) -> int:
         """Let go of the oldest entries up to *upto*, which a store holds, until the log takes *keep* bytes; returns the
         bytes freed. They still belong to the log: reading them raises ``Away``."""

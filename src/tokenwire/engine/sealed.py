@@ -130,6 +130,17 @@ class Sealed:
         """Number of the first entry in the oldest run."""
         return self._starts[0] + 1 if self._starts else self.entries + 1
 
+    def coolable(self, keep: int, upto: int) -> int:
+        """The newest entry that ``cool`` would let go of; 0 for none."""
+        size, last = self.size, 0
+        for start, run in zip(self._starts, self._runs, strict=True):
+            if size <= keep or start + len(run) > upto:
+                break
+            if not isinstance(run, Cold):
+                size -= run.size
+                last = start + len(run)
+        return last
+
     def cool(self, keep: int, upto: int) -> int:
         """Let go of the oldest runs that end at or before entry *upto*, which the store holds, until no more than
         *keep* bytes are held or none is left. Returns the bytes freed."""

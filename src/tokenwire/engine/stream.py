@@ -268,6 +268,16 @@ class Stream(Bounded):
         """Whether only bookkeeping is missing: to stop now would save nothing."""
         return self._watch is not None and self._watch.is_whole(self.log, unary=self.unary)
 
+    def pass_by(self, upto: int, steps: int) -> int:
+        """Entries up to *upto* are about to leave memory: what the end depends on is read of them, in at most so many
+        *steps*. Returns the steps (``Watch.pass_by``)."""
+        return 0 if self._watch is None else self._watch.pass_by(self, upto, steps)
+
+    @property
+    def passed(self) -> int:
+        """The newest entry that need not stay in memory for that."""
+        return self.log.last if self._watch is None else self._watch.passed
+
     def cancel(self, message: str = "cancelled on request", *, code: str = "cancelled") -> bool:
         """Stop generation now, from anywhere. Idempotent; False when there was nothing left to stop: an answer whose
         end marker has come is complete, and its readers have been told so."""

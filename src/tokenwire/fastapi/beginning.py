@@ -15,10 +15,12 @@ from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.fastapi.asking import UNNAMED, Asked
 from tokenwire.fastapi.response import follow_openly
 from tokenwire.fastapi.source import LOGGED, GeneratorSource, discard
-from tokenwire.gateway import coming_back, lease, respond, starting, ui_chat, variants
+from tokenwire.gateway import coming_back, lease, starting, ui_chat, variants
 from tokenwire.gateway.answers import header, query
+from tokenwire.gateway.following import Following, follow
 from tokenwire.gateway.plain_chat import MAX_RUN
 from tokenwire.gateway.vendors import OPENAI_CHAT
+from tokenwire.gateway.whole import Whole
 from tokenwire.measure.prices import Seller
 from tokenwire.measure.usage import Meter
 from tokenwire.upstream.deadlines import Deadlines
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
     from tokenwire.fastapi.completed import OnComplete
     from tokenwire.fastapi.relay import Relay
+    from tokenwire.gateway.respond import Responding
     from tokenwire.gateway.sinks import ResponseSink, Scope
 
 #: Dialects whose events have ids unless somebody says otherwise.
@@ -52,7 +55,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     metadata: Any
 
 
-async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseSink) -> respond.Responding:
+async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseSink) -> Responding:
     """Answer by *sink*. Raises ``RequestRefused`` before anything is sent."""
     scope = request.scope
     core = relay.running.core
@@ -86,14 +89,14 @@ async def answer(relay: Relay, request: Request, wanted: Wanted, sink: ResponseS
         relay.running.chats.put(owner, chat, stream)
     dialect = _dialect(scope, wanted, stream, ui_version)
     if asked is not None and not asked.request.stream:
-        return respond.Whole(stream, sink, dialect)
+        return Whole(stream, sink, dialect)
     follow_openly(stream, sink)
     hold = 0.0 if dialect.name == "native" else core.settings.limits.hold
     ids = relay.resumable and _ids(scope, wanted, dialect)
     after = after if key else None
     if ids and coming_back.comes_back(scope, dialect):
-        return respond.follow(stream, sink, dialect, hold=hold, after=after, leased=leased, returns=True)
-    return respond.Following(stream, sink, dialect, ids=ids, hold=hold, after=after, leased=leased)
+        return follow(stream, sink, dialect, hold=hold, after=after, leased=leased, returns=True)
+    return Following(stream, sink, dialect, ids=ids, hold=hold, after=after, leased=leased)
 
 
 def _leased(scope: Scope, asked: Asked | None) -> float | None:

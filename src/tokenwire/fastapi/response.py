@@ -10,7 +10,6 @@ from starlette.responses import Response
 from tokenwire import dialects
 from tokenwire.errors import RequestRefused
 from tokenwire.fastapi.express import EXTENSION, ExpressSink
-from tokenwire.gateway import respond
 from tokenwire.gateway.answers import send_refusal
 from tokenwire.gateway.sinks import AsgiSink
 
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
 
     from tokenwire.engine.stream import Stream
     from tokenwire.fastapi.relay import Relay
+    from tokenwire.gateway.respond import Responding
     from tokenwire.gateway.sinks import Receive, ResponseSink, Scope, Send
 
 #: Answers a request by a sink, or by ``send`` itself and then None; raises ``RequestRefused`` before anything is sent.
-Answer = Callable[["ResponseSink", "Send"], Awaitable["respond.Responding | None"]]
+Answer = Callable[["ResponseSink", "Send"], Awaitable["Responding | None"]]
 
 
 class RelayResponse(Response):

@@ -10,13 +10,15 @@ from starlette.responses import JSONResponse, Response
 from tokenwire import dialects
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.fastapi.response import RelayResponse, follow_openly
-from tokenwire.gateway import lease, respond, ui_chat
+from tokenwire.gateway import lease, ui_chat
 from tokenwire.gateway.answers import refusal_body, refusal_headers
+from tokenwire.gateway.following import Following
 from tokenwire.gateway.streams import describe, follow
 
 if TYPE_CHECKING:
     from tokenwire.engine.stream import Stream
     from tokenwire.fastapi.relay import Relay
+    from tokenwire.gateway.respond import Responding
     from tokenwire.gateway.sinks import ResponseSink, Send
 
 
@@ -62,7 +64,7 @@ def routes(relay: Relay) -> APIRouter:
             return _refused(error, "native")
 
     async def resume(request: Request, chat_id: str) -> Response:
-        async def answer(sink: ResponseSink, send: Send) -> respond.Responding:
+        async def answer(sink: ResponseSink, send: Send) -> Responding:
             stream = relay.running.chats.running(await relay.owner_of(request), chat_id)
             if stream is not None:
                 await relay.running.core.hub.whole(stream)  # of a long answer, the store may have the beginning
@@ -71,7 +73,7 @@ def routes(relay: Relay) -> APIRouter:
             follow_openly(stream, sink)
             dialect = ui_chat.again(stream, ui_chat.version_of(request.scope))
             leased = lease.asked(request.scope)
-            return respond.Following(stream, sink, dialect, ids=True, start="snapshot", leased=leased)
+            return Following(stream, sink, dialect, ids=True, start="snapshot", leased=leased)
 
         return RelayResponse(relay, answer, "ui-messages")
 

@@ -11,6 +11,7 @@ from tokenwire.dialects.agui.request import parse_request
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, lease, respond, starting, variants
 from tokenwire.gateway.answers import header, read_body, send_refusal
+from tokenwire.gateway.following import Following
 from tokenwire.gateway.vendors import Caller, always
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def agui(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> 
             stream = starting.start(gateway, CALLER, scope, owner, request, linger=linger)
             stream.meta["session"] = stream.meta["session"] or asked.thread_id
             gateway.keys.put(owner, key, body, stream)
-        responding = respond.Following(
+        responding = Following(
             stream,
             respond.sink_for(scope, receive),
             variants.tell(stream, CALLER.dialect, asked.thread_id, asked.run_id),

@@ -8,8 +8,10 @@ from tokenwire import dialects
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway import guard, lease, respond, responses, variants
 from tokenwire.gateway.answers import body_headers, header, read_body, refusal_body, refusal_headers, send_refusal
+from tokenwire.gateway.following import Following
 from tokenwire.gateway.starting import linger_of, start
 from tokenwire.gateway.vendors import OPENAI_RESPONSES
+from tokenwire.gateway.whole import Whole
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
@@ -65,11 +67,11 @@ def respond_to(
         gateway.keys.put(owner, key, asked, stream)
     dialect = answered_in(vendor, scope, request, stream)
     if not request.stream:
-        return respond.Whole(stream, sink, dialect)
+        return Whole(stream, sink, dialect)
     ids = header(scope, b"x-tokenwire-ids") == "1"
     usage = respond.live_usage(usage_asked, dialect)
     hold = gateway.settings.limits.hold
-    return respond.Following(stream, sink, dialect, ids=ids, hold=hold, usage=usage, leased=leased)
+    return Following(stream, sink, dialect, ids=ids, hold=hold, usage=usage, leased=leased)
 
 
 def answered_in(caller: Caller, scope: Scope, request: GenerateRequest, stream: Stream) -> Dialect:

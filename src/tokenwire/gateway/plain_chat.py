@@ -23,6 +23,7 @@ from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.gateway import coming_back, guard, lease, respond, starting, ui_chat
 from tokenwire.gateway.answers import MethodNotAllowed, header, query, read_body, refusal_body, send_refusal
+from tokenwire.gateway.following import Following
 from tokenwire.gateway.vendors import OPENAI_CHAT
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ async def _tell(send: Send, error: RequestRefused) -> None:
     await coming_back.send_events(send, coming_back.retry_block() + encode([frame], DIALECT, TOLD))
 
 
-def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> respond.Following:
+def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: bytes) -> Following:
     question = parse_question(body)
     leased = lease.asked(scope)
     key = header(scope, b"idempotency-key")
@@ -93,10 +94,10 @@ def _posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: 
     ids = header(scope, b"x-tokenwire-ids") == "1"
     hold = gateway.settings.limits.hold
     sink = respond.sink_for(scope, receive)
-    return respond.Following(stream, sink, DIALECT, ids=ids, hold=hold, leased=leased)
+    return Following(stream, sink, DIALECT, ids=ids, hold=hold, leased=leased)
 
 
-def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> respond.Following:
+def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> Following:
     parameters = query(scope)
     # The address is that of the first time, whenever it is asked: the header is newer.
     where = header(scope, b"last-event-id") or parameters.get("after")
@@ -113,7 +114,7 @@ def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> respon
     stream = _of_run(gateway, scope, owner, run, question, after)
     sink = respond.sink_for(scope, receive)
     lead = coming_back.retry_block()
-    return respond.Following(stream, sink, DIALECT, ids=True, after=after, lead=lead, leased=leased, returns=True)
+    return Following(stream, sink, DIALECT, ids=True, after=after, lead=lead, leased=leased, returns=True)
 
 
 def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Question, after: EventId | None) -> Stream:

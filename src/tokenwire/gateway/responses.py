@@ -17,6 +17,7 @@ from tokenwire.engine.view import RawView
 from tokenwire.errors import NotResumable, RequestRefused, StoreAway, StoreFailed
 from tokenwire.gateway import guard, lease, respond
 from tokenwire.gateway.answers import MethodNotAllowed, query, send_body, send_refusal
+from tokenwire.gateway.following import Following
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ async def responses(gateway: Gateway, scope: Scope, receive: Receive, send: Send
             return
         after = _cursor(stream, dialect, _number(parameters))
         sink = respond.sink_for(scope, receive)
-        following = respond.Following(stream, sink, dialect, ids=False, after=after, leased=lease.asked(scope))
+        following = Following(stream, sink, dialect, ids=False, after=after, leased=lease.asked(scope))
     except RequestRefused as error:
         if error.status == 204:  # not a word of this API: nothing comes, and the events end
             error = NotResumable(404, "over", "nothing is left of this response after that event")

@@ -1,7 +1,7 @@
 """Where a response goes: straight to uvicorn's transport, or through any server's plain ASGI ``send``.
 
-Both are plain calls for whoever answers (``respond``). Both have a ``run`` for an ASGI application to wait in, which
-returns when the answer is complete or the client is gone.
+Both are plain calls for whoever answers (``following``, ``whole``). Both have a ``run`` for an ASGI application to wait
+in, which returns when the answer is complete or the client is gone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tokenwire.dialects.request_body import GenerateRequest
 from tokenwire.engine.ids import EventId, parse_event_id
 from tokenwire.engine.registry import PORTION
 from tokenwire.errors import RequestRefused
-from tokenwire.gateway import caching, coming_back, guard, lease, respond, variants
+from tokenwire.gateway import caching, coming_back, following, guard, lease, respond, variants
 from tokenwire.gateway.answers import (
     MethodNotAllowed,
     header,
@@ -259,12 +259,12 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
     if _reads_all(stream, after, start):
         await core.hub.whole(stream)
     if scope["method"] == "HEAD":  # answered at once, and no reader
-        respond.where(stream, dialect, True, after, start)
+        following.where(stream, dialect, True, after, start)
         headers = stream_headers(stream, dialect)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    following = respond.follow(
+    responding = following.follow(
         stream,
         sink,
         dialect,
@@ -275,4 +275,4 @@ async def follow(core: Core, stream: Stream, scope: Scope, sink: ResponseSink, s
         leased=leased,
         returns=coming_back.comes_back(scope, dialect),
     )
-    await following.run(send)
+    await responding.run(send)

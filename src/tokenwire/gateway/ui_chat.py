@@ -19,7 +19,9 @@ from tokenwire.dialects.ui_messages.request import parse_request
 from tokenwire.errors import NotResumable, RequestRefused
 from tokenwire.gateway import guard, lease, respond, starting, variants
 from tokenwire.gateway.answers import MethodNotAllowed, header, send_json, send_refusal
+from tokenwire.gateway.following import Following
 from tokenwire.gateway.vendors import Caller, always
+from tokenwire.gateway.whole import Whole
 
 if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
@@ -72,8 +74,8 @@ def posted(gateway: Gateway, scope: Scope, receive: Receive, owner: str, body: b
     sink = respond.sink_for(scope, receive)
     dialect = variants.tell(stream, CALLER.dialect, version, asked.response_id)
     if not asked.stream:
-        return respond.Whole(stream, sink, dialect)
-    return respond.Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold, leased=leased)
+        return Whole(stream, sink, dialect)
+    return Following(stream, sink, dialect, ids=True, hold=gateway.settings.limits.hold, leased=leased)
 
 
 async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +99,7 @@ async def ui_chat(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             raise NotResumable(204, "over", "no answer of this chat is under way")
         sink = respond.sink_for(scope, receive)
         dialect = again(stream, version_of(scope))
-        following = respond.Following(stream, sink, dialect, ids=True, start="snapshot", leased=lease.asked(scope))
+        following = Following(stream, sink, dialect, ids=True, start="snapshot", leased=lease.asked(scope))
     except RequestRefused as error:
         await send_refusal(send, error, dialects.get(CALLER.dialect))
         return
