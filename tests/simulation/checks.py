@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from tokenwire.dialects.base import Dialect
     from tokenwire.gateway.app import Gateway
 
+#: How the news begins that a reader was too slow, where that is not as in chat.
+FAREWELLS = {
+    "anthropic": b'event: error\ndata: {"type":"error"',
+    "openai.responses": b'event: error\ndata: {"type":"error"',
+    "ollama": b'{"error"',
+}
+_BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 #: Dialects whose runs of text are merged for readers that lag: their states are compared, not their events.
 MERGED = frozenset({"native", "ui-messages", "agui"})
 #: What a crash may lose, seconds: the flush, a portion of it, and the disk's own time.
@@ -211,7 +219,7 @@ def _body(reader: Caller, view: View) -> None:
         _events(reader, view)
         return
     assert not reader.complete or _ended(reader.dialect, truth), "it was told the end, and there was none"
-    body = _less_farewell(bytes(reader.body))
+    body = _less_farewell(bytes(reader.body), reader)
     heartbeat = reader.dialect.heartbeat
     if reader.dialect is truth.dialect:
         wanted = b"".join(frame for _, frame in oracle.raw(truth))
@@ -225,13 +233,15 @@ def _body(reader: Caller, view: View) -> None:
         assert not over or body == wanted, f"{len(wanted) - len(body)} bytes are missing"
 
 
-def _less_farewell(body: bytes) -> bytes:
-    """*body* without what tells a reader that it was too slow: that is not of the log."""
+def _less_farewell(body: bytes, reader: Caller) -> bytes:
+    """*body* without what tells a reader that it was too slow: that is not of the log, and may have been cut."""
     at = body.find(b"reader_timeout")
-    if at < 0:
-        return body
-    end = body.rfind(b"\n\n", 0, at) + 2
-    return body[:end] if end > 1 else body[: body.rfind(b"\n", 0, at) + 1]
+    upto = at if at >= 0 else len(body)
+    ends = [match.end() for match in _BLANK.finditer(body, 0, upto)] or [body.rfind(b"\n", 0, upto) + 1]
+    rest = body[ends[-1] :]
+    begins = FAREWELLS.get(reader.dialect.name, b'data: {"error"')
+    cut = not reader.complete and rest and (begins.startswith(rest) or rest.startswith(begins))
+    return body[: ends[-1]] if at >= 0 or cut else body
 
 
 def _ended(dialect: Dialect, truth: Truth) -> bool:
