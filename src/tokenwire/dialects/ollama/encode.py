@@ -27,7 +27,7 @@ from tokenwire.dialects.deltas import (
     Usage,
 )
 from tokenwire.dialects.endings import failure_of
-from tokenwire.dialects.json_text import loads, scrub
+from tokenwire.dialects.json_text import loads, one_line, scrub
 from tokenwire.dialects.ollama.decode import REASONS
 from tokenwire.dialects.ollama.errors import error_object
 from tokenwire.dialects.ollama.form import CHAT, MESSAGE, Form
@@ -52,11 +52,6 @@ _WORDS: Final[dict[FinishReason, str]] = {
 REASONS_KEPT: Final[dict[FinishReason, FinishReason]] = {
     "context_window": "length", "refusal": "content_filter", "pause": "stop", "unknown": "stop", "cancelled": "stop",
 }  # fmt: skip
-
-# Ends of lines to httpx's `iter_lines`, which the stock client reads by. All others are escaped in JSON anyway.
-_LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-
-_json = msgspec.json.encode
 
 
 class _Call:
@@ -255,13 +250,8 @@ def _is_logprob(entry: Any) -> bool:
 
 
 def _frame(line: dict[str, Any]) -> Frame:
-    return Frame(None, _written(line))
+    return Frame(None, one_line(line))
 
 
 def _piece(around: tuple[str, str], text: str) -> Frame:
-    return Frame(None, f"{around[0]}{_written(text)}{around[1]}")
-
-
-def _written(value: Any) -> str:
-    text = _json(value).decode()
-    return text if text.isascii() else text.translate(_LINE_ENDS)
+    return Frame(None, f"{around[0]}{one_line(text)}{around[1]}")

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import msgspec
-
 from tokenwire.dialects.base import Dialect, Frame
 from tokenwire.dialects.deltas import RefusalDelta, TextDelta
 from tokenwire.dialects.endings import failure_of
+from tokenwire.dialects.json_text import one_line
 from tokenwire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 #: The event at the end of an answer that is whole. After an error it does not come.
 DONE: Final = Frame(None, "[DONE]")
-
-# Line ends to many a reader of lines (Python's splitlines, httpx), though not to SSE; in JSON they can be escaped.
-_LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class Encoder:
@@ -51,7 +47,9 @@ class Encoder:
     def close(self, terminal: Terminal) -> list[Frame]:
         """``[DONE]``, or the error instead of it."""
         return (
-            [DONE] if terminal.state == "completed" else [Frame(None, _line({"error": _error(failure_of(terminal))}))]
+            [DONE]
+            if terminal.state == "completed"
+            else [Frame(None, one_line({"error": _error(failure_of(terminal))}))]
         )
 
     def copy(self) -> Encoder:
@@ -60,7 +58,7 @@ class Encoder:
 
 def error_body(failure: Failed, status: int) -> bytes:
     """The HTTP error body: what the error event says."""
-    return _line({"error": _error(failure)}).encode()
+    return one_line({"error": _error(failure)}).encode()
 
 
 def _error(failure: Failed) -> dict[str, object]:
@@ -68,12 +66,7 @@ def _error(failure: Failed) -> dict[str, object]:
 
 
 def _text(text: str) -> Frame:
-    return Frame(None, _line({"text": text}))
-
-
-def _line(value: dict[str, object]) -> str:
-    line = msgspec.json.encode(value).decode()
-    return line if line.isascii() else line.translate(_LINE_ENDS)
+    return Frame(None, one_line({"text": text}))
 
 
 def _unread(*_: object) -> NoReturn:
