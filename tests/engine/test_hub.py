@@ -228,6 +228,7 @@ def test_memory_that_is_wanted_is_won_by_packing_in_portions(clock: ManualClock)
     assert hub.statistics().bytes_held < before / 3
 
 
+@pytest.mark.untraced
 def test_a_stream_that_is_forgotten_before_it_was_packed_is_freed(clock: ManualClock) -> None:
     hub = a_hub(clock, max_bytes=1 << 30, ended_seconds=5)
     log = ended(hub, *long_answer(RUN - 3), chat.finish(), chat.DONE).log
@@ -363,6 +364,7 @@ class Heap:
         """Nothing to do."""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", ["openai.chat", "native"])
 def test_a_forgotten_stream_leaves_nothing_to_the_garbage_collector(hub: Hub, dialect: str) -> None:
     """Collecting walks over all that lives: a pause for every stream."""

@@ -39,6 +39,7 @@ def test_the_rule_is_kept(rule: Rule, make: Make) -> None:
     run_rule(rule, make)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(40))
 def test_any_order_of_calls_is_answered_as_by_the_model(seed: int, make: Make) -> None:
     run_schedule(make, seed)
@@ -52,6 +53,7 @@ class Crashing(InlineSqliteStore):
 
 
 #: 1178: what began anew was lost; 110 and 3847: what was swept came back.
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", [*range(100, 140), 1178, 3847])
 def test_any_order_of_calls_and_kills_is_answered_as_by_the_model(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_journal, "JOURNAL_BYTES", (3_000, 30_000, 8 << 20)[seed % 3])

@@ -209,6 +209,7 @@ SCHEMAS: list[Any] = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: str(schema)[:60])
 def test_a_value_satisfies_its_schema(schema: Any) -> None:
     for seed in range(12):

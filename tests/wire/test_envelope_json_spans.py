@@ -156,6 +156,7 @@ def leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
     return {path: value}
 
 
+@pytest.mark.untraced
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
 def test_locate_agrees_with_the_parser_about_every_value(value: Any, ascii_: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=ascii_, indent=indent).encode("utf-8", "surrogatepass")

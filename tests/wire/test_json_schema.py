@@ -71,6 +71,7 @@ def streamed(schema: JsonSchema, text: str) -> SchemaViolation | None:
     return None
 
 
+@pytest.mark.untraced
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(schema=SCHEMAS, values=st.lists(VALUES, min_size=1, max_size=4))
 @example(schema={"if": {"type": "object"}, "then": False, "else": {"not": {"const": 1}}}, values=[{}, 1, 2])

@@ -71,6 +71,7 @@ def test_the_value_is_that_of_json_loads_wherever_the_text_is_cut(text: str, cut
     assert same(last.value, value)
 
 
+@pytest.mark.untraced
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     text=NEARLY | TEXTS.flatmap(lambda text: st.integers(0, len(text)).map(lambda i: text[:i] + "," + text[i + 1 :]))

@@ -15,6 +15,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.untraced
 @settings(derandomize=True)
 @given(value=values, ascii_only=st.booleans())
 def test_a_value_is_whole_and_no_beginning_of_it_is(value: object, ascii_only: bool) -> None:
