@@ -92,7 +92,7 @@ def dechunked(body: bytes) -> bytes:
 def joins(line: Line, *, dialect: str, tokens: int, again: int) -> Joins:
     """Let a stream come to its *tokens*, and then one reader after the other join it."""
     before = line.stats()
-    stream = line.start_stream(Pace(tokens=_FOREVER, gap_us=500, first_ms=0, hold_after=tokens))
+    stream = line.start_stream(Pace(tokens=_FOREVER, gap_us=500, first_ms=0, hold_after=tokens, stamps=False))
     goal = before.tokens + tokens
     wait_for(lambda: line.stats().tokens == goal, _GATHER_SECONDS, "the stream did not get its tokens")
     time.sleep(_PAUSE)

@@ -27,11 +27,13 @@ class Pace:
     head_ms: int = 0
     hold_after: int = 0
     """Stand still after this many tokens until the client leaves; 0: never."""
+    stamps: bool = True
+    """Whether each token says when it was sent, in 25 characters, which makes it seven times as long as a word."""
 
     def prompt(self) -> str:
         return (
             f"paced(tokens={self.tokens},gap_us={self.gap_us},first_ms={self.first_ms},"
-            f"head_ms={self.head_ms},hold_after={self.hold_after},tag=0000000000)"
+            f"head_ms={self.head_ms},hold_after={self.hold_after},stamps={self.stamps:d},tag=0000000000)"
         )
 
 

@@ -1,12 +1,13 @@
 /* How one stream is to be paced. The request says so itself, inside its user message or its URL:
  *
- *     paced(tokens=200,gap_us=20000,first_ms=100,head_ms=0,hold_after=0,tag=0000000017)
+ *     paced(tokens=200,gap_us=20000,first_ms=100,head_ms=0,hold_after=0,stamps=1,tag=0000000017)
  *
  * and not in a header, because relays forward the text of a prompt but rarely a header that they do not know.
  */
 #ifndef KNOBS_H
 #define KNOBS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct knobs {
     uint64_t first_ns;   /* from the response head to the first token */
     uint64_t head_ns;    /* from the whole request to the response head */
     uint32_t hold_after; /* stand still after this many tokens, until the client leaves; 0: never */
+    bool stamps;         /* whether each token says when it was sent; else it is a word, as long as words are */
     uint64_t tag;        /* names the stream in /departures; 0: not recorded */
 };
 
@@ -43,6 +45,7 @@ static inline struct knobs knobs_of(const char *request, size_t n)
         .first_ns = knob(from, end, "first_ms", 100) * 1000000,
         .head_ns = knob(from, end, "head_ms", 0) * 1000000,
         .hold_after = (uint32_t)knob(from, end, "hold_after", 0),
+        .stamps = knob(from, end, "stamps", 1) != 0,
         .tag = knob(from, end, "tag", 0),
     };
 }

@@ -65,7 +65,7 @@ static bool send_token(struct connection *c)
     size_t text_bytes;
     if (c->sent == 0)
         end = shape_opening(end, c->dialect);
-    end = shape_token(end, c->dialect, c->sent, c->asked_ns, &text_bytes);
+    end = shape_token(end, c->dialect, c->sent, c->asked_ns, c->knobs.stamps, &text_bytes);
     c->sent++;
     stats.tokens++;
     stats.text_bytes += text_bytes;

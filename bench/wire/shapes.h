@@ -97,17 +97,19 @@ static inline char *shape_opening(char *to, enum dialect dialect)
     return chat_event_end(to);
 }
 
-/* One token, stamped now. *text_bytes receives the length of the text in it, as it is written in the JSON. */
-static inline char *shape_token(char *to, enum dialect dialect, uint32_t index, uint64_t asked_ns, size_t *text_bytes)
+/* One token, stamped now if it is to be. *text_bytes receives the length of the text in it, as it is written in the JSON. */
+static inline char *shape_token(
+    char *to, enum dialect dialect, uint32_t index, uint64_t asked_ns, bool stamped, size_t *text_bytes)
 {
     to = put_text(to, dialect == ANTHROPIC
         ? "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,"
           "\"delta\":{\"type\":\"text_delta\",\"text\":\""
         : CHAT_HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"");
     char *text = to;
-    if (index == 0)
+    if (stamped && index == 0)
         to = stamp_put(to, asked_ns, STAMP_ASKED);
-    to = stamp_put(to, now_ns(), index);
+    if (stamped)
+        to = stamp_put(to, now_ns(), index);
     to = put_text(to, shape_word());
     *text_bytes = (size_t)(to - text);
     if (dialect == ANTHROPIC)

@@ -134,7 +134,7 @@ def test_variants_are_left_out_where_they_make_no_difference() -> None:
 
 def test_the_pace_travels_in_the_prompt() -> None:
     body = request_body("messages", "m", Pace(tokens=7, gap_us=1, first_ms=2, head_ms=3, hold_after=4))
-    assert "paced(tokens=7,gap_us=1,first_ms=2,head_ms=3,hold_after=4,tag=0000000000)" in str(body["messages"])
+    assert "paced(tokens=7,gap_us=1,first_ms=2,head_ms=3,hold_after=4,stamps=1,tag=0000000000)" in str(body["messages"])
     assert body["max_tokens"] == 7
     assert "max_tokens" not in request_body("chat", "m", Pace())
 

@@ -374,7 +374,7 @@ def test_many_read_what_one_stream_says(programs: Programs) -> None:
 def test_joining_a_stream_that_stands_still(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latejoin, "_PAUSE", 0.05)
     with open_line(TOKENWIRE, programs) as line:
-        found = latejoin.joins(line, dialect="native", tokens=100, again=2)
+        found = latejoin.joins(line, dialect="native", tokens=1000, again=2)
         assert found.first.frames == 2  # started, snapshot
         assert found.text_bytes <= found.first.size <= 1.3 * found.text_bytes
         assert 0 < found.first.first_ms <= found.first.last_ms
