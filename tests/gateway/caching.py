@@ -52,10 +52,10 @@ def scripted(
     run_in("uvloop", inside)
 
 
-def settings(upstream: ScriptedUpstream, limits: Any = None, **cache: Any) -> Settings:
+def settings(upstream: ScriptedUpstream, limits: Any = None, store: Any = None, **cache: Any) -> Settings:
     up = {"base_url": upstream.base_url, "models": [], "retry": {"attempts": 1}}
     models = {"up/instant": {"cache": {"seconds": 60, **cache}}}
-    return from_mapping({"upstreams": {"up": up}, "models": models, "limits": limits or {}}, {})
+    return from_mapping({"upstreams": {"up": up}, "models": models, "limits": limits or {}, "store": store or {}}, {})
 
 
 def asking(dialect: str, kind: str = "text", *, stream: bool = True) -> tuple[str, dict[str, Any]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from pathlib import Path
 
 import pytest
-from tests.gateway.caching import CHAT, asking, cached, scripted, simulating
+from tests.gateway.caching import CHAT, asking, cached, said, scripted, settings, simulating
 
 from tokenwire.engine.recording import Recording
 from tokenwire.gateway.settings import from_mapping
@@ -16,7 +17,7 @@ from tokenwire.testing.http_bytes import LAST_CHUNK, answer, head
 from tokenwire.testing.http_client import Client
 from tokenwire.testing.relay import STREAM_HEAD, Relay, chat, chunks, serving, started, streamed
 from tokenwire.testing.rig import run_in, until
-from tokenwire.testing.upstream import CLOSE, REQUEST, ScriptedUpstream, Step
+from tokenwire.testing.upstream import CLOSE, FLUSHED, REQUEST, ScriptedUpstream, Step
 
 
 def test_the_headers_say_what_it_was() -> None:
@@ -43,6 +44,39 @@ def test_the_headers_say_what_it_was() -> None:
         assert figures["bytes"] > 1000
 
     simulating(main)
+
+
+def long_answer(go: asyncio.Event, words: list[str]) -> list[Step]:
+    """An answer whose end comes when *go* says so."""
+    begun = chunks(frames.role(), *map(frames.text, words))
+    return [REQUEST, STREAM_HEAD + begun, FLUSHED, go, chunks(frames.finish(), frames.DONE) + LAST_CHUNK, CLOSE]
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["kept", "deleted"])
+def test_an_answer_whose_beginning_is_in_the_store_is_kept_whole(tmp_path: Path, deleted: bool) -> None:
+    words = [f"word{number} " for number in range(2000)]
+
+    async def main() -> None:
+        go = asyncio.Event()
+        store = {"url": f"sqlite://{tmp_path}/streams.db", "hot_bytes": 1024}
+        scripts = [long_answer(go, words) for _ in range(1 + deleted)]
+        async with ScriptedUpstream(*scripts) as upstream, serving(settings(upstream, store=store)) as relay:
+            client = await relay.connect()
+            first = client.post(CHAT, chat(), {"x-tokenwire-on-disconnect": "finish"})
+            stream = await relay.stream()
+            await until(lambda: stream.log.last > 2000 and not stream.log.present)
+            if deleted:  # in the turn in which it ends: what is missing is being fetched
+                stream.on_end.append(lambda: stream.hub.forget(stream))
+            go.set()
+            assert cached(await first.whole()) == "miss"
+            cache = relay.gateway.cache
+            await until(lambda: not stream.hub.errands)
+            assert cache.statistics().stored == (not deleted)
+            again = await client.post(CHAT, chat()).whole()
+            assert cached(again) == ("miss" if deleted else "hit")
+            assert said("openai.chat", bytes(again.body))[0] == "".join(words)
+
+    run_in("uvloop", main)
 
 
 def test_a_caller_may_want_it_fresh_or_not_at_all() -> None:

@@ -90,13 +90,25 @@ def remember(wish: Wish, stream: Stream) -> None:
 
 def keep_when_whole(core: Core, wish: Wish, stream: Stream) -> None:
     """When *stream* is over, keep its answer, if it is whole in every sense."""
-    seconds = wish.settings.seconds
+    seconds, hub = wish.settings.seconds, stream.hub
     if not seconds:
         return
 
-    def ended() -> None:
-        recording = record(stream, core.cache.max_answer)
+    def keep(error: Exception | None = None) -> None:
+        recording = record(stream, core.cache.max_answer) if error is None else None
         if recording is not None:
             core.cache.keep(wish.key, recording, seconds)
+
+    def brought(error: Exception | None) -> None:
+        if hub.resident(stream.id) is stream:  # else it was deleted meanwhile, and is not to be told again
+            keep(error)
+
+    def ended() -> None:
+        terminal = stream.terminal
+        assert terminal is not None
+        if stream.log.present or hub.archive is None:
+            keep()
+        elif terminal.state == "completed":  # of a long answer, the store has the beginning
+            hub.archive.fetch(stream, 1, brought, whole=True)
 
     stream.on_end.append(ended)
