@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -109,3 +110,29 @@ def test_sizes_are_told_in_their_unit(size: int, said: str) -> None:
 )
 def test_times_are_told_in_their_unit(seconds: float, said: str) -> None:
     assert _time(seconds) == said
+
+
+def test_a_store_that_cannot_be_made_is_none(tmp_path: Path) -> None:
+    """As `serve` would find: it makes the file and its directory, and none above that."""
+    assert kept_in(f"sqlite://{tmp_path}/new/t.db").ok
+    answer = kept_in(f"sqlite://{tmp_path}/no/new/t.db")
+    assert answer == (
+        False,
+        f"{tmp_path}/no/new/t.db cannot be made: there is no directory {tmp_path}/no",
+        f"mkdir -p {tmp_path}/no",
+    )
+
+
+def test_what_never_expires_is_not_said_to(tmp_path: Path) -> None:
+    """The key that tickets are signed with is a note without an end."""
+
+    async def run() -> None:
+        store = await SqliteStore(tmp_path / "t.db").open()
+        await store.write([], [Note("k", "", "n", b"v", math.inf)])
+        await store.close()
+
+    asyncio.run(run())
+    assert kept_in(f"sqlite://{tmp_path}/t.db").said.startswith(
+        "kept: 0 streams (0 running), 0 entries of 0 bytes, 1 note; "
+    )
+    assert kept_in(f"sqlite://{tmp_path}/t.db").said.endswith("KiB on disk")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from tokenwire.engine.deletions import AGAIN, Deletions
 from tokenwire.engine.stores.memory import MemoryStore
 from tokenwire.engine.stores.port import Append
@@ -14,8 +16,6 @@ from tokenwire.testing.rig import run_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
     from tokenwire.engine.writing import Writer
 
@@ -60,11 +60,11 @@ def test_what_is_on_its_way_is_waited_for() -> None:
         store = Store()
         await store.open()
         deleted, writing = deletions(store, ManualClock())
-        deleted.streams.update(("st_1", "st_2"))
+        deleted.streams.update(st_1="me", st_2="me")
         writing.streams.add("st_1")
         deleted.look()
         await turns()
-        assert (store.asked, deleted.streams) == ([["st_2"]], {"st_1"})
+        assert (store.asked, [*deleted.streams]) == ([["st_2"]], ["st_1"])
         deleted.look()
         await turns()
         assert store.asked == [["st_2"]]
@@ -72,7 +72,7 @@ def test_what_is_on_its_way_is_waited_for() -> None:
         writing.streams.clear()
         deleted.look()
         await turns()
-        assert (store.asked, deleted.streams) == ([["st_2"], ["st_1"]], set())
+        assert (store.asked, deleted.streams) == ([["st_2"], ["st_1"]], {})
         assert await store.head("st_1") is None
 
     run_in("asyncio", main)
@@ -83,13 +83,13 @@ def test_whoever_cannot_wait_for_it_has_it_forgotten_twice() -> None:
         store = Store()
         await store.open()
         deleted, writing = deletions(store, ManualClock())
-        deleted.streams.add("st_1")
+        deleted.streams["st_1"] = "me"
         writing.streams.add("st_1")
         await deleted.forget(["st_1"])
-        assert deleted.streams == {"st_1"}
+        assert [*deleted.streams] == ["st_1"]
         writing.streams.clear()
         await deleted.forget(["st_1"])
-        assert deleted.streams == set()
+        assert deleted.streams == {}
 
     run_in("asyncio", main)
 
@@ -99,7 +99,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while(caplog: pytest.LogCaptureF
         clock, store = ManualClock(), Store()
         await store.open()
         deleted, _ = deletions(store, clock)
-        deleted.streams.add("st_1")
+        deleted.streams["st_1"] = "me"
         store.failing = True
         for _ in range(3):
             deleted.look()
@@ -110,6 +110,21 @@ def test_a_store_that_fails_is_left_alone_for_a_while(caplog: pytest.LogCaptureF
         clock.advance(AGAIN)
         deleted.look()
         await turns()
-        assert (len(store.asked), deleted.streams) == (2, set())
+        assert (len(store.asked), deleted.streams) == (2, {})
+
+    run_in("asyncio", main)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_last_try_says_whether_nothing_is_left(failing: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        store = Store()
+        await store.open()
+        deleted, _ = deletions(store, ManualClock())
+        deleted.streams["st_1"] = "me"
+        store.failing = failing
+        deleted.look()
+        assert await deleted.finish(5.0) is not failing
+        assert ("1 deleted streams are still in the store: it is away" in caplog.text) == failing
 
     run_in("asyncio", main)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from tests.engine.store_node import Faulty, Node, odd, play, recorder_of
 
-from tokenwire.errors import NotResumable, RequestRefused
+from tokenwire.errors import NotResumable, RequestRefused, StoreAway
 from tokenwire.testing.rig import settle, until
 
 
@@ -42,7 +42,7 @@ def test_what_is_deleted_while_its_first_write_fails_is_not_written_later() -> N
         stream, other = node.stream("secret"), node.stream("no secret")
         await until(lambda: recorder_of(node).degraded)
         await node.hub.delete(stream)
-        assert recorder_of(node).gone == {stream.id}, "it is looked after until nothing of it is under way"
+        assert [*recorder_of(node).gone] == [stream.id], "it is looked after until nothing of it is under way"
         store.failing = None
         await node.stored(other)
         await until(lambda: not recorder_of(node).gone)
@@ -130,6 +130,43 @@ def test_what_cannot_be_deleted_is_not_tried_at_every_tick(caplog: pytest.LogCap
         store.undeletable = False
         recorder_of(node).look()
         await until(lambda: not recorder_of(node).gone)
+        assert await store.head(stream.id) is None
+        node.kill()
+
+    play(main)
+
+
+def test_who_asks_again_is_told_when_it_is_gone() -> None:
+    async def main(_: Faulty) -> None:
+        store = await odd()
+        node = Node(store)
+        stream = node.stream("secret", end=True)
+        await node.stored(stream)
+        store.undeletable = True
+        for ask in (node.hub.delete(stream), node.hub.delete_again(stream.id, "me")):
+            with pytest.raises(StoreAway, match="ask again until it is gone"):
+                await ask
+        assert not await node.hub.delete_again(stream.id, "you"), "another's stream is none"
+        store.undeletable = False
+        assert await node.hub.delete_again(stream.id, "me")
+        assert await store.head(stream.id) is None
+        assert not await node.hub.delete_again(stream.id, "me"), "then it is no stream any more"
+        node.kill()
+
+    play(main)
+
+
+def test_a_relay_that_ends_deletes_what_it_could_not_before() -> None:
+    async def main(_: Faulty) -> None:
+        store = await odd()
+        node = Node(store)
+        stream = node.stream("secret", end=True)
+        await node.stored(stream)
+        store.undeletable = True
+        with pytest.raises(StoreAway):
+            await node.hub.delete(stream)
+        store.undeletable = False
+        assert await recorder_of(node).flush(5.0)
         assert await store.head(stream.id) is None
         node.kill()
 

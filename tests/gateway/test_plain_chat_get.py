@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tokenwire.dialects.deltas import Failed
 from tokenwire.errors import RequestRefused
 from tokenwire.gateway.guard import LOCAL, admit_spending_get
 from tokenwire.testing import chat_frames as frames
@@ -165,6 +166,22 @@ def test_what_begins_nothing(relayed: Any, path: str, fields: dict[str, str], st
         assert relay.streams == []
 
     relayed(main)
+
+
+def test_who_saw_more_than_is_left_of_an_answer_that_failed_is_told_why_it_did(relayed: Any) -> None:
+    """Behind a restart that is why the stream was orphaned; a page that reads plain text has no word for a reset."""
+
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        asked = client.get(link("a", run="r1"))
+        await asked.until(lambda answer: b"one" in answer.body)
+        (stream,) = relay.streams
+        stream.fail(Failed(code="orphaned", message="the relay was restarted", retryable=True))
+        beyond = await (await relay.connect()).get(link("a", run="r1"), {"Last-Event-ID": "1-99"}).whole()
+        assert (beyond.status, beyond.json["error"]["code"]) == (409, "orphaned")
+        assert beyond.json["error"]["message"] == "the relay was restarted; without an id, this address tells it"
+
+    relayed(main, [REQUEST, FIRST])
 
 
 def test_a_run_is_one_question(relayed: Any) -> None:

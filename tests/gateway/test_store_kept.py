@@ -172,3 +172,29 @@ def test_a_long_answer_that_is_asked_for_in_one_piece_is_brought_back(
         assert ("".join(words).encode() in body) is not away
 
     stored(main, tmp_path, streamed(*words))
+
+
+def test_a_deletion_that_had_to_wait_is_answered_503_until_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(relay: Relay) -> None:
+        client = await relay.connect()
+        told = await client.post(CHAT, chat()).whole()
+        await leaves_memory(relay)
+        path = f"/v1/streams/{told.fields['x-tokenwire-stream']}"
+
+        async def away(store: SqliteStore, streams: object) -> None:
+            raise StoreFailed("the file is locked by another program")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "forget", away)
+            for _ in range(2):
+                answer = await client.request("DELETE", path).whole()
+                assert (answer.status, answer.json["error"]["code"]) == (503, "store_away")
+                assert "ask again until it is gone" in answer.json["error"]["message"]
+                assert answer.fields["retry-after"] == "1"
+            assert (await client.get(path).whole()).status == 404
+        assert (await client.request("DELETE", path).whole()).status == 204
+        assert (await client.request("DELETE", path).whole()).status == 404
+
+    stored(main, tmp_path, streamed("one"))

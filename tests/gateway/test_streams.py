@@ -210,3 +210,19 @@ def test_the_list_has_the_oldest_first(relayed: Any) -> None:
         assert [each["id"] for each in listed] == ids
 
     relayed(main, [REQUEST])
+
+
+def test_what_a_running_stream_has_used_so_far_is_told(relayed: Any) -> None:
+    async def main(relay: Relay, upstream: ScriptedUpstream) -> None:
+        client = await relay.connect()
+        started = await client.post(STREAMS, body()).whole()
+        stream = await relay.stream()
+        await until(lambda: stream.log.last == 3)
+        usage = (await client.get(started.fields["location"]).whole()).json["usage"]
+        assert usage["estimated"]
+        assert usage["output"] >= 2
+        listed = (await client.get(STREAMS).whole()).json
+        assert [each["usage"] for each in listed["streams"]] == [None], "a list is quick: it counts nothing"
+
+    texts = chunks(frames.role(), frames.text("some words"), frames.text(" and more of them"))
+    relayed(main, [REQUEST, STREAM_HEAD + texts])

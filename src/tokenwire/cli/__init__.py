@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tokenwire import __version__
-from tokenwire.errors import ConfigError
+from tokenwire.errors import ConfigError, StoreFailed
 
 app = typer.Typer(
     name="tokenwire",
@@ -91,9 +91,10 @@ def version() -> None:
 
 
 def main() -> None:
-    """Entry point: what was wrong with the settings is one line on stderr and exit status 2."""
+    """Entry point: what was wrong with the settings is one line on stderr and exit status 2; with the store, which may
+    be well again in a moment, 1."""
     try:
         app()
-    except ConfigError as error:
+    except (ConfigError, StoreFailed) as error:
         print(f"tokenwire: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

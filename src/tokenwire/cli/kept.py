@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from tokenwire.engine.stores.address import parse_store_url
@@ -27,7 +29,12 @@ def kept_in(url: str) -> Answer:
         found = look(address.path)
     except TokenwireError as error:
         return Answer(False, str(error))
-    return Answer(True, "nothing is kept yet" if found is None else _described(found))
+    if found is not None:
+        return Answer(True, _described(found))
+    above = Path(address.path).resolve().parent.parent
+    if not above.is_dir():  # as the store makes it: the file and its directory, and none above that
+        return Answer(False, f"{address.path} cannot be made: there is no directory {above}", f"mkdir -p {above}")
+    return Answer(True, "nothing is kept yet")
 
 
 def _described(found: Look) -> str:
@@ -36,7 +43,7 @@ def _described(found: Look) -> str:
         f"kept: {_count(streams, 'stream')} ({running:,} running), {_count(entries, 'entry')} of {_size(size)}, "
         f"{_count(notes, 'note')}; {_size(on_disk)} on disk"
     )
-    if found.next_expiry is None:
+    if found.next_expiry is None or math.isinf(found.next_expiry):
         return said
     left = found.next_expiry - time.time()
     return said + ("; some has expired and is about to go" if left <= 0 else f"; the next expires in {_time(left)}")

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from tokenwire.errors import StoreFailed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,11 +25,11 @@ class Deletions:
     """Of one store.
 
     Attributes:
-        streams: that were deleted, and that the store may still have.
+        streams: that were deleted, and that the store may still have; whose each was.
     """
 
     def __init__(self, store: Store, clock: Clock, writer: Writer) -> None:
-        self.streams: set[str] = set()
+        self.streams: dict[str, str] = {}
         self._store = store
         self._clock = clock
         self._writer = writer
@@ -40,7 +42,8 @@ class Deletions:
         streams = list(streams)
         surely = [stream for stream in streams if not self._writer.has(stream)]
         await self._store.forget(streams)
-        self.streams.difference_update(surely)
+        for stream in surely:
+            self.streams.pop(stream, None)
 
     def look(self) -> None:
         """Called now and then, while nothing is wrong with the store: what is left is tried again."""
@@ -49,6 +52,16 @@ class Deletions:
         if left := [stream for stream in self.streams if not self._writer.has(stream)]:
             self._task = asyncio.get_running_loop().create_task(self.forget(left))
             self._task.add_done_callback(self._tried)
+
+    async def finish(self, seconds: float) -> bool:
+        """Try for the last time, for *seconds* at most; whether nothing is left."""
+        if self._task is not None:
+            self._task.cancel()
+        try:
+            await asyncio.wait_for(self.forget([*self.streams]), seconds)
+        except (StoreFailed, TimeoutError) as error:
+            log.error("%d deleted streams are still in the store: %s", len(self.streams), error or "it is too slow")
+        return not self.streams
 
     def _tried(self, task: asyncio.Task[None]) -> None:
         self._task = None

@@ -57,6 +57,15 @@ class Live:
             self._queue(stream, tally)
         return tally
 
+    def usage(self, stream: Stream) -> Usage | None:
+        """What *stream* has used so far; None before it has said anything, and when it is over."""
+        if stream.terminal is not None:
+            return None
+        tally = self.watch(stream)
+        tally.look(stream)
+        usage = tally.usage(stream)
+        return usage if usage.output else None
+
     def __len__(self) -> int:
         """Streams that are looked at."""
         return len(self._due)

@@ -37,7 +37,7 @@ class Recorder:
     """One per hub that has a store. Plain calls in the loop's thread, but for what is ``async``.
 
     Attributes:
-        gone: streams that were deleted, and that the store may still have.
+        gone: streams that were deleted, and that the store may still have; whose each was.
     """
 
     #: Streams are looked at in so many portions, so that no token waits for all of them.
@@ -103,11 +103,15 @@ class Recorder:
     async def delete(self, stream: Stream) -> None:
         """*stream*, which was forgotten, and its bytes are gone from the store. Raises ``StoreFailed``: then nobody is
         shown it any more, and it goes when the store is back."""
-        self.gone.add(stream.id)
+        self.gone[stream.id] = stream.owner
         task = self._task  # it may have some of it on the way; none that begins later has
         while task is not None and not task.done() and self.degraded is None:
             await asyncio.wait([task], timeout=PATIENCE)
         await self._deletions.forget([stream.id])
+
+    async def delete_again(self, stream_id: str) -> None:
+        """What is left of a deleted stream (``gone``) goes from the store. Raises ``StoreFailed``."""
+        await self._deletions.forget([stream_id])
 
     def expires(self, stream: Stream) -> float:
         """When the store may forget *stream*, seconds since 1970, by the hub's clock: what a person sees as the time of
@@ -260,7 +264,7 @@ class Recorder:
     # ------------------------------------------------------------------ the end
 
     async def flush(self, seconds: float) -> bool:
-        """Write all that is there, for *seconds* at most; whether that is done."""
+        """Write all that is there, and delete what is to be deleted, for *seconds* at most; whether that is done."""
         for stream in self._hub.kept():
             self.urgent(stream)
         deadline = asyncio.get_running_loop().time() + seconds
@@ -273,6 +277,8 @@ class Recorder:
             if task is not None:
                 await asyncio.wait([task], timeout=left)
                 await asyncio.sleep(0)  # for what is called when it is done
+        if self.gone and not self._closed:
+            return await self._deletions.finish(deadline - asyncio.get_running_loop().time())
         return not self._closed
 
     def close(self) -> None:

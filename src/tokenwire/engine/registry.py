@@ -41,6 +41,8 @@ LISTED: Final = 1000
 #: Of these, how many are looked at in one turn of the loop.
 PORTION: Final = 16
 
+_NOT_YET: Final = "the store cannot delete it now; ask again until it is gone (the relay also does, while it runs)"
+
 log = logging.getLogger(__name__)
 
 
@@ -271,7 +273,21 @@ class Registry:
             try:
                 await self.recorder.delete(stream)
             except StoreFailed as error:
-                raise StoreAway(error, "the store cannot delete it now, and will as soon as it can") from error
+                raise StoreAway(error, _NOT_YET) from error
+
+    async def delete_again(self, stream_id: str, owner: str) -> bool:
+        """Whether that stream was the caller's, was deleted, and was still in the store: then it is gone now.
+
+        Raises ``StoreAway`` (503) if the store still cannot do it.
+        """
+        recorder = self.recorder
+        if recorder is None or recorder.gone.get(stream_id) != owner:
+            return False
+        try:
+            await recorder.delete_again(stream_id)
+        except StoreFailed as error:
+            raise StoreAway(error, _NOT_YET) from error
+        return True
 
     def forget(self, stream: Stream) -> None:
         """Drop a stream from memory; a running one is cancelled first. Readers that are behind still get its end."""

@@ -114,7 +114,14 @@ def _got(gateway: Gateway, scope: Scope, receive: Receive, owner: str) -> Follow
     stream = _of_run(gateway, scope, owner, run, question, after)
     sink = respond.sink_for(scope, receive)
     lead = coming_back.retry_block()
-    return Following(stream, sink, DIALECT, ids=True, after=after, lead=lead, leased=leased, returns=True)
+    try:
+        return Following(stream, sink, DIALECT, ids=True, after=after, lead=lead, leased=leased, returns=True)
+    except NotResumable as error:
+        failed = stream.terminal.error if stream.terminal is not None else None
+        if error.status != 409 or failed is None:
+            raise
+        # Behind a restart: the page saw more than was stored. It has no word for a reset, and is told the reason.
+        raise NotResumable(409, failed.code, f"{failed.message}; without an id, this address tells it") from error
 
 
 def _of_run(gateway: Gateway, scope: Scope, owner: str, run: str, question: Question, after: EventId | None) -> Stream:

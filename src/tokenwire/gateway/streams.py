@@ -76,6 +76,9 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
             raise RequestRefused(404, "no_such_route", f"no route {path[:80]!r}")
         action = match.group(2)
         ticket = query(scope).get("ticket") if action == "events" else None
+        if action is None and method == "DELETE" and await gateway.hub.delete_again(match.group(1), owner):
+            await send_body(send, 204, b"")
+            return
         if ticket is None:
             stream = await gateway.hub.find(match.group(1), owner)
         else:
@@ -92,7 +95,7 @@ async def streams(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
         elif action == "ticket" and method == "POST":
             await _ticket(gateway, stream, send)
         elif action is None and method in ("GET", "HEAD"):
-            await send_json(send, 200, describe(stream))
+            await send_json(send, 200, describe(stream, gateway.hub.live.usage(stream)))
         elif action is None and method == "DELETE":
             caching.forget(gateway, stream)
             await gateway.hub.delete(stream)
@@ -111,11 +114,11 @@ def as_stream(request: GenerateRequest) -> GenerateRequest:
     return msgspec.structs.replace(request, stream=True, fields={**request.fields, "stream": msgspec.Raw(b"true")})
 
 
-def describe(stream: Stream) -> dict[str, Any]:
-    """``GET /v1/streams/{id}`` (INTERFACES section 3)."""
+def describe(stream: Stream, so_far: Usage | None = None) -> dict[str, Any]:
+    """``GET /v1/streams/{id}`` (INTERFACES section 3). *so_far*: what a running stream has used."""
     held = stream.log
     terminal = stream.settled
-    usage = terminal.usage if terminal is not None else None
+    usage = terminal.usage if terminal is not None else so_far
     out: dict[str, Any] = {
         "id": stream.id,
         "state": stream.state.value,
