@@ -12,7 +12,8 @@ microsecond to an hour in nanoseconds. Values without end make buckets without e
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from bisect import bisect_right
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -128,20 +129,11 @@ class Histogram:
             return None
         place = q * (count - 1)
         below = math.floor(place)
-        low, high = self._ranks(below, math.ceil(place))
+        pairs = sorted(self._buckets.items())
+        ends = list(accumulate(count for _, count in pairs))
+        low = self._middle(pairs[bisect_right(ends, below)][0])
+        high = self._middle(pairs[bisect_right(ends, math.ceil(place))][0])
         return low + (high - low) * (place - below)
-
-    def _ranks(self, below: int, above: int) -> tuple[float, float]:
-        """The values at two ranks from 0, the second at or behind the first, to half a bucket."""
-        seen = 0
-        low: float | None = None
-        for at, count in sorted(self._buckets.items()):
-            seen += count
-            if low is None and seen > below:
-                low = self._middle(at)
-            if low is not None and seen > above:
-                return low, self._middle(at)
-        raise AssertionError("the ranks of a histogram end within it")
 
     def _middle(self, at: int) -> float:
         """What a bucket's values are taken for; never beyond the smallest and the largest that were recorded."""
