@@ -54,8 +54,8 @@ class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not single and _over(request.tpot_ms, self.tpot_ms):
             broken.append("tpot_ms")
         itl_ms = request.itl_ms
-        slow_ms = quantile(itl_ms, self.itl_quantile) if itl_ms else request.ttft_ms and 0.0
-        if _over(slow_ms, self.itl_ms):
+        without_gaps = None if request.ttft_ms is None else 0.0
+        if _over(quantile(itl_ms, self.itl_quantile) if itl_ms else without_gaps, self.itl_ms):
             broken.append("itl_ms")
         if _over(request.e2e_ms, self.e2e_ms):
             broken.append("e2e_ms")
