@@ -281,8 +281,11 @@ def test_what_no_request_has_is_0_for_some_and_absent_for_others() -> None:
     assert report("vllm-bench", NOTHING).summary["ttft_ms"] == dict.fromkeys(
         ("mean_ttft_ms", "median_ttft_ms", "std_ttft_ms", "p50_ttft_ms", "p90_ttft_ms", "p95_ttft_ms", "p99_ttft_ms"), 0
     )
-    # One answer came, the other never did: GuideLLM says half.
-    assert report("guidellm", NOTHING, SINGLE).summary["time_to_first_token_ms.successful"]["mean"] == 20
+    # Of one answer a token came, of the other only its usage: GuideLLM says half. Without usage it would be an error.
+    unseen = msgspec.structs.replace(NOTHING, output_tokens=3)
+    assert report("guidellm", unseen, SINGLE).summary["time_to_first_token_ms.successful"]["mean"] == 20
+    empty = report("guidellm", NOTHING, SINGLE).summary
+    assert (empty["time_to_first_token_ms.successful"]["mean"], empty[COUNTS]["errored"]) == (40, 1)
     assert "time_to_first_token" not in report("aiperf", NOTHING).summary
     assert report("inference-perf", NOTHING).summary["time_to_first_token"] == {}
     assert report("llmperf", ERROR).summary["ttft_s"] == {}

@@ -5,7 +5,8 @@ Read: vllm-project/guidellm, src/guidellm/schemas/base/request_stats.py (commit 
 
 An iteration is a chunk with reasoning, text or a part of a call. Distributions are kept apart for successful,
 incomplete (cancelled) and errored requests; only the first have a latency. The tokens of a request weigh its TPOT,
-those after the first its ITL, and what a request does not have is 0 in a distribution.
+those after the first its ITL, and what a request does not have is 0 in a distribution. An answer without text, calls
+and tokens is an error, even if it was complete (since 0.7.3).
 
 GuideLLM also leaves out what lies outside its measuring window, which a list of requests does not have. And a
 percentile of its may be one rank higher where the rank is a whole number, because it adds up shares that are not exact
@@ -37,7 +38,7 @@ _METRICS: Final = (
     "inter_token_latency_ms",
     "output_tokens",
 )
-_GROUPS: Final = {"successful": "completed", "incomplete": "cancelled", "errored": "failed"}
+_GROUPS: Final = ("successful", "incomplete", "errored")
 #: What is taken off a request's tokens for its weight; those without are weighed alike.
 _WEIGHTS: Final = {"time_per_output_token_ms": 0, "inter_token_latency_ms": 1}
 
@@ -67,8 +68,7 @@ def _output_tokens(request: Request) -> int | None:
 def summarise(pairs: Sequence[tuple[Request, Figures | None]], wall_s: float | None) -> Summary:
     """Each distribution as ``NAME.successful``, ``.incomplete``, ``.errored`` and ``.total``."""
     groups = {
-        group: [(request, found) for request, found in pairs if request.state == state and found]
-        for group, state in _GROUPS.items()
+        group: [(request, found) for request, found in pairs if found and _group(request) == group] for group in _GROUPS
     }
     groups["total"] = [pair for group in _GROUPS for pair in groups[group]]
     summary: Summary = {}
@@ -86,6 +86,13 @@ def summarise(pairs: Sequence[tuple[Request, Figures | None]], wall_s: float | N
         "requests_per_second": per(len(groups["successful"]), wall_s),
     }
     return summary
+
+
+def _group(request: Request) -> str:
+    if request.state == "cancelled":
+        return "incomplete"
+    usable = request.arrivals_ms("text", "tool_args") or request.output_tokens
+    return "successful" if request.state == "completed" and usable else "errored"
 
 
 def _or_zero(value: float | list[float] | None) -> float:

@@ -1,8 +1,9 @@
 """inference-perf of the Kubernetes SIGs, as it measures chat; in seconds.
 
 Read: kubernetes-sigs/inference-perf, inference_perf/reportgen/base.py (summarize_requests and what it calls; commit
-010d12f), inference_perf/apis/streaming_parser.py (35d21d6), apis/chat.py (005a9a3), apis/response_errors.py (71f089e);
-and, for reasoning, e2e/tests/test_reasoning_metric_parity.py (1902a65) and the regression tests of its issue 559.
+010d12f), inference_perf/apis/streaming_parser.py (35d21d6), apis/chat.py (005a9a3), apis/response_errors.py (71f089e),
+config/reportgen/config.py (452e5e3); and, for reasoning, e2e/tests/test_reasoning_metric_parity.py (1902a65) and the
+regression tests of its issue 559.
 
 Each token has the time of its chunk; chunks with text or reasoning count, parts of calls do not. So ITL is 0 between
 tokens of one chunk. A stream with a single token has no TTFT: it cannot be told from an answer that was not streamed. A
