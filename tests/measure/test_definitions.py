@@ -214,6 +214,7 @@ FRAMES = Request(events=(Event(3, "structural"), Event(4, "structural")), ended_
 THINKING = Request(events=(Event(5, "reasoning", 1), Event(9, "reasoning", 2)), ended_ms=12, output_tokens=3)
 UNCOUNTED = Request(events=(Event(10, "text"), Event(20, "text")), ended_ms=30)
 CUT = Request(events=(Event(3, "structural"), Event(4, "text", 1)), ended_ms=9, state="failed")
+CALLING = Request(events=(Event(5, "reasoning", 1), Event(9, "tool_args", 2)), ended_ms=12, output_tokens=3)
 AT_ONCE = Request(events=(Event(0, "text", 1), Event(0, "text", 1)), ended_ms=0, output_tokens=2)
 
 
@@ -243,6 +244,13 @@ AT_ONCE = Request(events=(Event(0, "text", 1), Event(0, "text", 1)), ended_ms=0,
         ("aiperf", THINKING, {"time_to_first_token": 5, "time_to_first_output_token": None, "inter_token_latency": 2,
                               "output_token_throughput_per_user": 500}),
         ("aiperf", UNCOUNTED, {"inter_token_latency": None, "output_sequence_length": None}),
+        # A call is output to three of them, no answer to us, and nothing to the other two.
+        ("tokenwire", CALLING, {"ttft_ms": 5, "ttft_answer_ms": None, "e2e_ms": 9}),
+        ("vllm-bench", CALLING, {"ttft_ms": 5, "e2el_ms": 9}),
+        ("guidellm", CALLING, {"time_to_first_token_ms": 5, "time_to_first_output_token_ms": 9}),
+        ("aiperf", CALLING, {"time_to_first_token": 5, "time_to_first_output_token": 9}),
+        ("inference-perf", CALLING, {"time_to_first_token": None, "output_tokens": 1}),
+        ("llmperf", CALLING, {"ttft_s": 0, "number_output_tokens": 0}),
         ("aiperf", AT_ONCE, {"inter_token_latency": 0, "output_token_throughput_per_user": None}),
         ("inference-perf", NOTHING, None),
         ("inference-perf", FRAMES, {"request_latency": 0.009, "normalized_time_per_output_token": 0,

@@ -51,6 +51,7 @@ STRICT = Limits(ttft_ms=1000, tpot_ms=1000, itl_ms=1000, e2e_ms=1000)
     [
         (answer(100), []),  # one token: neither gaps nor further tokens
         (answer(100, tokens=0), []),
+        (answer(100, 1101), ["tpot_ms", "itl_ms", "e2e_ms"]),  # two tokens are enough to wait
         (answer(), ["ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"]),
         (Request(events=(Event(5, "text"), Event(9, "text")), ended_ms=9), ["tpot_ms"]),  # nobody counted
         (Request(events=(Event(0, "text"),), ended_ms=0, output_tokens=1), []),  # at once is not never

@@ -108,6 +108,16 @@ def test_timing_gives_the_same(steps: list[tuple[int, Kind]], tokens: int | None
     assert request.tpot_ms == timing.tpot_ms(tokens)
 
 
+def test_a_stall_is_over_both_bounds() -> None:
+    def waiting(*at_ms: float) -> list[float]:
+        return Request(events=tuple(Event(at, "text") for at in at_ms), ended_ms=at_ms[-1]).stalls_ms
+
+    assert waiting(0, 10, 20, 220) == []  # 200 is not over 200
+    assert waiting(0, 10, 20, 221) == [201]
+    assert waiting(0, 100, 200, 700) == []  # 500 is not over five times 100
+    assert waiting(0, 100, 200, 701) == [501]
+
+
 def test_a_call_begins_with_its_name() -> None:
     timing = Timing(0)
     timing.see(ToolCallStarted("c", "f"), 5 * MS)
