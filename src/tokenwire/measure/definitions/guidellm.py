@@ -1,12 +1,13 @@
 """GuideLLM (``guidellm benchmark``), as its backend openai_http measures a stream.
 
 Read: vllm-project/guidellm, src/guidellm/schemas/base/request_stats.py (commit 31c74ea), schemas/base/statistics.py
-(0280467), benchmark/schemas/metrics.py (1a145a4) and the streaming loop of backends/openai/http.py (0.7).
+(0280467), benchmark/schemas/metrics.py (1a145a4), and an excerpt of the HTTP backend's streaming loop, of 0.7.
 
 An iteration is a chunk with reasoning, text or a part of a call. Distributions are kept apart for successful,
 incomplete (cancelled) and errored requests; only the first have a latency. The tokens of a request weigh its TPOT,
 those after the first its ITL, and what a request does not have is 0 in a distribution. An answer without text, calls
-and tokens is an error, even if it was complete (since 0.7.3).
+and tokens is an error, even if it was complete (since 0.7.3; known from the pull request that says so, not from its
+code).
 
 GuideLLM also leaves out what lies outside its measuring window, which a list of requests does not have. And a
 percentile of its may be one rank higher where the rank is a whole number, because it adds up shares that are not exact
