@@ -1,39 +1,24 @@
-"""What the figures mean: percentiles, and ratios that survive a machine whose speed drifts. Pure."""
+"""What the figures mean: percentiles, and ratios that survive a machine whose speed drifts. Pure.
+
+Percentiles of raw values are those of ``tokenwire.measure.percentiles``, handed on to the rig from here.
+"""
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import TYPE_CHECKING
 
+from tokenwire.measure.percentiles import enough_samples, median, percentile
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+__all__ = ["Bucket", "bucket_width", "enough_samples", "histogram_percentile", "median", "median_ratio", "percentile"]
 
 Bucket = tuple[int, int]
 """Smallest value of a bucket, and how many values fell into it (``wire/histogram.h``)."""
 
 _LINEAR = 128  # below it each value has a bucket of its own; above, 64 buckets an octave
 _SUBDIVISION_BITS = 6
-
-
-def enough_samples(count: int, q: float) -> bool:
-    """Whether *count* samples say anything about the quantile *q*: one of them at least must lie beyond it.
-
-    So there is no p99 under 100 samples; any sample at all gives a median.
-    """
-    # The tolerance is for 1 - 0.99, which is a little more than 0.01 in binary.
-    return count > 0 and (q <= 0.5 or count * (1 - q) >= 1 - 1e-9)
-
-
-def percentile(values: Sequence[float], q: float) -> float | None:
-    """The quantile *q* (0 to 1) by linear interpolation, or None where there are too few *values*."""
-    if not enough_samples(len(values), q):
-        return None
-    ordered = sorted(values)
-    place = q * (len(ordered) - 1)
-    below = math.floor(place)
-    above = math.ceil(place)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def bucket_width(floor: int) -> int:
@@ -57,12 +42,6 @@ def histogram_percentile(buckets: Sequence[Bucket], q: float) -> float | None:
             return floor + bucket_width(floor) * (rank - seen) / count
         seen += count
     raise AssertionError("the ranks of a histogram end within it")
-
-
-def median(values: Iterable[float | None]) -> float | None:
-    """The median of those that exist, or None."""
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def median_ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> float | None:

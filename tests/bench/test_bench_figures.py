@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,31 +18,6 @@ def bucket_floor(value: int) -> int:
 def histogram(values: list[int]) -> list[tuple[int, int]]:
     floors = [bucket_floor(value) for value in values]
     return [(floor, floors.count(floor)) for floor in sorted(set(floors))]
-
-
-@pytest.mark.parametrize(
-    ("values", "q", "expected"),
-    [
-        ([], 0.5, None),
-        ([7.0], 0.5, 7.0),
-        ([1.0, 2.0], 0.5, 1.5),
-        ([3.0, 1.0, 2.0], 0.5, 2.0),
-        ([float(i) for i in range(101)], 0.99, 99.0),
-        ([0.0] * 99, 0.99, None),
-        ([0.0] * 99 + [1.0], 0.99, pytest.approx(0.01)),
-        ([0.0] * 10, 0.9, 0.0),
-        ([0.0] * 9, 0.9, None),
-    ],
-)
-def test_percentile_interpolates_and_wants_enough_samples(
-    values: list[float], q: float, expected: float | None
-) -> None:
-    assert figures.percentile(values, q) == expected
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=2))
-def test_the_median_is_the_one_of_the_standard_library(values: list[float]) -> None:
-    assert figures.percentile(values, 0.5) == pytest.approx(statistics.median(values))
 
 
 @pytest.mark.parametrize(("floor", "width"), [(0, 1), (127, 1), (128, 2), (254, 2), (256, 4), (1 << 20, 1 << 14)])
@@ -69,11 +42,6 @@ def test_a_histogram_gives_the_percentile_to_one_bucket(values: list[int], q: fl
 def test_a_histogram_with_too_few_values_has_no_tail() -> None:
     assert figures.histogram_percentile([(5, 99)], 0.99) is None
     assert figures.histogram_percentile([], 0.5) is None
-
-
-def test_median_ignores_what_was_not_measured() -> None:
-    assert figures.median([None, 3.0, 1.0, None, 2.0]) == 2.0
-    assert figures.median([None]) is None
 
 
 def test_ratios_are_paired_before_the_median() -> None:

@@ -10,8 +10,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tokenwire.dialects.deltas import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStarted
+from tokenwire.measure.percentiles import quantile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tokenwire.dialects.deltas import Delta
 
 #: A gap that long is a stall, unless the stream is slow by nature: then so many of its median gaps are.
@@ -67,7 +70,7 @@ class Timing:
     @property
     def itl_ms(self) -> list[float]:
         """The gaps between one generated event and the next, in order. Events of one read have gaps of 0."""
-        return [(later - earlier) / 1e6 for earlier, later in pairwise(self._arrivals)]
+        return [gap / 1e6 for gap in gaps(self._arrivals)]
 
     @property
     def longest_gap_ms(self) -> float | None:
@@ -76,22 +79,29 @@ class Timing:
     @property
     def stalls_ms(self) -> list[float]:
         """The gaps that a reader notices: over 200 ms, and over five times the stream's median gap."""
-        gaps = self.itl_ms
-        bound = max(STALL_MS, STALL_MEDIANS * _median(gaps)) if gaps else 0.0
-        return [gap for gap in gaps if gap > bound]
+        return stalls(self.itl_ms)
 
     def tpot_ms(self, output_tokens: int | None) -> float | None:
         """Time per output token after the first, for an answer of *output_tokens*. None for fewer than two."""
-        if output_tokens is None or output_tokens < 2 or not self._arrivals:
+        if not self._arrivals:
             return None
-        return (self._arrivals[-1] - self._arrivals[0]) / 1e6 / (output_tokens - 1)
+        return time_per_output_token((self._arrivals[-1] - self._arrivals[0]) / 1e6, output_tokens)
 
     def _since(self, moment_ns: int) -> float | None:
         return None if self.asked_ns is None else (moment_ns - self.asked_ns) / 1e6
 
 
-def _median(values: list[float]) -> float:
-    """Linear interpolation on the raw values."""
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+def gaps(arrivals: Iterable[float]) -> list[float]:
+    """The times between one arrival and the next, in the unit of *arrivals*: ITL, of generated events."""
+    return [later - earlier for earlier, later in pairwise(arrivals)]
+
+
+def stalls(gaps_ms: list[float]) -> list[float]:
+    """Those of a stream's gaps that a reader notices: over 200 ms, and over five times its median gap."""
+    bound = max(STALL_MS, STALL_MEDIANS * quantile(gaps_ms, 0.5)) if gaps_ms else 0.0
+    return [gap for gap in gaps_ms if gap > bound]
+
+
+def time_per_output_token(span_ms: float, output_tokens: int | None) -> float | None:
+    """TPOT, of *span_ms* from the first generated event to the last. None if tokens are unknown or fewer than two."""
+    return None if output_tokens is None or output_tokens < 2 else span_ms / (output_tokens - 1)
